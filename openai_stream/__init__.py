@@ -1,0 +1,68 @@
+"""OpenAI's streaming API as a thread and a ``queue.Queue``.
+
+>>> from openai_stream import DONE, create_chat_completion
+>>> events = create_chat_completion(model=…, messages=…, stream=True)
+>>> while (event := events.get()) is not DONE:
+...     print(event.choices[0].delta.content or "", end="", flush=True)
+"""
+
+from .api import create_chat_completion, create_completion
+from .client import Client
+from .errors import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    ConflictError,
+    InternalServerError,
+    NotFoundError,
+    OpenAIStreamError,
+    PermissionDeniedError,
+    RateLimitError,
+    StreamAPIError,
+    StreamDecodeError,
+    StreamError,
+    StreamInterruptedError,
+    StreamTimeoutError,
+    UnprocessableEntityError,
+)
+from .models import ChatCompletion, ChatCompletionChunk, Completion
+from .queues import DONE, Done, EventQueue, ShutDown
+from .stream import Stats, Stream
+from .timeouts import Timeout
+
+__all__ = [
+    "DONE",
+    "APIConnectionError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ChatCompletion",
+    "ChatCompletionChunk",
+    "Client",
+    "Completion",
+    "ConfigurationError",
+    "ConflictError",
+    "Done",
+    "EventQueue",
+    "InternalServerError",
+    "NotFoundError",
+    "OpenAIStreamError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "ShutDown",
+    "Stats",
+    "Stream",
+    "StreamAPIError",
+    "StreamDecodeError",
+    "StreamError",
+    "StreamInterruptedError",
+    "StreamTimeoutError",
+    "Timeout",
+    "UnprocessableEntityError",
+    "create_chat_completion",
+    "create_completion",
+]

@@ -1,0 +1,130 @@
+"""The module functions: a client's methods, on the default client or on one that is given."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Literal, overload
+
+from .client import Client
+from .models import ChatCompletion, ChatCompletionChunk, Completion
+from .queues import EventQueue
+from .stream import Stream
+
+__all__ = ["create_chat_completion", "create_completion"]
+
+OnError = Callable[[BaseException], object]
+
+_lock = threading.Lock()
+_default: Client | None = None
+
+
+def _client(client: Client | None) -> Client:
+    """The client to use: the default one is made at its first use, and a failure is forgotten."""
+    global _default  # noqa: PLW0603 - one per process is what "default" means
+    if client is not None:
+        if not isinstance(client, Client):
+            raise TypeError(f"client must be a Client, not {client!r}")
+        return client
+    with _lock:
+        if _default is None:
+            _default = Client()
+        return _default
+
+
+@overload
+def create_chat_completion(
+    *, client: Client | None = None, stream: Literal[False] = False, **arguments: Any
+) -> ChatCompletion: ...
+@overload
+def create_chat_completion(
+    *,
+    client: Client | None = None,
+    stream: Literal[True],
+    on_next: None = None,
+    on_done: Callable[[ChatCompletion], object] | None = None,
+    on_error: OnError | None = None,
+    stream_close: bool = False,
+    maxsize: int = 0,
+    nowait: bool = False,
+    **arguments: Any,
+) -> EventQueue[ChatCompletionChunk]: ...
+@overload
+def create_chat_completion(
+    *,
+    client: Client | None = None,
+    stream: Literal[True],
+    on_next: Callable[[ChatCompletionChunk], object],
+    on_done: Callable[[ChatCompletion], object] | None = None,
+    on_error: OnError | None = None,
+    nowait: bool = False,
+    **arguments: Any,
+) -> Stream[ChatCompletionChunk, ChatCompletion]: ...
+def create_chat_completion(*, client: Client | None = None, **arguments: Any) -> Any:
+    """Ask for a chat completion: ``POST /chat/completions``.
+
+    Arguments that are not named here are fields of the request and go into its JSON body as they
+    are: ``model``, ``messages``, ``temperature``, … (source: OpenAI API reference, "Chat
+    Completions", *Create chat completion*).
+
+    :param stream: ``False``: wait, and return the whole completion. ``True``: stream.
+    :param on_next: called with each event, in order, on the reader thread.
+    :param on_done: called once with the accumulated completion, when the stream has ended well.
+    :param on_error: called once with the exception, when it has not.
+    :param stream_close: after ``DONE``, shut the queue down, so that a further ``get()`` raises
+        :class:`ShutDown` instead of blocking.
+    :param maxsize: the most events that the queue holds, 0 for any number. A full queue holds the
+        reader back, and so the server.
+    :param nowait: return at once and connect on the reader thread; what goes wrong while
+        connecting is then told as a stream's failure is.
+    :param client: the client to use instead of the default one.
+    :param timeout: a :class:`Timeout`, or seconds for its ``idle``; default: the client's.
+    :param extra_headers: headers to add; ``None`` as a value takes one away.
+    :param extra_query: parameters to add to the URL.
+    :param extra_body: fields to add to the body, for those that share a name with an argument here.
+    :returns: without ``stream`` the completion, with it an :class:`EventQueue`, with ``on_next``
+        too the :class:`Stream`.
+    :raises TypeError: arguments that do not go together; before anything is sent.
+    :raises ConfigurationError: no key, or a body that JSON cannot carry; before anything is sent.
+    :raises APIConnectionError: no response. With ``nowait`` this and the next are the stream's.
+    :raises APIStatusError: the server answered with an error status.
+    :raises StreamError: without ``stream``: the answer broke off, or is no completion.
+    """
+    return _client(client).create_chat_completion(**arguments)
+
+
+@overload
+def create_completion(
+    *, client: Client | None = None, stream: Literal[False] = False, **arguments: Any
+) -> Completion: ...
+@overload
+def create_completion(
+    *,
+    client: Client | None = None,
+    stream: Literal[True],
+    on_next: None = None,
+    on_done: Callable[[Completion], object] | None = None,
+    on_error: OnError | None = None,
+    stream_close: bool = False,
+    maxsize: int = 0,
+    nowait: bool = False,
+    **arguments: Any,
+) -> EventQueue[Completion]: ...
+@overload
+def create_completion(
+    *,
+    client: Client | None = None,
+    stream: Literal[True],
+    on_next: Callable[[Completion], object],
+    on_done: Callable[[Completion], object] | None = None,
+    on_error: OnError | None = None,
+    nowait: bool = False,
+    **arguments: Any,
+) -> Stream[Completion, Completion]: ...
+def create_completion(*, client: Client | None = None, **arguments: Any) -> Any:
+    """Ask for a text completion: ``POST /completions``.
+
+    Everything is as with :func:`create_chat_completion`; the fields of the request are those of
+    the OpenAI API reference, "Completions (legacy)", *Create completion*: ``model``, ``prompt``, …
+    """
+    return _client(client).create_completion(**arguments)

@@ -1,0 +1,189 @@
+"""Every exception that the library raises, and nothing else.
+
+One tree under :class:`OpenAIStreamError`, so that ``except OpenAIStreamError`` is enough, and one
+class for each thing a caller would do something different about. The module knows no HTTP, no JSON
+and no threads: what an error tells was put together by the room where it happened.
+
+Errors cross process borders (a worker puts them on a queue), so each is picklable with all its
+attributes; what cannot be pickled, a ``__cause__`` for one, stays behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = [
+    "APIConnectionError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ConfigurationError",
+    "ConflictError",
+    "InternalServerError",
+    "NotFoundError",
+    "OpenAIStreamError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "StreamAPIError",
+    "StreamDecodeError",
+    "StreamError",
+    "StreamInterruptedError",
+    "StreamTimeoutError",
+    "UnprocessableEntityError",
+    "status_error",
+]
+
+
+class OpenAIStreamError(Exception):
+    """The base of all errors of this library.
+
+    :param message: what happened, where, and what to do about it.
+    """
+
+    def __init__(self, message: str = "", **attributes: Any) -> None:
+        super().__init__(message)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # ``BaseException.__reduce__`` would call the class with ``args`` alone; the attributes
+        # travel as state, which works for every subclass whatever its ``__init__`` takes.
+        return (_rebuild, (type(self), self.args, self.__dict__.copy()))
+
+
+def _rebuild(
+    cls: type[OpenAIStreamError], args: tuple[Any, ...], state: dict[str, Any]
+) -> OpenAIStreamError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(OpenAIStreamError, ValueError):
+    """The call or the client cannot work as it was set up; nothing was sent.
+
+    No API key for the default base URL, a key with a line break in it, a URL without a scheme, a
+    body that JSON cannot carry. The message names the argument.
+    """
+
+
+class APIConnectionError(OpenAIStreamError):
+    """No response: the connection was refused or broke, TLS failed, a proxy said no, or the server
+    answered with a redirect, which is never followed (it would carry the key and the body along).
+    """
+
+
+class APITimeoutError(APIConnectionError, TimeoutError):
+    """Time was up while connecting, sending, or waiting for the response to begin."""
+
+
+class APIStatusError(OpenAIStreamError):
+    """The server answered with an HTTP error status.
+
+    The subclasses name the usual ones; any other status is this class itself.
+    """
+
+    #: The HTTP status.
+    status_code: int = 0
+    #: The response's body: parsed where it is JSON, text otherwise, ``None`` where it is empty.
+    body: Any = None
+    #: ``error.code`` of an OpenAI error object, ``None`` where there is none.
+    code: str | None = None
+    #: ``error.type`` of an OpenAI error object, ``None`` where there is none.
+    type: str | None = None
+    #: The ``x-request-id`` header, which OpenAI's support asks for.
+    request_id: str | None = None
+    #: All response headers, names in lower case.
+    headers: Mapping[str, str] = {}
+
+
+class BadRequestError(APIStatusError):
+    """400: the server does not understand the request, or refuses one of its fields."""
+
+
+class AuthenticationError(APIStatusError):
+    """401: the API key is missing, wrong or revoked."""
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: the key is known but may not do this."""
+
+
+class NotFoundError(APIStatusError):
+    """404: no such model, deployment or path."""
+
+
+class ConflictError(APIStatusError):
+    """409: the resource was changed by another request."""
+
+
+class UnprocessableEntityError(APIStatusError):
+    """422: the request is well-formed, but its content is not."""
+
+
+class RateLimitError(APIStatusError):
+    """429: too many requests, or the quota is used up."""
+
+    #: Seconds that the server asked to wait, ``None`` where it did not say.
+    retry_after: float | None = None
+
+
+class InternalServerError(APIStatusError):
+    """5xx: the server failed."""
+
+
+class StreamError(OpenAIStreamError):
+    """The response had begun, and the stream did not end well.
+
+    Whatever arrived before is not lost: the events were delivered, and :attr:`snapshot` holds the
+    completion as far as it came.
+    """
+
+    #: What had arrived, accumulated; ``None`` where nothing had.
+    snapshot: Any = None
+
+
+class StreamInterruptedError(StreamError):
+    """The connection ended, or was cut, before the stream was complete."""
+
+
+class StreamTimeoutError(StreamError, TimeoutError):
+    """The idle, gap or total time was up after the response had begun."""
+
+
+class StreamDecodeError(StreamError):
+    """What the server sent is no event stream: wrong content type, not UTF-8, not JSON, or an
+    event larger than ``max_event_bytes``.
+    """
+
+
+class StreamAPIError(StreamError):
+    """The server sent an error in the stream."""
+
+    #: ``code`` of the error object, ``None`` where it has none.
+    code: str | None = None
+    #: ``type`` of the error object, ``None`` where it has none.
+    type: str | None = None
+    #: The parsed data of the event that carried the error.
+    body: Any = None
+
+
+_BY_STATUS: dict[int, type[APIStatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: UnprocessableEntityError,
+    429: RateLimitError,
+}
+
+
+def status_error(status: int) -> type[APIStatusError]:
+    """The class for an HTTP error status."""
+    if status >= 500:
+        return InternalServerError
+    return _BY_STATUS.get(status, APIStatusError)

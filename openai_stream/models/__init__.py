@@ -1,0 +1,76 @@
+"""The objects of the OpenAI API as classes: ``from_dict`` reads one, ``to_dict`` gives it back.
+
+Nothing in here knows where the dicts come from, or how events add up to an answer.
+"""
+
+from ._base import Model
+from .chat import (
+    Annotation,
+    Audio,
+    ChatCompletion,
+    ChatCompletionChunk,
+    Choice,
+    ChoiceLogprobs,
+    ChunkChoice,
+    CustomCall,
+    Delta,
+    FunctionCall,
+    Message,
+    Moderation,
+    ModerationOutcome,
+    ModerationResult,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+    TopLogprob,
+    URLCitation,
+)
+from .completions import Completion, CompletionChoice, CompletionLogprobs
+from .responses import (
+    IncompleteDetails,
+    InputTokensDetails,
+    OutputTokensDetails,
+    Response,
+    ResponseError,
+    ResponseEvent,
+    ResponseUsage,
+)
+from .server_event import ServerEvent
+from .usage import CompletionTokensDetails, PromptTokensDetails, Usage
+
+__all__ = [
+    "Annotation",
+    "Audio",
+    "ChatCompletion",
+    "ChatCompletionChunk",
+    "Choice",
+    "ChoiceLogprobs",
+    "ChunkChoice",
+    "Completion",
+    "CompletionChoice",
+    "CompletionLogprobs",
+    "CompletionTokensDetails",
+    "CustomCall",
+    "Delta",
+    "FunctionCall",
+    "IncompleteDetails",
+    "InputTokensDetails",
+    "Message",
+    "Model",
+    "Moderation",
+    "ModerationOutcome",
+    "ModerationResult",
+    "OutputTokensDetails",
+    "PromptTokensDetails",
+    "Response",
+    "ResponseError",
+    "ResponseEvent",
+    "ResponseUsage",
+    "ServerEvent",
+    "TokenLogprob",
+    "ToolCall",
+    "ToolCallDelta",
+    "TopLogprob",
+    "URLCitation",
+    "Usage",
+]

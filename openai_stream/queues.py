@@ -1,0 +1,293 @@
+"""What the consumer holds in queue mode: :class:`EventQueue`, and the values that end it.
+
+It knows ``queue.Queue`` and the end of a stream; HTTP, JSON and the reader thread are others'
+business. The reader's side of the queue is :meth:`EventQueue._offer` and :meth:`EventQueue._end`.
+"""
+
+from __future__ import annotations
+
+import enum
+import queue
+import threading
+from collections.abc import Iterator
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from .locks import HandoverLock
+    from .stream import Stream
+
+__all__ = ["DONE", "Done", "EventQueue", "ShutDown"]
+
+
+class Done(enum.Enum):
+    """The type of :data:`DONE`, for annotations."""
+
+    DONE = "DONE"
+
+    def __repr__(self) -> str:
+        return "DONE"
+
+    __str__ = __repr__
+
+
+#: The one value that a queue gives after the last event.
+DONE: Final = Done.DONE
+
+if hasattr(queue, "ShutDown"):  # Python 3.13
+    ShutDown = queue.ShutDown
+else:
+
+    class ShutDown(Exception):  # type: ignore[no-redef]
+        """Raised when put or get is called on a queue that was shut down."""
+
+
+E_co = TypeVar("E_co", covariant=True)
+
+
+class _Failure:
+    """The end of a stream that failed, as the deque carries it: ``get()`` raises it."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+_ENDS = (Done, _Failure)
+
+
+class EventQueue(queue.Queue[Any], Generic[E_co]):
+    """The events of a stream, in order, then :data:`DONE`: a ``queue.Queue``.
+
+    ``get()`` gives the events; when they are all taken, ``DONE``, or in its place the stream's
+    error is raised, once. After that it is an empty queue, or a shut down one where the stream was
+    asked for with ``stream_close=True``. A loop over the queue runs to the end, and over one whose
+    end has been taken it finishes at once.
+
+    Any number of threads may take from it. When the queue and its :attr:`stream` are both no longer
+    referenced, the stream is closed.
+
+    Made by ``create_…(stream=True)``, not by hand.
+    """
+
+    # One lock guards the queue and the life of its stream. Who takes it: consumers that must wait,
+    # the reader once a burst, whoever closes. Taking an item that is there needs none:
+    # ``deque.popleft`` is atomic. Two flags, both set before looking and read after changing, make
+    # sure that nobody sleeps through it: ``_takers`` (consumers that wait, counted under the lock,
+    # so the reader sees them when it puts) and ``_crowded`` (the reader found the queue full: set
+    # *before* it counts the items again, so a consumer that takes one later sees the flag).
+
+    def __init__(
+        self,
+        stream: Stream[E_co, Any],
+        lock: HandoverLock,
+        room: threading.Condition,
+        maxsize: int,
+        stream_close: bool,
+    ) -> None:
+        super().__init__(maxsize)
+        self.mutex = cast(threading.Lock, lock)
+        self.not_empty = threading.Condition(self.mutex)
+        self.not_full = room
+        self.all_tasks_done = threading.Condition(self.mutex)
+        self.is_shutdown = False
+        self._stream = stream
+        self._stream_close = stream_close
+        self._takers = 0
+        self._crowded = False
+        self._taken_end: Done | _Failure | None = None
+
+    # -- the consumer's side ------------------------------------------------------------------
+
+    def get(self, block: bool = True, timeout: float | None = None) -> E_co | Done:  # type: ignore[override]
+        """The next event; after the last one ``DONE``.
+
+        :param block: wait for it; otherwise raise ``queue.Empty`` where there is none.
+        :param timeout: seconds to wait at most, then ``queue.Empty``.
+        :raises queue.Empty: nothing came in time.
+        :raises ShutDown: the end was taken, and the queue was to be shut down after it.
+        :raises OpenAIStreamError: the stream failed; once, in the place of ``DONE``.
+        """
+        try:
+            item = self.queue.popleft()
+        except IndexError:
+            item = self._wait(block, timeout)
+        if self._crowded:
+            self._make_known_room()
+        if item.__class__ in _ENDS:
+            return self._take_end(item)
+        return cast(E_co, item)
+
+    def get_nowait(self) -> E_co | Done:  # type: ignore[override]
+        """``get(block=False)``."""
+        return self.get(block=False)
+
+    def __iter__(self) -> Iterator[E_co]:
+        """The events to the end; raises the stream's error where it failed.
+
+        Leaving the loop early does not close the stream; ``with events:`` does.
+        """
+        while True:
+            try:
+                item = self.queue.popleft()
+            except IndexError:
+                item = self._wait(True, None, to_the_end=True)
+            if self._crowded:
+                self._make_known_room()
+            if item.__class__ in _ENDS:
+                self._take_end(item)
+                return
+            yield item
+
+    def text(self, choice: int = 0) -> Iterator[str]:
+        """The pieces of text of one choice, as they come; raises as a loop over the queue does.
+
+        :param choice: the choice's index.
+        """
+        text = self._stream._core.endpoint.text
+        for event in self:
+            piece = text(event, choice)
+            if piece:
+                yield piece
+
+    def _wait(self, block: bool, timeout: float | None, to_the_end: bool = False) -> Any:
+        """Wait for an item; ``to_the_end``, as a loop does, also for the end that others take."""
+        if timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number")
+        until = None if timeout is None else monotonic() + timeout
+        with self.not_empty:
+            while not self.queue:
+                if to_the_end and self._taken_end is not None:
+                    return self._taken_end
+                if self.is_shutdown:
+                    raise ShutDown
+                left = None if until is None else until - monotonic()
+                if not block or (left is not None and left <= 0):
+                    raise queue.Empty
+                if self._stream._core.inherited:
+                    return DONE  # a forked child: the reader stayed with the parent
+                self._takers += 1
+                try:
+                    self.not_empty.wait(left)
+                finally:
+                    self._takers -= 1
+            return self.queue.popleft()
+
+    def _take_end(self, item: Done | _Failure) -> Done:
+        with self.mutex:
+            self._taken_end = item
+            self.not_empty.notify_all()  # loops in other threads end now
+        if isinstance(item, _Failure):
+            raise item.error
+        return item
+
+    def _make_known_room(self) -> None:
+        with self.mutex:
+            self._crowded = False
+            self.not_full.notify_all()
+
+    # -- anybody's side: what queue.Queue has besides ------------------------------------------
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Put something of one's own between the events, as into any ``queue.Queue``.
+
+        :raises queue.Full: no room in time.
+        :raises ShutDown: the queue was shut down.
+        """
+        if timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number")
+        until = None if timeout is None else monotonic() + timeout
+        with self.not_full:
+            while not self.is_shutdown and 0 < self.maxsize <= len(self.queue):
+                self._crowded = True
+                if len(self.queue) < self.maxsize:
+                    break
+                left = None if until is None else until - monotonic()
+                if not block or (left is not None and left <= 0):
+                    raise queue.Full
+                self.not_full.wait(left)
+            if self.is_shutdown:
+                raise ShutDown
+            self.queue.append(item)
+            self.unfinished_tasks += 1
+            self.not_empty.notify()
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """As ``queue.Queue.shutdown`` of Python 3.13, on every Python. It closes the stream too.
+
+        :param immediate: drop what is in the queue, instead of letting it be taken.
+        """
+        self.close()
+        with self.mutex:
+            self.is_shutdown = True
+            if immediate:
+                self.unfinished_tasks = max(0, self.unfinished_tasks - len(self.queue))
+                self.queue.clear()
+                if not self.unfinished_tasks:
+                    self.all_tasks_done.notify_all()
+            self.not_empty.notify_all()
+            self.not_full.notify_all()
+
+    @property
+    def stream(self) -> Stream[E_co, Any]:
+        """The handle of the stream that fills the queue."""
+        return self._stream
+
+    def close(self) -> None:
+        """``stream.close()``: stop the stream; what is in the queue stays, then comes ``DONE``."""
+        self._stream.close()
+
+    def __enter__(self) -> EventQueue[E_co]:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<EventQueue of {self.qsize()}, {self._stream._core.state.name.lower()}>"
+
+    def __del__(self) -> None:
+        core = getattr(getattr(self, "_stream", None), "_core", None)
+        if core is not None:
+            core.queue_dropped()
+
+    # -- the stream's side: all with the lock held ---------------------------------------------
+
+    def _offer(self, events: list[Any]) -> int:
+        """Take in as many of the events as there is room for.
+
+        :returns: how many; fewer than there are means: full, wait for ``not_full``.
+        """
+        if self.maxsize > 0:
+            room = self.maxsize - len(self.queue)
+            if room < len(events):
+                self._crowded = True
+                room = max(self.maxsize - len(self.queue), 0)
+                events = events[:room]
+        return self._force(events)
+
+    def _force(self, events: list[Any]) -> int:
+        """Take in all events, room or none."""
+        self.queue.extend(events)
+        self.unfinished_tasks += len(events)
+        if self._takers:
+            self.not_empty.notify(min(len(events), self._takers))
+        return len(events)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Put the end; it has room in a full queue too."""
+        self.queue.append(DONE if error is None else _Failure(error))
+        if error is None:
+            self.unfinished_tasks += 1
+        if self._stream_close:
+            self.is_shutdown = True
+        self.not_empty.notify_all()
+        self.not_full.notify_all()

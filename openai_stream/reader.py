@@ -1,0 +1,261 @@
+"""A response into events: the streaming protocol of the OpenAI API, and what *complete* means.
+
+It turns the parsed frames into an endpoint's events and adds them up, and tells an answer that is
+whole from one that was cut. It knows nothing of threads, queues and callbacks: each event goes to
+a function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import requests
+
+from .endpoints import Accumulator, Endpoint
+from .errors import (
+    StreamAPIError,
+    StreamDecodeError,
+    StreamInterruptedError,
+)
+from .sse import Frames, decode_json, events
+from .transport import Body, Exchange
+
+__all__ = ["Reader", "api_error", "clip", "error_fields", "expiry"]
+
+# What some servers send so that proxies see traffic, as an event's name or as its data.
+_KEEP_ALIVE_EVENTS = frozenset({"ping", "keep-alive", "keepalive", "heartbeat"})
+_KEEP_ALIVE_DATA = _KEEP_ALIVE_EVENTS | {"[ping]", "[keep-alive]", "[keepalive]", "[heartbeat]"}
+
+
+class Reader:
+    """Reads one response to its end. For one thread; :attr:`events` and its like for any.
+
+    :param response: a streamed response with a good status.
+    :param exchange: the exchange that it came from.
+    :param endpoint: the endpoint that was asked.
+    :param accumulator: takes in each event before it is delivered.
+    :param limit: the most bytes of one event.
+    """
+
+    def __init__(
+        self,
+        response: requests.Response,
+        exchange: Exchange,
+        endpoint: Endpoint[Any, Any],
+        accumulator: Accumulator,
+        limit: int,
+    ) -> None:
+        self._response = response
+        self._exchange = exchange
+        self._endpoint = endpoint
+        self._accumulator = accumulator
+        self._limit = limit
+        self._body = Body(response, exchange)
+        self._frames = Frames(self._body.read, limit)
+        self._noted = 0
+        #: Events so far.
+        self.events = 0
+        #: Events without data so far.
+        self.empty = 0
+        #: Seconds from the call to the first event, and the longest wait between two events.
+        self.first_event_seconds: float | None = None
+        self.longest_gap_seconds = 0.0
+
+    @property
+    def keep_alives(self) -> int:
+        """Comments and events without data so far."""
+        return self._frames.comments + self.empty
+
+    def read(self, deliver: Callable[[Any], object], flush: Callable[[], object]) -> None:
+        """Read to the end of the answer, and keep the connection where that is possible.
+
+        :param deliver: takes each event, as soon as it is parsed.
+        :param flush: called before each wait for the network.
+        :returns: when the answer is complete.
+        :raises Aborted: the exchange was aborted.
+        :raises StreamInterruptedError: it ended before it was complete.
+        :raises Expired: idle, gap or total time was up; :func:`expiry` says it in words.
+        :raises StreamDecodeError: it is no event stream, or what is in it is not JSON.
+        :raises StreamAPIError: the server sent an error.
+        """
+
+        def before_wait() -> None:
+            self._note_wait()
+            flush()
+
+        self._exchange.before_wait = before_wait
+        try:
+            self._check_content_type()
+            self._read_events(deliver)
+        except UnicodeDecodeError as error:
+            raise StreamDecodeError(
+                f"the server sent an event that is not UTF-8: {error.reason}"
+            ) from error
+        finally:
+            self._note_wait()
+        flush()  # before the connection's farewell, which may take a moment
+        self._body.finish()
+
+    def close(self) -> None:
+        """Close the connection, unless it was kept."""
+        self._body.close()
+
+    def _read_events(self, deliver: Callable[[Any], object]) -> None:
+        # This loop runs once an event: see benchmarks before and after any change.
+        add = self._accumulator.add
+        make = self._endpoint.event
+        for message in events(self._frames):
+            text = message.data
+            if text == "[DONE]":
+                return
+            if message.event != "message":
+                if message.event in _KEEP_ALIVE_EVENTS:
+                    self.empty += 1
+                    continue
+                if message.event == "error":
+                    raise api_error(_parse_leniently(text))
+            try:
+                data = decode_json(text)
+            except StreamDecodeError:
+                # Not JSON: the few things that servers send which mean no harm.
+                text = text.strip()
+                if text == "[DONE]":
+                    return
+                if not text or text.startswith(":") or text.lower() in _KEEP_ALIVE_DATA:
+                    self.empty += 1
+                    continue
+                raise
+            if data.__class__ is not dict:
+                raise StreamDecodeError(
+                    "the server sent an event that is not a JSON object: "
+                    f"its data is a {type(data).__name__}"
+                )
+            if "error" in data and data["error"] is not None:
+                raise api_error(data)
+            if data.get("object") == "error":  # vLLM
+                raise api_error(data)
+            self.events += 1
+            if self.events == 1:
+                self.first_event_seconds = self._exchange.last_byte - self._exchange.started
+            add(data)
+            deliver(make(data))
+        if not self._accumulator.complete:
+            raise self._cut()
+
+    def _check_content_type(self) -> None:
+        """Refuse what is plainly no event stream; anything unknown gets the benefit of the doubt.
+
+        WHATWG 9.2.2 wants ``text/event-stream``, but servers that stream well send ``text/plain``
+        or nothing.
+        """
+        content_type = self._response.headers.get("content-type", "")
+        kind = content_type.split(";", 1)[0].strip().lower()
+        if kind in ("text/html", "application/xhtml+xml", "application/xml", "text/xml"):
+            raise StreamDecodeError(
+                f"the server answered with a page ({kind}) instead of an event stream: is the "
+                "base URL right, and does it end in /v1 where the server wants that?"
+            )
+        if kind == "application/json" or kind.endswith("+json"):
+            raise self._whole_json(kind)
+
+    def _whole_json(self, kind: str) -> StreamDecodeError:
+        """The error for a JSON body, which may well be a whole answer that was not streamed."""
+        try:
+            body = decode_json(self._body.read_all(self._limit).decode())
+        except (StreamDecodeError, StreamInterruptedError, UnicodeDecodeError):
+            body = None
+        what = f"the server answered with JSON ({kind}) instead of an event stream"
+        if isinstance(body, dict) and body.get("error") is not None:
+            return StreamDecodeError(f"{what}: {api_error(body)}")
+        if isinstance(body, dict) and self._endpoint.is_whole(body):
+            return StreamDecodeError(
+                f"{what}: it ignores stream=True. The answer is whole, and is this error's "
+                "snapshot; call without stream=True",
+                snapshot=self._endpoint.whole(body),
+            )
+        return StreamDecodeError(f"{what}: is the base URL right?")
+
+    def _cut(self) -> StreamDecodeError | StreamInterruptedError:
+        """The error for an orderly end that came too early."""
+        head = self._frames.head.lstrip()
+        if not self.events and head[:1] in (b"<", b"{", b"["):
+            return StreamDecodeError(
+                "the server answered with something else than an event stream; it begins with "
+                f"{head[:1].decode()!r}: is the base URL right?"
+            )
+        if not self.events:
+            return StreamInterruptedError("the server ended the answer before its first event")
+        return StreamInterruptedError(
+            f"the server ended the answer after {self.events} events, before it was complete: "
+            "neither [DONE] nor a finish_reason for every choice had come"
+        )
+
+    def _note_wait(self) -> None:
+        """Events came since the last wait: the gap before them is over."""
+        if self.events != self._noted:
+            waited = self._exchange.waited
+            if self._noted and waited > self.longest_gap_seconds:
+                self.longest_gap_seconds = waited
+            self._exchange.waited = 0.0
+            self._noted = self.events
+
+
+def _parse_leniently(text: str) -> Any:
+    """The data of an error event: JSON, or whatever text the server had to say."""
+    try:
+        return decode_json(text)
+    except StreamDecodeError:
+        return text
+
+
+def error_fields(body: Any) -> tuple[str | None, str | None, str | None]:
+    """Message, type and code of an error, in any of the shapes that servers give them.
+
+    ``{"error": {"message": …}}`` (OpenAI), ``{"error": "…"}``, ``{"message": …}`` (vLLM),
+    ``{"detail": …}`` (FastAPI), or plain text.
+    """
+    error = body
+    if isinstance(body, dict) and body.get("error") is not None:
+        error = body["error"]
+    if not isinstance(error, dict):
+        return (error if isinstance(error, str) else None), None, None
+    said = next((v for k in ("message", "detail") if isinstance(v := error.get(k), str)), None)
+    kind, code = error.get("type"), error.get("code")
+    if isinstance(code, int) and not isinstance(code, bool):
+        code = str(code)
+    return said, kind if isinstance(kind, str) else None, code if isinstance(code, str) else None
+
+
+def api_error(body: Any) -> StreamAPIError:
+    """The error that a server sent in a good response: an object, a string, or an event."""
+    said, kind, code = error_fields(body)
+    named = ", ".join(part for part in (kind, code) if part)
+    return StreamAPIError(
+        "the server sent an error in its answer: "
+        + (clip(said) if said else "without a message")
+        + (f" ({named})" if named else ""),
+        code=code,
+        type=kind,
+        body=body,
+    )
+
+
+def clip(text: str, length: int = 500) -> str:
+    """Text of the server's, short enough for a message."""
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def expiry(exchange: Exchange) -> str:
+    """What a deadline that is over says, and what to do about it."""
+    limits = exchange.timeout
+    if exchange.expired == "connect":
+        return (
+            f"no connection within {limits.connect} s: raise Timeout(connect=…) or look for a proxy"
+        )
+    if exchange.expired == "gap":
+        return f"no event for {limits.gap} s: raise Timeout(gap=…) if the server needs longer"
+    if exchange.expired == "total":
+        return f"the total time of {limits.total} s is up"
+    return f"no progress for {limits.idle} s: raise Timeout(idle=…) if the server needs longer"

@@ -1,0 +1,156 @@
+"""Bytes into server-sent events: whole, normalised frames, parsed by ``sseclient``, as JSON.
+
+It knows the event stream format (WHATWG HTML, section 9.2) and JSON, and nothing of OpenAI.
+
+Why there is a stage before ``sseclient``: given pieces as they come from a socket, it dispatches an
+unterminated frame at the end (half an answer that looks whole), takes a byte-order mark for a part
+of the first field's name, misses a blank line where line ends are mixed, and copies a frame once
+for each piece. Given whole frames with ``\\n`` line ends, none of it can happen.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import sseclient
+
+from .errors import StreamDecodeError
+
+__all__ = ["Frames", "decode_json", "events"]
+
+_BOM = codecs.BOM_UTF8
+# ``sseclient`` copies what it has of a frame once for each further line: lines times bytes is its
+# work, and this much is a few seconds of it. A frame of 32 MiB may have 1,000 lines.
+_MOST_WORK = 2**35
+
+
+class Frames:
+    """Blocks of bytes in, whole frames out: the event source that ``sseclient`` iterates over.
+
+    What comes out are one or several frames at a time, each closed by a blank line, all line ends
+    ``\\n``, without a byte-order mark. A frame that the end of the stream cuts is dropped (WHATWG
+    9.2.6: "if the file ends in the middle of an event, the incomplete event is not dispatched").
+
+    :param read: returns the next block, ``b""`` at the end.
+    :param limit: the most bytes that one frame may have.
+    """
+
+    def __init__(self, read: Callable[[], bytes], limit: int) -> None:
+        self._read = read
+        self._limit = limit
+        #: Comments seen (WHATWG 9.2.6: a line that starts with a colon), the usual keep-alives.
+        self.comments = 0
+        #: The first bytes of the stream, for the message that says what it was instead.
+        self.head = b""
+
+    def __repr__(self) -> str:
+        # ``sseclient`` logs its source.
+        return f"<{type(self).__name__}>"
+
+    def __iter__(self) -> Iterator[bytes]:
+        parts: list[bytes] = []  # of the frame that is still open: joined once, when it closes
+        size = 0
+        after_cr = False  # the last block ended in "\r", whose "\n" may still come
+        for block in self._blocks():
+            # WHATWG 9.2.6: a line ends in "\r\n", "\n" or "\r". Most servers send the second only.
+            if after_cr and block[:1] == b"\n":
+                block = block[1:]
+            after_cr = block[-1:] == b"\r" if block else False
+            if b"\r" in block:
+                block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+            end = block.rfind(b"\n\n")
+            if end >= 0:
+                end += 2
+            elif parts and block[:1] == b"\n" and parts[-1][-1:] == b"\n":
+                end = 1  # the blank line is cut in two
+            else:
+                end = 0
+            if size + (end or len(block)) > self._limit:
+                self._check(parts, block, end)
+            if end:
+                whole = block[:end] if end < len(block) else block
+                if parts:
+                    parts.append(whole)
+                    whole = b"".join(parts)
+                    parts = []
+                    size = 0
+                    if len(whole) * whole.count(b"\n") > _MOST_WORK:
+                        raise StreamDecodeError(
+                            "the server sent an event of too many lines: "
+                            f"{whole.count(10)} in {len(whole)} bytes"
+                        )
+                if b"\n:" in whole or whole[0] == 58:  # ":"
+                    self.comments += whole.count(b"\n:") + whole.startswith(b":")
+                yield whole
+                block = block[end:]
+            if block:
+                parts.append(block)
+                size += len(block)
+
+    def _blocks(self) -> Iterator[bytes]:
+        """The blocks, without the byte-order mark (WHATWG 9.2.5: one leading U+FEFF is ignored)."""
+        head = b""
+        while len(head) < len(_BOM) and _BOM.startswith(head):
+            block = self._read()
+            if not block:
+                break
+            head += block
+        self.head = head[:64]
+        yield head.removeprefix(_BOM)
+        while block := self._read():
+            yield block
+
+    def _check(self, parts: list[bytes], block: bytes, end: int) -> None:
+        """Refuse a frame over the limit; blocks with several frames are looked at one by one."""
+        whole = b"".join([*parts, block[:end]])
+        longest = max((len(frame) for frame in whole.split(b"\n\n")), default=0)
+        if max(longest, len(block) - end + (0 if end else len(whole))) > self._limit:
+            raise StreamDecodeError(
+                f"the server sent an event of more than {self._limit} bytes; if such events are "
+                "to be expected, raise max_event_bytes"
+            )
+
+
+def events(frames: Frames) -> Iterator[Any]:
+    """The events of a stream, as ``sseclient`` parses them: ``.event``, ``.data``, ``.id``.
+
+    Raises what reading raises, and ``UnicodeDecodeError``: the stream is not UTF-8 (WHATWG 9.2.5).
+    """
+    parsed: Iterator[Any] = sseclient.SSEClient(frames).events()
+    return parsed
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
+
+
+# ``json.loads`` without what it does around its scanner, which costs as much again on an event.
+_scan = json.JSONDecoder(parse_constant=_no_number).scan_once
+
+
+def decode_json(text: str) -> Any:
+    """Parse the data of an event, strictly: no NaN, no Infinity (RFC 8259, section 6).
+
+    :raises StreamDecodeError: it is no JSON, nested too deep, or has a number beyond Python's
+        limit of digits.
+    """
+    try:
+        value, end = _scan(text, 0)
+        if end == len(text):
+            return value
+        # Rare: white space around the value, which RFC 8259, section 2, allows; or anything else.
+        return json.loads(text, parse_constant=_no_number)
+    except StopIteration:
+        try:
+            return json.loads(text, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
+            problem = str(error)
+    except RecursionError:
+        problem = "it is nested too deep"
+    except ValueError as error:
+        problem = str(error)
+    raise StreamDecodeError(f"the server sent an event whose data is not JSON: {problem}")

@@ -1,0 +1,65 @@
+"""How long a call may take: the four deadlines, as the user states them.
+
+Only the numbers and their checking; who keeps them is the transport's business.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import attrs
+
+from .errors import ConfigurationError
+
+__all__ = ["Timeout"]
+
+
+def _seconds(instance: Any, attribute: Any, value: Any) -> None:
+    if value is None:
+        return
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or math.isnan(value) or value <= 0:
+        raise ConfigurationError(
+            f"timeout: {attribute.name!r} must be a number of seconds above 0, or None for no "
+            f"limit, not {value!r}"
+        )
+
+
+def _limit(value: Any) -> Any:
+    return None if isinstance(value, float) and value == math.inf else value
+
+
+@attrs.frozen
+class Timeout:
+    """The deadlines of a call, in seconds; ``None`` is never. Each is met to within half a second.
+
+    ``idle`` and ``gap`` run only while the library waits for the network: a slow consumer or a
+    running callback trips neither.
+
+    :param connect: TCP (all addresses), proxy and TLS together, for each attempt. The name look-up
+        counts, but cannot be interrupted.
+    :param idle: no progress: nothing of the request can be sent, no byte of the response comes. A
+        keep-alive comment is bytes.
+    :param gap: no event, whatever else arrives: for the server that sends nothing but keep-alives.
+        Without ``stream=True`` it bounds the wait for the headers.
+    :param total: from the call to its end: connecting, retries, and everything else.
+    :raises ConfigurationError: a value is not a number above 0.
+    """
+
+    connect: float | None = attrs.field(default=10.0, converter=_limit, validator=_seconds)
+    idle: float | None = attrs.field(default=120.0, converter=_limit, validator=_seconds)
+    gap: float | None = attrs.field(default=600.0, converter=_limit, validator=_seconds)
+    total: float | None = attrs.field(default=None, converter=_limit, validator=_seconds)
+
+    @classmethod
+    def of(cls, value: Timeout | float | None) -> Timeout:
+        """A ``timeout`` argument as a ``Timeout``: a bare number is ``idle``.
+
+        :raises ConfigurationError: it is neither a ``Timeout`` nor a number above 0.
+        """
+        if isinstance(value, Timeout):
+            return value
+        if value is None:
+            return cls(connect=None, idle=None, gap=None)
+        return cls(idle=value)

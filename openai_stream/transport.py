@@ -1,0 +1,762 @@
+"""The network side of one call: a socket that can be stopped and timed from outside.
+
+:class:`Exchange` is the call as the network sees it, over all its attempts: it keeps the deadlines,
+and any thread may abort it. :class:`Session` is a ``requests`` session whose connections obey an
+exchange. :class:`Body` is a response as a source of bytes: what has arrived, now. What the bytes
+mean is left to others.
+
+Why the sockets are ours: a ``requests`` timeout starts anew with each byte, so a server that
+trickles evades it, and nothing in ``requests`` wakes a thread that waits for a handshake or for
+headers. Here each wait of a connection goes through its exchange, which knows how long it may last,
+and the exchange knows the socket, which ``shutdown()`` wakes within a millisecond.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NoReturn
+
+import requests
+import requests.adapters
+import urllib3
+import urllib3.connection
+import urllib3.exceptions
+import urllib3.poolmanager
+from urllib3.util.connection import allowed_gai_family
+
+from .errors import StreamDecodeError, StreamInterruptedError
+from .locks import HandoverLock
+from .timeouts import Timeout
+
+__all__ = ["Aborted", "Body", "Deadline", "Exchange", "Expired", "Session", "reason", "send"]
+
+#: Which of the four limits of :class:`~openai_stream.Timeout` was reached.
+Deadline = Literal["connect", "idle", "gap", "total"]
+
+_NEVER = 10_000_000.0  # seconds; the C library takes no infinity
+_BLOCK = 65536  # bytes asked for at once: what the kernel holds mostly fits
+_SLACK = 0.2  # seconds by which a socket's timeout may exceed the deadline before it is set anew
+_FAREWELL = 0.02  # seconds given to the end of a body after its last event
+_POOL = 10  # hosts, and idle connections kept to each; more may be open at once
+
+_now = time.monotonic
+# The plain socket's ``shutdown``, for TLS sockets too: their own drops the TLS object on the way,
+# and the reader, once awake, would take ciphertext for text.
+_shutdown = socket.socket.shutdown
+
+
+class Aborted(BaseException):
+    """The exchange was aborted. For the thread that worked in it only; never seen by a user.
+
+    Not an :class:`Exception`: nothing between a socket and the reader takes it for its own.
+    """
+
+
+class Expired(TimeoutError):
+    """A deadline of the exchange is over; :attr:`Exchange.expired` says which one."""
+
+
+class Exchange:
+    """One call on the network, over all its attempts: its deadlines and its stop.
+
+    One thread works in it: the caller's while it connects, then perhaps the reader's. Any thread
+    may :meth:`abort` it, with :attr:`lock` held.
+
+    The lock guards ``aborted`` and ``_shut``, the way to shut the socket. It is entered under the
+    lock before anyone waits on the socket, and taken out under it before the socket is closed or
+    goes back to the pool: so ``abort`` never shuts one that already serves someone else.
+
+    :param timeout: the limits.
+    :param streaming: whether events will come; without them ``gap`` bounds the wait for the
+        headers, and ``idle`` counts only before and after it.
+    :param lock: the lock to use, where the owner has one.
+    """
+
+    __slots__ = (
+        "_armed",
+        "_connect_until",
+        "_pid",
+        "_shut",
+        "_streaming",
+        "_total_until",
+        "_until",
+        "_wake",
+        "_wired",
+        "aborted",
+        "attempts",
+        "before_wait",
+        "bytes",
+        "connect_seconds",
+        "expired",
+        "in_body",
+        "last_byte",
+        "lock",
+        "started",
+        "timeout",
+        "waited",
+    )
+
+    def __init__(
+        self, timeout: Timeout, *, streaming: bool, lock: HandoverLock | None = None
+    ) -> None:
+        self.lock = lock or HandoverLock()
+        self._wake = threading.Condition(self.lock)  # type: ignore[arg-type]
+        self.timeout = timeout
+        self._streaming = streaming
+        self._pid = os.getpid()
+        self._shut: Callable[[], object] | None = None
+        self._wired = False  # a response reads from the socket, and will be the one to close it
+        self._armed = -1.0  # the timeout that the socket has now
+        self._connect_until = _NEVER
+        self._until = _NEVER
+        #: Set by :meth:`abort`.
+        self.aborted = False
+        #: The deadline that ended this exchange.
+        self.expired: Deadline | None = None
+        #: Called on the working thread before each wait for bytes of a body.
+        self.before_wait: Callable[[], None] | None = None
+        #: A body is being read, so ``idle`` counts without ``streaming`` too.
+        self.in_body = False
+        #: Seconds waited for the network since the last event, or the connection.
+        self.waited = 0.0
+        #: Attempts begun.
+        self.attempts = 0
+        #: Bytes received, as they came over the wire, headers included; the time of the last ones.
+        self.bytes = 0
+        self.last_byte = 0.0
+        #: Seconds that the first attempt took for TCP, proxy and TLS; 0 on a kept connection.
+        self.connect_seconds: float | None = None
+        self.started = _now()
+        self._total_until = self.started + (timeout.total or _NEVER)
+
+    # -- any thread ---------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        """Wake whoever works in the exchange, for good. Call it with the lock held; never waits.
+
+        Both directions of the socket are shut: the peer learns of it now, not when the thread
+        that was waiting gets around to closing.
+        """
+        self.aborted = True
+        self._wake.notify_all()
+        # In a forked child this is the parent's socket as well: shutting it would end the parent's.
+        if self._shut is not None and self._pid == os.getpid():
+            try:
+                self._shut()
+            except (OSError, ValueError, RuntimeError):
+                pass  # not connected yet or no longer, or a response that knows no shutdown
+
+    # -- the working thread: between attempts -------------------------------------------------
+
+    def begin(self) -> None:
+        """Start an attempt.
+
+        :raises Aborted: the exchange is over.
+        :raises Expired: ``total`` is up.
+        """
+        self.check()
+        self.attempts += 1
+        self.waited = 0.0
+        self.in_body = self._wired = False
+        self._until = _NEVER
+        self._connect_until = _now() + (self.timeout.connect or _NEVER)
+
+    def check(self) -> None:
+        """Raise where nothing more is to be done.
+
+        :raises Aborted: it was aborted.
+        :raises Expired: ``total`` is up.
+        """
+        if self.aborted:
+            raise Aborted
+        if self.total_left() <= 0:
+            self._expire("total")
+
+    def sleep(self, seconds: float) -> None:
+        """Wait between attempts; :meth:`abort` wakes it.
+
+        :raises Aborted: it was aborted.
+        :raises Expired: ``total`` was up, or is up before the time has passed.
+        """
+        until = _now() + min(seconds, self.total_left())
+        with self.lock:
+            while not self.aborted and (left := until - _now()) > 0:
+                self._wake.wait(left)
+        self.check()
+
+    def limit(self, seconds: float) -> None:
+        """Allow what is left of this attempt no more than ``seconds``."""
+        self._until = _now() + seconds
+
+    def total_left(self) -> float:
+        """Seconds until ``total`` is up."""
+        return self._total_until - _now()
+
+    # -- the working thread: sockets ----------------------------------------------------------
+
+    def enter(self, sock: socket.socket | None) -> None:
+        """Make ``sock`` the one that :meth:`abort` shuts, in both directions.
+
+        :raises Aborted: too late: the exchange is over.
+        """
+        self.enter_shut(sock and partial(_shutdown, sock, socket.SHUT_RDWR))
+
+    def enter_shut(self, shut: Callable[[], object] | None) -> None:
+        """The same, for what is no socket of ours: ``shut`` is what :meth:`abort` calls."""
+        with self.lock:
+            if self.aborted:
+                raise Aborted
+            self._shut = shut
+        self._armed = -1.0
+
+    def leave(self) -> bool:
+        """Take the socket out, before it is closed or kept for others.
+
+        :returns: whether it is whole, that is, was not shut by :meth:`abort`.
+        """
+        with self.lock:
+            self._shut = None
+            return not self.aborted
+
+    def wire(self) -> bool:
+        """A response begins to read from the socket.
+
+        :returns: whether the socket is the response's to close; a proxy's answer, which is read
+            while connecting, leaves it to the connection.
+        """
+        self._armed = -1.0  # urllib3 has set a timeout of its own
+        if self._connect_until == _NEVER:
+            self._wired = True
+        return self._wired
+
+    @property
+    def wired(self) -> bool:
+        """A response reads from a socket of ours, so every wait passes here."""
+        return self._wired
+
+    def connect_left(self) -> float:
+        """Seconds that connecting may still take.
+
+        :raises Aborted: it was aborted.
+        :raises Expired: they are over.
+        """
+        self.check()
+        left = self._connect_until - _now()
+        if left <= 0:
+            self._expire("connect")
+        return min(left, self.total_left())
+
+    def connecting_timed_out(self) -> NoReturn:
+        """A wait of :meth:`connect_left` seconds timed out: raise accordingly."""
+        self.check()
+        self._expire("connect")
+
+    def connected(self, seconds: float) -> None:
+        """The connection stands, after ``seconds``; from here ``idle`` and ``gap`` count."""
+        if self.connect_seconds is None:
+            self.connect_seconds = seconds
+        self._connect_until = _NEVER
+
+    def arm(self, sock: Any, *, sending: bool = False) -> None:
+        """Set the timeout for the wait that is about to begin on ``sock``.
+
+        :raises Aborted: it was aborted.
+        :raises Expired: there is no time left.
+        """
+        if self.aborted:
+            raise Aborted
+        left, _ = self._left(sending)
+        if left <= 0:
+            self.timed_out(sending=sending)
+        # Setting it costs a system call: most waits have the same limit, ``idle``, as the last one.
+        if not left <= self._armed <= left + _SLACK:
+            sock.settimeout(left)
+            self._armed = left
+
+    def _left(self, sending: bool = False) -> tuple[float, Deadline]:
+        """How long the next wait may be, and by which of the limits."""
+        limits = self.timeout
+        now = _now()
+        left: float = _NEVER
+        why: Deadline = "idle"
+        if limits.idle is not None and (self._streaming or self.in_body or sending):
+            left = limits.idle
+        if limits.gap is not None and not (self.in_body and not self._streaming):
+            gap = limits.gap - self.waited
+            if gap < left:
+                left, why = gap, "gap"
+        until = self._until - now
+        if until < left:
+            left, why = until, "idle"
+        connect = self._connect_until - now  # a proxy's answer is read before we are connected
+        if connect < left:
+            left, why = connect, "connect"
+        total = self._total_until - now
+        if total < left:
+            left, why = total, "total"
+        return left, why
+
+    def timed_out(self, *, sending: bool = False) -> NoReturn:
+        """A wait on the network timed out: raise for the deadline that was nearest."""
+        if self.aborted:
+            raise Aborted
+        self._expire(self._left(sending)[1])
+
+    def _expire(self, deadline: Deadline) -> NoReturn:
+        self.expired = deadline
+        raise Expired(f"the {deadline} time is up")
+
+    def send(self, sock: socket.socket, data: bytes) -> None:
+        """``sendall``, but ``idle`` starts anew whenever something could be sent.
+
+        :raises Aborted: it was aborted.
+        :raises Expired: a deadline is over.
+        """
+        view = memoryview(data)
+        while view:
+            self.arm(sock, sending=True)
+            start = _now()
+            try:
+                sent = sock.send(view[:_BLOCK])
+            except TimeoutError:
+                self.waited += _now() - start
+                self.timed_out(sending=True)
+            self.waited += _now() - start
+            view = view[sent:]
+
+
+# The exchange whose request this thread is sending: ``requests`` has no other way to hand it down
+# to the connection that its pool picks.
+_current = threading.local()
+
+
+def _current_exchange() -> Exchange | None:
+    return getattr(_current, "exchange", None)
+
+
+class _Wire(io.RawIOBase):
+    """The socket's receiving side under ``http.client``'s buffer: every wait passes here.
+
+    It replaces the ``socket.SocketIO`` that ``makefile`` makes, and closes it in its turn.
+    """
+
+    def __init__(self, raw: Any, sock: Any, exchange: Exchange) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._recv_into = sock.recv_into
+        self._exchange = exchange
+        self._owner = exchange.wire()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        exchange = self._exchange
+        if exchange.before_wait is not None:
+            exchange.before_wait()
+        exchange.arm(self._sock)
+        start = _now()
+        try:
+            count: int = self._recv_into(buffer)
+        except TimeoutError:
+            exchange.waited += _now() - start
+            exchange.timed_out()
+        end = exchange.last_byte = _now()
+        exchange.waited += end - start
+        if exchange.aborted:
+            raise Aborted
+        exchange.bytes += count
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            if self._owner:
+                self._exchange.leave()
+            self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """A response that reads through a :class:`_Wire`."""
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        exchange = _current_exchange()
+        if exchange is not None:
+            wire = _Wire(self.fp.detach(), sock, exchange)  # type: ignore[attr-defined]
+            self.fp = io.BufferedReader(wire, _BLOCK)
+
+    def _read_next_chunk_size(self) -> int:
+        # ``int(line, 16)`` takes "-5", "+5", "0x5" and "1_0" too; RFC 9112, section 7.1, does not.
+        line = self.fp.readline(_BLOCK)
+        digits = line.split(b";", 1)[0].strip()
+        if not digits or digits.strip(b"0123456789abcdefABCDEF") or not line.endswith(b"\n"):
+            raise ValueError("bad chunk size")  # http.client makes an IncompleteRead of it
+        return int(digits, 16)
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    """A connection that lets the current exchange time and stop it."""
+
+    response_class = _Response
+
+    def _new_conn(self) -> socket.socket:
+        exchange = _current_exchange()
+        if exchange is None:
+            return super()._new_conn()
+        try:
+            return _connect(
+                exchange, self._dns_host, self.port, self.socket_options, self.source_address
+            )
+        except socket.gaierror as error:
+            raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error
+        except Expired as error:
+            raise urllib3.exceptions.ConnectTimeoutError(self, str(error)) from error
+        except OSError as error:
+            raise urllib3.exceptions.NewConnectionError(self, str(error)) from error
+
+    def connect(self) -> None:
+        exchange = _current_exchange()
+        start = _now()
+        super().connect()
+        if exchange is not None:
+            exchange.enter(self._stoppable())
+            exchange.connected(_now() - start)
+
+    def _stoppable(self) -> socket.socket | None:
+        # TLS inside a proxy's TLS is no socket, but has one.
+        sock = getattr(self.sock, "socket", self.sock)
+        return sock if isinstance(sock, socket.socket) else None
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        exchange = _current_exchange()
+        if exchange is not None and self.sock is not None:  # connected, perhaps long ago
+            exchange.enter(self._stoppable())
+            exchange.connected(0.0)
+        super().request(*args, **kwargs)
+
+    def send(self, data: Any) -> None:
+        exchange = _current_exchange()
+        if exchange is None or not isinstance(data, bytes):
+            super().send(data)
+            return
+        if self.sock is None:
+            self.connect()
+        exchange.send(self.sock, data)
+
+    def close(self) -> None:
+        exchange = _current_exchange()
+        # A response goes on reading from a socket whose connection is closed ("Connection:
+        # close"): then it is the response that takes it out.
+        if exchange is not None and not exchange.wired:
+            exchange.leave()
+        super().close()
+
+
+class _TLSConnection(_Connection, urllib3.connection.HTTPSConnection):
+    """The same with TLS."""
+
+    _handle: socket.socket | None = None
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        exchange = _current_exchange()
+        if exchange is not None:
+            # The handshake moves the descriptor into a new object, which nobody gets to see before
+            # it is done; until then ``abort`` has a descriptor of its own.
+            self._handle = sock.dup()
+            exchange.enter(self._handle)
+            sock.settimeout(exchange.connect_left())  # the handshake keeps to it as a whole
+        return sock
+
+    def connect(self) -> None:
+        exchange = _current_exchange()
+        try:
+            super().connect()
+        except BaseException as error:
+            if exchange is not None:
+                exchange.leave()
+                if isinstance(error, TimeoutError):
+                    exchange.connecting_timed_out()
+            raise
+        finally:
+            if self._handle is not None:
+                self._handle.close()
+                self._handle = None
+
+
+def _connect(
+    exchange: Exchange,
+    host: str,
+    port: int,
+    options: Any,
+    source_address: tuple[str, int] | None,
+) -> socket.socket:
+    """``socket.create_connection``, with one limit for all addresses, and stoppable.
+
+    :raises OSError: no address took the connection; of several errors, the last.
+    """
+    failure = OSError("the name has no address")
+    for family, kind, protocol, _, target in socket.getaddrinfo(
+        host.strip("[]"), port, allowed_gai_family(), socket.SOCK_STREAM
+    ):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            for option in options or ():
+                sock.setsockopt(*option)
+            sock.settimeout(exchange.connect_left())
+            if source_address:
+                sock.bind(source_address)
+            exchange.enter(sock)
+            sock.connect(target)
+        except BaseException as error:
+            exchange.leave()
+            sock.close()
+            if isinstance(error, TimeoutError):
+                exchange.connecting_timed_out()
+            if exchange.aborted:
+                raise Aborted from None
+            if not isinstance(error, OSError):
+                raise
+            failure = error
+        else:
+            return sock
+    raise failure
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    """A pool of such connections, which closes what it cannot keep without a word."""
+
+    ConnectionCls = _Connection
+
+    def _put_conn(self, conn: Any) -> None:
+        # urllib3 logs a warning for each; more streams at once than kept connections are normal.
+        if conn is not None and self.pool is not None and self.pool.full():
+            conn.close()
+        else:
+            super()._put_conn(conn)
+
+
+class _TLSPool(_Pool, urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+_POOLS = {"http": _Pool, "https": _TLSPool}
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """An adapter whose connections are ours, through a proxy too (but not through SOCKS)."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+class Session(requests.Session):
+    """A ``requests`` session whose connections obey the exchange that they are used in.
+
+    It follows no redirect, and does not even look at one: a redirect would carry the key along.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        adapter = _Adapter(max_retries=0, pool_maxsize=_POOL)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
+
+
+def send(
+    session: requests.Session, request: requests.PreparedRequest, exchange: Exchange
+) -> requests.Response:
+    """Send an attempt's request and return when the headers are there.
+
+    :param session: a :class:`Session`; another one is timed and stopped as far as it allows.
+    :raises Aborted: it was stopped.
+    :raises requests.RequestException: whatever ``requests`` raises; where a deadline is why,
+        :attr:`Exchange.expired` says so. Others leak through ``requests`` too: ``urllib3``'s,
+        ``http.client``'s, ``OSError`` and ``ValueError``.
+    """
+    limits = exchange.timeout
+    waits = [limits.gap, exchange.total_left()]
+    settings = session.merge_environment_settings(request.url, {}, True, None, None)
+    outer = _current_exchange()
+    _current.exchange = exchange
+    try:
+        return session.send(
+            request,
+            allow_redirects=False,
+            # For connections of ours only what is sent down; each wait is set by the exchange.
+            timeout=(
+                limits.connect,
+                min(seconds for seconds in [*waits, _NEVER] if seconds is not None),
+            ),
+            **settings,
+        )
+    finally:
+        _current.exchange = outer
+
+
+class Body:
+    """A response as a source of bytes: what has arrived, as soon as it has.
+
+    For the working thread of the exchange only. It decides when the connection goes back to the
+    pool: ``urllib3`` would give it away inside the last read, before anyone else knows.
+    """
+
+    def __init__(self, response: requests.Response, exchange: Exchange) -> None:
+        raw = response.raw
+        self._response = response
+        self._raw = raw
+        self._exchange = exchange
+        self._release: Callable[[], object] = getattr(raw, "release_conn", _nothing)
+        raw.release_conn = _nothing
+        self._read = self._read_wire
+        if not exchange.wired:
+            self._read = self._read_foreign
+            exchange.enter_shut(getattr(raw, "shutdown", None))
+        exchange.in_body = True
+
+    def _read_wire(self) -> bytes:
+        block: bytes | None = self._raw.read1(_BLOCK, decode_content=True)
+        return block or b""
+
+    def _read_foreign(self) -> bytes:
+        # A session that was given: what a wire does, around the whole read.
+        exchange = self._exchange
+        if exchange.before_wait is not None:
+            exchange.before_wait()
+        sock = getattr(getattr(self._raw, "connection", None), "sock", None)
+        if sock is not None:
+            exchange.arm(sock)
+        else:
+            exchange.check()
+        start = _now()
+        try:
+            block = self._read_wire()
+        except (TimeoutError, urllib3.exceptions.TimeoutError):
+            exchange.waited += _now() - start
+            exchange.timed_out()
+            raise
+        end = exchange.last_byte = _now()
+        exchange.waited += end - start
+        exchange.bytes += len(block)
+        return block
+
+    def read(self) -> bytes:
+        """What has arrived, at most 64 KiB, decompressed; waits for the first byte.
+
+        :returns: ``b""`` at an orderly end.
+        :raises Aborted: it was stopped.
+        :raises Expired: a deadline is over.
+        :raises StreamInterruptedError: the connection broke, or the body ended too early.
+        :raises StreamDecodeError: the compression is broken.
+        """
+        exchange = self._exchange
+        try:
+            block = self._read()
+        except urllib3.exceptions.DecodeError as error:
+            raise StreamDecodeError(
+                f"the server's compressed answer cannot be decompressed: {reason(error)}"
+            ) from error
+        except (
+            urllib3.exceptions.HTTPError,
+            http.client.HTTPException,
+            OSError,
+            ValueError,
+        ) as error:
+            if exchange.aborted:
+                raise Aborted from None
+            if exchange.expired:
+                raise Expired from None
+            raise StreamInterruptedError(
+                f"the connection broke before the answer was complete: {reason(error)}"
+            ) from error
+        if exchange.aborted:  # a shut socket looks like an orderly end
+            raise Aborted
+        return block
+
+    def read_all(self, limit: int) -> bytes:
+        """The rest of the body.
+
+        :param limit: bytes; a longer body is an error.
+        :raises: as :meth:`read`; ``StreamDecodeError`` too where it is longer.
+        """
+        blocks = []
+        size = 0
+        while block := self.read():
+            size += len(block)
+            if size > limit:
+                raise StreamDecodeError(f"the server's answer is longer than {limit} bytes")
+            blocks.append(block)
+        return b"".join(blocks)
+
+    def finish(self) -> None:
+        """Keep the connection for the next call if the body ends here, now; close it otherwise.
+
+        The last bytes of a body follow its last event at once, or the server never sends them: it
+        gets 20 milliseconds, and no more than a megabyte is looked at.
+        """
+        exchange = self._exchange
+        exchange.before_wait = None
+        exchange.limit(_FAREWELL)
+        whole = False
+        try:
+            if exchange.wired or self._raw.closed:
+                whole = any(not self.read() for _ in range(16))
+        except (Aborted, Expired, StreamDecodeError, StreamInterruptedError):
+            exchange.expired = None
+        if whole and exchange.leave():
+            self._release()
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection. Twice is harmless."""
+        self._exchange.before_wait = None
+        self._exchange.leave()
+        try:
+            self._response.close()
+            self._release()  # a closed connection leaves its place in the pool
+        except (OSError, urllib3.exceptions.HTTPError):
+            pass  # the other side is gone already
+
+
+def _nothing() -> None:
+    """In the place of ``release_conn``."""
+
+
+def reason(error: BaseException) -> str:
+    """The innermost cause of a ``requests`` or ``urllib3`` error, in a few words.
+
+    Theirs repeat each other, and quote objects: ``HTTPConnectionPool(host=…): Max retries …``.
+    """
+    seen = set()
+    while id(error) not in seen:
+        seen.add(id(error))
+        inner = getattr(error, "reason", None) or next(
+            (arg for arg in reversed(error.args) if isinstance(arg, BaseException)), None
+        )
+        inner = inner if isinstance(inner, BaseException) else error.__cause__
+        if inner is None:
+            break
+        error = inner
+    text = str(error).strip() or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror
+    return text

@@ -1,0 +1,168 @@
+"""What every test gets: a time limit, a clean environment, and a look at what it left behind.
+
+Markers: ``limit(seconds)`` for a test that may take longer, ``leaves(reason)`` for one that may
+leave a thread or a socket. Fixtures: ``server``. Helpers for single rooms of the library belong
+to their own test modules.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import socket
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from openai_stream.testing import ScriptedServer
+
+_LIMIT = 60.0
+_GRACE = 2.0
+_DESCRIPTORS = Path("/proc/self/fd")
+_PREFIXES = ("OPENAI_", "AZURE_OPENAI_")
+_VARIABLES = {
+    "ALL_PROXY",
+    "CURL_CA_BUNDLE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NETRC",
+    "NO_PROXY",
+    "REQUESTS_CA_BUNDLE",
+}
+
+_stderr = pytest.StashKey[int]()
+_failed = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "limit(seconds): the time that the test may take")
+    config.addinivalue_line("markers", "leaves(reason): may leave a thread or a socket behind")
+    # While a test runs, descriptor 2 is pytest's own, and what it holds is lost on a hard exit.
+    config.stash[_stderr] = os.dup(2)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    os.close(config.stash[_stderr])
+
+
+# Time limit ----------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that hangs, its fixtures included, ends the run with all threads' tracebacks."""
+    marker = item.get_closest_marker("limit")
+    seconds = _LIMIT if marker is None else float(marker.args[0])
+    faulthandler.dump_traceback_later(seconds, exit=True, file=item.config.stash[_stderr])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def pytest_enter_pdb() -> None:
+    faulthandler.cancel_dump_traceback_later()
+
+
+# What a test leaves behind -------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[_failed] = True
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a thread or a socket behind.
+
+    One that has failed by itself is spared: its traceback holds on to whatever it was using.
+    """
+    marker = request.node.get_closest_marker("leaves")
+    if marker is not None:
+        if not (marker.args and isinstance(marker.args[0], str)):
+            pytest.fail("the marker 'leaves' needs a reason", pytrace=False)
+        yield
+        return
+    threads, sockets = _threads(), _sockets()
+    yield
+    if not request.node.stash.get(_failed, False):
+        left = _left_behind(threads, sockets)
+        if left:
+            pytest.fail("left behind: " + "; ".join(left), pytrace=False)
+
+
+def _left_behind(threads: set[threading.Thread], sockets: set[str]) -> list[str]:
+    """What is there and was not before, after some time to end by itself."""
+    if not (_threads() - threads or _sockets() - sockets):
+        return []
+    gc.collect()
+    deadline = time.monotonic() + _GRACE
+    for thread in _threads() - threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    while _sockets() - sockets and time.monotonic() < deadline:
+        time.sleep(0.01)
+    gc.collect()
+    return [f"thread {thread.name!r}" for thread in _threads() - threads] + [
+        f"socket {_addresses(name)}" for name in sorted(_sockets() - sockets)
+    ]
+
+
+def _threads() -> set[threading.Thread]:
+    # A dummy stands for a thread that was not started by Python, and seems alive for ever.
+    return {
+        thread for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)
+    }
+
+
+def _links() -> dict[str, str]:
+    links = {}
+    for descriptor in os.listdir(_DESCRIPTORS) if _DESCRIPTORS.exists() else []:
+        try:
+            links[descriptor] = os.readlink(_DESCRIPTORS / descriptor)
+        except OSError:  # closed since, as the one is that the listing itself took
+            continue
+    return links
+
+
+def _sockets() -> set[str]:
+    return {link for link in _links().values() if link.startswith("socket:")}
+
+
+def _addresses(link: str) -> str:
+    """The socket's two ends, for the message."""
+    for descriptor, other in _links().items():
+        if other == link:
+            with suppress(OSError), socket.socket(fileno=os.dup(int(descriptor))) as copy:
+                here = copy.getsockname()
+                with suppress(OSError):
+                    return f"{link} at {here} to {copy.getpeername()}"
+                return f"{link} at {here}"
+    return link
+
+
+# Fixtures ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(_PREFIXES) or name.upper() in _VARIABLES:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    """A scripted server of the test's own; what its scripts raised fails the test."""
+    with ScriptedServer() as scripted:
+        yield scripted

@@ -1,0 +1,48 @@
+"""The README's first example, word for word, with a real model in OpenAI's place."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from openai_stream.local import LocalServer
+
+README = Path(__file__).parents[2] / "README.rst"
+
+
+def examples() -> list[str]:
+    """The README's Python blocks."""
+    blocks = README.read_text(encoding="utf-8").split(".. code-block:: python\n")[1:]
+    found = []
+    for block in blocks:
+        lines = block.lstrip("\n").splitlines(keepends=True)
+        end = next((n for n, line in enumerate(lines) if line.strip() and line[0] != " "), None)
+        found.append(textwrap.dedent("".join(lines[:end])))
+    return found
+
+
+@pytest.mark.parametrize("example", examples())
+def test_examples_are_python(example: str) -> None:
+    compile(example, str(README), "exec")
+
+
+@pytest.mark.limit(180)
+def test_first_example(local_server: LocalServer) -> None:
+    environment = {**os.environ, "OPENAI_BASE_URL": local_server.base_url}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", examples()[0]],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "ChatCompletionChunk(" in done.stdout
+    assert not done.stdout.rstrip().endswith(")")
