@@ -14,6 +14,7 @@ import random
 import re
 import ssl
 import threading
+import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NoReturn, TypeVar, overload
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -41,7 +42,7 @@ from .queues import EventQueue
 from .reader import api_error, clip, error_fields, expiry
 from .sse import decode_json
 from .stream import Callbacks, Core, Stream
-from .timeouts import Timeout
+from .timeouts import Timeout, timeout_of
 from .transport import Aborted, Body, Exchange, Expired, Session, reason, send
 
 __all__ = ["Client"]
@@ -129,7 +130,7 @@ class Client:
     base_url: str | None = attrs.field(default=None, repr=lambda url: repr(_shown(url)))
     organization: str | None = None
     project: str | None = None
-    timeout: Timeout = attrs.field(factory=Timeout, converter=Timeout.of)
+    timeout: Timeout = attrs.field(factory=Timeout, converter=timeout_of)
     max_retries: int = 2
     max_event_bytes: int = 32 * _MIB
     headers: Headers | None = attrs.field(default=None, repr=False)
@@ -246,7 +247,7 @@ class Client:
         )
         streaming.check(stream)
         timeout = arguments.pop("timeout", None)
-        timeout = self.timeout if timeout is None else Timeout.of(timeout)
+        timeout = self.timeout if timeout is None else timeout_of(timeout)
         call = self._prepare(endpoint.path, arguments, stream)
         if not stream:
             return self._ask(endpoint, call, timeout)
@@ -484,7 +485,7 @@ class Client:
 
     def _secrets(self) -> list[str]:
         """What must show nowhere: the key, and passwords of proxies."""
-        proxies = requests.utils.getproxies()
+        proxies = urllib.request.getproxies()
         if self.session is not None:
             proxies = {**proxies, **self.session.proxies}
         secrets = [self.api_key]

@@ -102,7 +102,7 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
 
     # -- the consumer's side ------------------------------------------------------------------
 
-    def get(self, block: bool = True, timeout: float | None = None) -> E_co | Done:  # type: ignore[override]
+    def get(self, block: bool = True, timeout: float | None = None) -> E_co | Done:
         """The next event; after the last one ``DONE``.
 
         :param block: wait for it; otherwise raise ``queue.Empty`` where there is none.
@@ -121,7 +121,7 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
             return self._take_end(item)
         return cast(E_co, item)
 
-    def get_nowait(self) -> E_co | Done:  # type: ignore[override]
+    def get_nowait(self) -> E_co | Done:
         """``get(block=False)``."""
         return self.get(block=False)
 

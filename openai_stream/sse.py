@@ -120,7 +120,7 @@ def events(frames: Frames) -> Iterator[Any]:
 
     Raises what reading raises, and ``UnicodeDecodeError``: the stream is not UTF-8 (WHATWG 9.2.5).
     """
-    parsed: Iterator[Any] = sseclient.SSEClient(frames).events()
+    parsed: Iterator[Any] = sseclient.SSEClient(frames).events()  # type: ignore[arg-type]
     return parsed
 
 
@@ -129,7 +129,9 @@ def _no_number(text: str) -> Any:
 
 
 # ``json.loads`` without what it does around its scanner, which costs as much again on an event.
-_scan = json.JSONDecoder(parse_constant=_no_number).scan_once
+_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder(  # type: ignore[attr-defined]
+    parse_constant=_no_number
+).scan_once
 
 
 def decode_json(text: str) -> Any:

@@ -171,6 +171,10 @@ class Core(Generic[E, W]):
         """Have the events put on ``queue``, as long as it lives."""
         self._queue = weakref.ref(queue)
 
+    def queue(self) -> EventQueue[E] | None:
+        """The queue, if there is one and it is still referenced."""
+        return None if self._queue is None else self._queue()
+
     def connect(self) -> None:
         """Make the request on the calling thread.
 
@@ -273,7 +277,7 @@ class Core(Generic[E, W]):
         with self.lock:
             self.error = error
             self.state = State.DONE if error is None else State.FAILED
-            queue = self._queue and self._queue()
+            queue = self.queue()
             if queue is not None:
                 queue._end(error)
             self._over.notify_all()
@@ -311,7 +315,7 @@ class Core(Generic[E, W]):
             return
         self.state = State.CANCELLED
         self._ended_at = time.monotonic()
-        queue = self._queue and self._queue()
+        queue = self.queue()
         if queue is not None:
             queue._end(None)
         self.exchange.abort()
@@ -396,7 +400,7 @@ class _QueueSink:
             while burst:
                 if core.state is not State.STREAMING:
                     raise Aborted
-                queue = core._queue and core._queue()
+                queue = core.queue()
                 if queue is None:  # dropped, but the stream is held for its result
                     return
                 burst = burst[queue._offer(burst) :]

@@ -226,7 +226,7 @@ class Reset(Step):
 
 @dataclass(frozen=True)
 class Call(Step):
-    """Call a function, on the thread of the connection."""
+    """Call a function, on the thread of the connection; nothing can interrupt it."""
 
     function: Callable[[], object]
 
@@ -449,7 +449,7 @@ class Connection:
                     self.finish()
         except _Ended:
             pass
-        except Exception as error:  # noqa: BLE001 - told by the server, on the test's own thread
+        except Exception as error:  # told on the test's own thread, by the server at its end
             self._server.failures.append(error)
         finally:
             self.blocked_since = None
@@ -710,7 +710,8 @@ def blackhole_url() -> Iterator[str]:
 LAST_CHUNK = b"0\r\n\r\n"
 
 #: A dict is sent as JSON, a string as it is, each as the data of one frame; bytes are a frame
-#: already, or a piece of one; a step is played between the frames.
+#: already, or a piece of one; a step is played between the frames, and what it sends by itself goes
+#: out as it is, so that in a chunked body it wants :func:`chunk`.
 Event: TypeAlias = Mapping[str, Any] | str | bytes | Step
 Headers: TypeAlias = Mapping[str, str | None]
 
@@ -743,7 +744,7 @@ def frame(
     return "".join(f"{line}{line_end}" for line in [*lines, ""]).encode()
 
 
-def answer(  # noqa: PLR0913 - each is one property of the answer, and has a default
+def answer(
     events: Iterable[Event] = (),
     *,
     done: bool = True,

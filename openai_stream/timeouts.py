@@ -12,7 +12,7 @@ import attrs
 
 from .errors import ConfigurationError
 
-__all__ = ["Timeout"]
+__all__ = ["Timeout", "timeout_of"]
 
 
 def _seconds(instance: Any, attribute: Any, value: Any) -> None:
@@ -52,14 +52,14 @@ class Timeout:
     gap: float | None = attrs.field(default=600.0, converter=_limit, validator=_seconds)
     total: float | None = attrs.field(default=None, converter=_limit, validator=_seconds)
 
-    @classmethod
-    def of(cls, value: Timeout | float | None) -> Timeout:
-        """A ``timeout`` argument as a ``Timeout``: a bare number is ``idle``.
 
-        :raises ConfigurationError: it is neither a ``Timeout`` nor a number above 0.
-        """
-        if isinstance(value, Timeout):
-            return value
-        if value is None:
-            return cls(connect=None, idle=None, gap=None)
-        return cls(idle=value)
+def timeout_of(value: Timeout | float | None) -> Timeout:
+    """A ``timeout`` argument as a :class:`Timeout`: a bare number is ``idle``.
+
+    :raises ConfigurationError: it is neither a ``Timeout`` nor a number above 0.
+    """
+    if isinstance(value, Timeout):
+        return value
+    if value is None:
+        return Timeout(connect=None, idle=None, gap=None)
+    return Timeout(idle=value)

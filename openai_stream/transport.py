@@ -13,6 +13,7 @@ and the exchange knows the socket, which ``shutdown()`` wakes within a milliseco
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import os
@@ -148,10 +149,9 @@ class Exchange:
         self._wake.notify_all()
         # In a forked child this is the parent's socket as well: shutting it would end the parent's.
         if self._shut is not None and self._pid == os.getpid():
-            try:
+            # Not connected yet or no longer, or a response that knows no shutdown.
+            with contextlib.suppress(OSError, ValueError, RuntimeError):
                 self._shut()
-            except (OSError, ValueError, RuntimeError):
-                pass  # not connected yet or no longer, or a response that knows no shutdown
 
     # -- the working thread: between attempts -------------------------------------------------
 
@@ -206,7 +206,7 @@ class Exchange:
 
         :raises Aborted: too late: the exchange is over.
         """
-        self.enter_shut(sock and partial(_shutdown, sock, socket.SHUT_RDWR))
+        self.enter_shut(None if sock is None else partial(_shutdown, sock, socket.SHUT_RDWR))
 
     def enter_shut(self, shut: Callable[[], object] | None) -> None:
         """The same, for what is no socket of ours: ``shut`` is what :meth:`abort` calls."""
@@ -384,22 +384,94 @@ class _Wire(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """A response that reads through a :class:`_Wire`."""
+    """A response that reads through a :class:`_Wire`, and chunked bodies by the buffer.
+
+    ``http.client`` reads one chunk a call, which with a chunk an event, as servers send them, is
+    3 µs an event. Here all chunks that have arrived are taken apart in one go (0.5 µs). It is also
+    stricter: ``int(size, 16)`` would take "-5" and "1_0" (RFC 9112, section 7.1, does not).
+    """
+
+    _wired = False
+    _left = 0  # bytes of the open chunk that are still to come
+    _closing = False  # the line end behind a chunk is still to come
+    _trailing = False  # the last chunk has come; its trailers are still to come
+    _ended = False  # they have
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         exchange = _current_exchange()
         if exchange is not None:
-            wire = _Wire(self.fp.detach(), sock, exchange)  # type: ignore[attr-defined]
+            wire = _Wire(self.fp.detach(), sock, exchange)
             self.fp = io.BufferedReader(wire, _BLOCK)
+            self._wired = True
 
-    def _read_next_chunk_size(self) -> int:
-        # ``int(line, 16)`` takes "-5", "+5", "0x5" and "1_0" too; RFC 9112, section 7.1, does not.
-        line = self.fp.readline(_BLOCK)
-        digits = line.split(b";", 1)[0].strip()
-        if not digits or digits.strip(b"0123456789abcdefABCDEF") or not line.endswith(b"\n"):
-            raise ValueError("bad chunk size")  # http.client makes an IncompleteRead of it
-        return int(digits, 16)
+    def read1(self, n: int = -1) -> bytes:
+        if not (self._wired and self.chunked) or self.fp is None:
+            return super().read1(n)
+        while not self._ended:
+            arrived = self.fp.peek(1)  # all that is buffered; waits where nothing is
+            if not arrived:
+                raise http.client.IncompleteRead(b"")
+            data, used = self._unchunk(arrived)
+            if used:
+                self.fp.read(used)
+            else:  # a line that is cut: wait for its end
+                self._next_line(self.fp.readline(_BLOCK))
+            if data:
+                return data
+        return b""
+
+    def _unchunk(self, arrived: bytes) -> tuple[bytes, int]:
+        """The data of the chunks in ``arrived``, and how many bytes of it are used up."""
+        parts: list[bytes] = []
+        position, size = 0, len(arrived)
+        left = self._left
+        while position < size:
+            if left:
+                part = arrived[position : position + left]
+                parts.append(part)
+                position += len(part)
+                left -= len(part)
+                self._closing = not left
+                continue
+            end = arrived.find(b"\n", position) + 1
+            if not end:
+                break
+            try:
+                self._next_line(arrived[position:end])
+            except http.client.IncompleteRead:
+                if parts:  # what came before it is not lost: the next call will be here again
+                    break
+                raise
+            left = self._left
+            position = end
+            if self._ended:
+                break
+        self._left = left
+        return b"".join(parts), position
+
+    def _next_line(self, line: bytes) -> None:
+        """Take in a line between chunks: a chunk's end, the next one's size, or a trailer.
+
+        :raises http.client.IncompleteRead: it is none of them, or the end of the connection.
+        """
+        if self._closing and line == b"\r\n":
+            self._closing = False
+        elif self._trailing:
+            self._ended = line in (b"\r\n", b"\n")
+            if not line.endswith(b"\n"):
+                raise http.client.IncompleteRead(b"")
+        else:
+            digits = line.split(b";", 1)[0].strip()
+            if (
+                self._closing
+                or not line.endswith(b"\n")
+                or not digits
+                or digits.strip(b"0123456789abcdefABCDEF")
+            ):
+                raise http.client.IncompleteRead(b"")
+            self._left = int(digits, 16)
+            self._trailing = not self._left
 
 
 class _Connection(urllib3.connection.HTTPConnection):
@@ -625,7 +697,7 @@ class Body:
         self._raw = raw
         self._exchange = exchange
         self._release: Callable[[], object] = getattr(raw, "release_conn", _nothing)
-        raw.release_conn = _nothing
+        raw.release_conn = _nothing  # type: ignore[method-assign]
         self._read = self._read_wire
         if not exchange.wired:
             self._read = self._read_foreign

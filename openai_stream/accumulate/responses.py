@@ -173,7 +173,8 @@ class _Items(Node):
         """
         call = _ident(whole.get("call_id"))
         ident = _ident(whole.get("id")) or call
-        item = self.find(index, ident)
+        # llama.cpp calls a function call's item by its call id.
+        item = self.find(index, ident) or (self.find(index, call) if call else None)
         if (
             item is not None
             and added
@@ -186,7 +187,6 @@ class _Items(Node):
             item = _Item(None)
         item.announced = True
         item.id = ident or item.id
-        # llama.cpp calls a function call's item by its call id.
         for name in (ident, call):
             if name is not None:
                 self._by_id[name] = item
