@@ -98,7 +98,7 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
         self._stream_close = stream_close
         self._takers = 0
         self._crowded = False
-        self._taken_end: Done | _Failure | None = None
+        self._the_end: Done | _Failure | None = None  # once it has been put
 
     # -- the consumer's side ------------------------------------------------------------------
 
@@ -117,9 +117,9 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
             item = self._wait(block, timeout)
         if self._crowded:
             self._make_known_room()
-        if item.__class__ in _ENDS:
-            return self._take_end(item)
-        return cast(E_co, item)
+        if item.__class__ is _Failure:
+            raise item.error
+        return cast("E_co | Done", item)
 
     def get_nowait(self) -> E_co | Done:
         """``get(block=False)``."""
@@ -138,8 +138,9 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
             if self._crowded:
                 self._make_known_room()
             if item.__class__ in _ENDS:
-                self._take_end(item)
-                return
+                if item is DONE:
+                    return
+                raise item.error
             yield item
 
     def text(self, choice: int = 0) -> Iterator[str]:
@@ -155,34 +156,28 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
 
     def _wait(self, block: bool, timeout: float | None, to_the_end: bool = False) -> Any:
         """Wait for an item; ``to_the_end``, as a loop does, also for the end that others take."""
-        if timeout is not None and timeout < 0:
+        if block and timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
         until = None if timeout is None else monotonic() + timeout
+        self._stream._core.check_not_inherited()
         with self.not_empty:
-            while not self.queue:
-                if to_the_end and self._taken_end is not None:
-                    return self._taken_end
+            while True:
+                try:  # without a look at it first: others take without the lock
+                    return self.queue.popleft()
+                except IndexError:  # noqa: SIM105 - a third of the cost of suppress()
+                    pass
+                if to_the_end and self._the_end is not None:  # put, but gone: others took it
+                    return self._the_end
                 if self.is_shutdown:
                     raise ShutDown
                 left = None if until is None else until - monotonic()
                 if not block or (left is not None and left <= 0):
                     raise queue.Empty
-                if self._stream._core.inherited:
-                    return DONE  # a forked child: the reader stayed with the parent
                 self._takers += 1
                 try:
                     self.not_empty.wait(left)
                 finally:
                     self._takers -= 1
-            return self.queue.popleft()
-
-    def _take_end(self, item: Done | _Failure) -> Done:
-        with self.mutex:
-            self._taken_end = item
-            self.not_empty.notify_all()  # loops in other threads end now
-        if isinstance(item, _Failure):
-            raise item.error
-        return item
 
     def _make_known_room(self) -> None:
         with self.mutex:
@@ -197,7 +192,7 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
         :raises queue.Full: no room in time.
         :raises ShutDown: the queue was shut down.
         """
-        if timeout is not None and timeout < 0:
+        if block and timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
         until = None if timeout is None else monotonic() + timeout
         with self.not_full:
@@ -284,7 +279,8 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
 
     def _end(self, error: BaseException | None) -> None:
         """Put the end; it has room in a full queue too."""
-        self.queue.append(DONE if error is None else _Failure(error))
+        self._the_end = DONE if error is None else _Failure(error)
+        self.queue.append(self._the_end)
         if error is None:
             self.unfinished_tasks += 1
         if self._stream_close:

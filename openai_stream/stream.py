@@ -215,6 +215,7 @@ class Core(Generic[E, W]):
 
     def _run(self) -> None:
         error: BaseException | None = None
+        raised = False  # by a callback
         try:
             if self.response is None:
                 response = self._connect(self.exchange)
@@ -226,14 +227,14 @@ class Core(Generic[E, W]):
         except Aborted:
             pass
         except _CallbackFailed as failed:
-            error = failed.error
+            error, raised = failed.error, True
         except BaseException as caught:
             error = caught
         finally:
             if self.response is not None and self._reader is None:
                 self.response.close()
         try:
-            self._settle(error)
+            self._settle(error, raised)
         finally:
             _live.discard(self)
 
@@ -255,25 +256,32 @@ class Core(Generic[E, W]):
             sink.close()
             self._reader.close()
 
-    def _settle(self, error: BaseException | None) -> None:
-        """Tell the end: the last callback, then the queue, then everybody who waits."""
-        with self.lock:
-            if self.state not in _ALIVE:
-                return
-            self.state = State.ENDING
-        self._ended_at = time.monotonic()
-        if isinstance(error, StreamError) and error.snapshot is None:
-            error.snapshot = self.snapshot()
-        if isinstance(error, OpenAIStreamError):
+    def _settle(self, error: BaseException | None, raised: bool) -> None:
+        """Tell the end: the last callback, then the queue, then everybody who waits.
+
+        :param raised: a callback raised the error, which then is the user's own, whatever it is.
+        """
+        whole = None
+        if error is None:
+            if self.callbacks.on_done is not None:
+                whole = self.snapshot()  # it may take its time, so not while close() waits
+        elif not raised and isinstance(error, OpenAIStreamError):
             error.__traceback__ = None  # nothing in it is the user's, and it leads back to here
-        with self._calling:
+            if isinstance(error, StreamError) and error.snapshot is None:
+                error.snapshot = self.snapshot()
+        with self._calling:  # before the state says so: close() waits for what is about to start
+            with self.lock:
+                if self.state not in _ALIVE:
+                    return
+                self.state = State.ENDING
+                self._ended_at = time.monotonic()
             if error is None and self.callbacks.on_done is not None:
                 try:
-                    self.callbacks.on_done(self.snapshot())
-                except BaseException as raised:
-                    error = raised
+                    self.callbacks.on_done(whole)
+                except BaseException as caught:
+                    error, raised = caught, True
             if error is not None:
-                self._tell_error(error)
+                self._tell_error(error, raised)
         with self.lock:
             self.error = error
             self.state = State.DONE if error is None else State.FAILED
@@ -282,13 +290,13 @@ class Core(Generic[E, W]):
                 queue._end(error)
             self._over.notify_all()
 
-    def _tell_error(self, error: BaseException) -> None:
+    def _tell_error(self, error: BaseException, raised: bool) -> None:
         if self.callbacks.on_error is not None:
             try:
                 self.callbacks.on_error(error)
             except BaseException:
                 _log.exception("on_error raised")
-        elif not isinstance(error, OpenAIStreamError):
+        elif raised:
             _log.error("a callback raised, and there is no on_error", exc_info=error)
 
     # -- any thread ---------------------------------------------------------------------------
@@ -298,12 +306,23 @@ class Core(Generic[E, W]):
         """This is a forked child: the reader, and the socket, are the parent's."""
         return os.getpid() != self._pid
 
+    def check_not_inherited(self) -> None:
+        """Refuse to wait for what cannot come.
+
+        :raises RuntimeError: the stream goes on, but in the process that forked this one.
+        """
+        if self.inherited and self.state not in _OVER:
+            raise RuntimeError("the stream belongs to the process that this one was forked from")
+
     def close(self) -> None:
         """See :meth:`Stream.close`."""
         if self.inherited:
             return
-        with self.lock:
-            self._cancel()
+        # A signal's handler may have interrupted this very thread while it held the lock: then it
+        # is done when the handler returns, and waiting for that has an end.
+        self.lock.hand_over(self._cancel)
+        if self.lock.acquire(timeout=_CALLBACK_GRACE):
+            self.lock.release()
         # A callback that was about to start when the state changed counts as running: wait for it,
         # but not for long: it may itself be waiting for this thread.
         if not self._on_reader() and self._calling.acquire(timeout=_CALLBACK_GRACE):
@@ -342,8 +361,7 @@ class Core(Generic[E, W]):
             return
         if self._on_reader():
             raise RuntimeError("a callback cannot wait for the end of its own stream")
-        if self.inherited:
-            raise RuntimeError("the stream belongs to the process that this one was forked from")
+        self.check_not_inherited()
         until = None if timeout is None else time.monotonic() + timeout
         with self.lock:
             while self.state not in _OVER:
@@ -603,8 +621,8 @@ class _Exit:
             until = time.monotonic() + _EXIT_GRACE
             mine = [core for core in list(_live) if not core.inherited]
             for core in mine:
-                with core.lock:
-                    core._cancel()
+                # A Ctrl-C may have come just when this thread had taken the lock.
+                core.lock.hand_over(core._cancel)
             for core in mine:
                 if core._thread is not None:
                     core._thread.join(max(0.0, until - time.monotonic()))

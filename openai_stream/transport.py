@@ -637,6 +637,14 @@ class _Adapter(requests.adapters.HTTPAdapter):
             manager.pool_classes_by_scheme = _POOLS
         return manager
 
+    def close(self) -> None:
+        # ``clear`` leaves connections open for as long as a response holds on to their pool.
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - it does not iterate by itself
+                if (pool := manager.pools.get(key)) is not None:
+                    pool.close()
+        super().close()
+
 
 class Session(requests.Session):
     """A ``requests`` session whose connections obey the exchange that they are used in.
