@@ -155,7 +155,7 @@ class Client:
 
     def _check(self) -> None:
         _check_url("base_url", self.base_url)
-        if self.api_key is None and urlsplit(self.base_url).hostname == _DEFAULT_HOST:
+        if not self.api_key and urlsplit(self.base_url).hostname == _DEFAULT_HOST:
             raise ConfigurationError(
                 "no API key: set the environment variable OPENAI_API_KEY, or pass api_key=…"
             )
@@ -331,12 +331,13 @@ class Client:
         assert self.base_url is not None
         base = urlsplit(self.base_url)
         pairs = parse_qsl(base.query, keep_blank_values=True)
-        encoded = urlencode([*pairs, *query.items()], doseq=True)
+        pairs += [(name, value) for name, value in query.items() if value is not None]
+        encoded = urlencode(pairs, doseq=True)
         return urlunsplit(base._replace(path=base.path.rstrip("/") + path, query=encoded))
 
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Put the key in, as ``requests`` wants it: an ``auth`` keeps ``~/.netrc`` out."""
-        if self.api_key is not None and "Authorization" not in request.headers:
+        if self.api_key and "Authorization" not in request.headers:
             request.headers["Authorization"] = f"Bearer {self.api_key}"
         return request
 
@@ -369,16 +370,7 @@ class Client:
         session = self._session()
         response: requests.Response | None = None
         failure: _Failure | None = None
-        request = session.prepare_request(
-            requests.Request(
-                "POST",
-                call.url,
-                headers=call.headers,
-                data=call.body,
-                # Any ``auth`` keeps ``~/.netrc`` out; a session that has its own keeps that.
-                auth=None if session.auth and self.api_key is None else self._authorize,
-            )
-        )
+        request = self._request(session, call)
         try:
             response = send(session, request, exchange)
         except (
@@ -404,6 +396,23 @@ class Client:
             if response is not None:
                 response.close()
             raise
+
+    def _request(self, session: requests.Session, call: _Call) -> requests.PreparedRequest:
+        request = requests.Request(
+            "POST",
+            call.url,
+            headers=call.headers,
+            data=call.body,
+            # Any ``auth`` keeps ``~/.netrc`` out; a session that has its own keeps that.
+            auth=None if session.auth and self.api_key is None else self._authorize,
+        )
+        try:
+            return session.prepare_request(request)
+        except (requests.RequestException, ValueError) as error:  # the session's own headers, say
+            why = self._without_secrets(reason(error))
+            raise ConfigurationError(
+                f"{_shown(call.url)}: the request cannot be made: {why}"
+            ) from (error if self._is_clean(error) else None)
 
     def _no_response(
         self, error: Exception, exchange: Exchange, request: requests.PreparedRequest
@@ -439,7 +448,7 @@ class Client:
         where = _shown(call.url)
         status = response.status_code
         if 300 <= status < 400:
-            target = _shown(response.headers.get("location", "nowhere"))
+            target = self._without_secrets(_shown(response.headers.get("location", "nowhere")))
             response.close()
             return _Failure(
                 APIConnectionError(
@@ -496,7 +505,9 @@ class Client:
 
     def _without_secrets(self, text: str) -> str:
         for secret in self._secrets():
-            text = text.replace(secret, "***")
+            # What local servers are given ("x", "none") is a part of many words.
+            border = "" if len(secret) >= 8 else r"\b"
+            text = re.sub(border + re.escape(secret) + border, "***", text)
         return text
 
     def _is_clean(self, error: BaseException) -> bool:
@@ -564,7 +575,6 @@ _NOT_SENT = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
-    requests.exceptions.InvalidHeader,
     requests.exceptions.InvalidProxyURL,
     urllib3.exceptions.LocationParseError,
     UnicodeError,
@@ -708,7 +718,8 @@ def _check_url(name: str, url: Any) -> None:
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
+        requests.PreparedRequest().prepare_url(url, None)
+    except (ValueError, requests.RequestException):
         good = False
     if not good or re.search(r"[\x00-\x20\x7f]", url):
         raise ConfigurationError(
