@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import inspect
 import json
 import os
 import random
@@ -16,8 +17,8 @@ import ssl
 import threading
 import urllib.request
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NoReturn, TypeVar, overload
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from typing import Any, Literal, NoReturn, Protocol, TypeVar, overload
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import attrs
 import requests
@@ -26,7 +27,7 @@ import urllib3
 import urllib3.exceptions
 
 from . import errors
-from .endpoints import CHAT_COMPLETIONS, COMPLETIONS, Endpoint
+from .endpoints import CHAT_COMPLETIONS, COMPLETIONS, RESPONSES, Endpoint, any_endpoint
 from .errors import (
     APIConnectionError,
     APITimeoutError,
@@ -37,7 +38,7 @@ from .errors import (
     StreamError,
     StreamTimeoutError,
 )
-from .models import ChatCompletion, ChatCompletionChunk, Completion
+from .models import ChatCompletion, ChatCompletionChunk, Completion, Response, ResponseEvent
 from .queues import EventQueue
 from .reader import api_error, clip, error_fields, expiry
 from .sse import decode_json
@@ -45,10 +46,12 @@ from .stream import Callbacks, Core, Stream
 from .timeouts import Timeout, timeout_of
 from .transport import Aborted, Body, Exchange, Expired, Session, reason, send
 
-__all__ = ["Client"]
+__all__ = ["AzureClient", "BaseClient", "Client"]
 
 _DEFAULT_HOST = "api.openai.com"
 _DEFAULT_BASE_URL = f"https://{_DEFAULT_HOST}/v1"
+
+_AZURE_API_VERSION = "2024-10-21"  # the newest that Azure calls generally available
 
 _MIB = 1024 * 1024
 _LONGEST_RETRY_AFTER = 60.0  # seconds; a server that wants more gets no further attempt
@@ -58,6 +61,7 @@ _ERROR_BODY_SECONDS = 5.0  # and how long it may take: the status is the news, n
 
 E = TypeVar("E")
 W = TypeVar("W")
+C = TypeVar("C", bound="BaseClient")
 OnError = Callable[[BaseException], object]
 Headers = Mapping[str, str | None]
 Trace = Callable[[requests.PreparedRequest, requests.Response | None], object]
@@ -77,92 +81,108 @@ class _Streaming:
     on_error: OnError | None = None
     stream_close: bool = False
     maxsize: int = 0
+    queue: Any = None
+    tag: Any = None
     nowait: bool = False
+    replay: bool = False
 
-    def check(self, stream: bool) -> None:
+    @classmethod
+    def taken_from(cls, arguments: dict[str, Any]) -> _Streaming:
+        """Those among a call's arguments, which they leave."""
+        names = [field.name for field in attrs.fields(cls) if field.name in arguments]
+        return cls(**{name: arguments.pop(name) for name in names})
+
+    def given(self, *names: str) -> str | None:
+        """The first of the arguments that is not its default."""
+        defaults = {field.name: field.default for field in attrs.fields(type(self))}
+        return next(
+            (name for name in names or defaults if not _same(getattr(self, name), defaults[name])),
+            None,
+        )
+
+    def check(self, stream: Any) -> None:
         """Refuse combinations that make no sense.
 
         :raises TypeError: saying which.
         """
         if not isinstance(stream, bool):
             raise TypeError(f"stream must be True or False, not {stream!r}")
-        if not stream:
-            for field in attrs.fields(type(self)):
-                if getattr(self, field.name) != field.default:
-                    raise TypeError(f"{field.name} goes with stream=True only")
+        if not stream and (name := self.given()):
+            raise TypeError(f"{name} goes with stream=True only")
         for name in ("on_next", "on_done", "on_error"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise TypeError(f"{name} must be callable, not {getattr(self, name)!r}")
         if not isinstance(self.maxsize, int) or isinstance(self.maxsize, bool):
             raise TypeError(f"maxsize must be an int, not {self.maxsize!r}")
-        if self.on_next is not None:
-            for name in ("maxsize", "stream_close"):
-                if getattr(self, name):
-                    raise TypeError(f"{name} is for the queue, and with on_next none is made")
-
-
-@attrs.define(eq=False)
-class Client:
-    """Where calls go: base URL, key, timeouts, retries, and the connections that are kept.
-
-    One client may be used from many threads at once. It refuses to be pickled.
-
-    :param api_key: default: ``OPENAI_API_KEY``. Without one, and with another base URL than
-        OpenAI's, no ``Authorization`` header is sent.
-    :param base_url: default: ``OPENAI_BASE_URL``, ``OPENAI_API_ENDPOINT``, or OpenAI's own.
-    :param organization: default: ``OPENAI_ORG_ID`` or ``OPENAI_ORGANIZATION``.
-    :param project: default: ``OPENAI_PROJECT_ID``.
-    :param timeout: a :class:`Timeout`, or seconds for its ``idle``.
-    :param max_retries: how often a request is tried again before its response has begun.
-    :param max_event_bytes: the most bytes of one event after decompression, and of a body that is
-        not streamed.
-    :param headers: sent with each request.
-    :param session: a ``requests.Session`` to use as it is, and not to close. The library can then
-        stop and time a request only as far as that session's connections allow: in the body, but
-        not while connecting or waiting for headers.
-    :param trace: called once an attempt with the ``requests.PreparedRequest`` and the
-        ``requests.Response`` (``None`` when there was none; not to be read when streaming). The
-        request carries the key.
-    :raises ConfigurationError: no key for OpenAI's own URL; a key, URL or header that cannot be.
-    """
-
-    api_key: str | None = attrs.field(default=None, repr=False)
-    base_url: str | None = attrs.field(default=None, repr=lambda url: repr(_shown(url)))
-    organization: str | None = None
-    project: str | None = None
-    timeout: Timeout = attrs.field(factory=Timeout, converter=timeout_of)
-    max_retries: int = 2
-    max_event_bytes: int = 32 * _MIB
-    headers: Headers | None = attrs.field(default=None, repr=False)
-    session: requests.Session | None = attrs.field(default=None, repr=False)
-    trace: Trace | None = attrs.field(default=None, repr=False)
-    _own_session: Session | None = attrs.field(default=None, init=False, repr=False)
-    _own_pid: int = attrs.field(default=0, init=False, repr=False)
-    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        if self.api_key is None:
-            self.api_key = _from_environment("OPENAI_API_KEY")
-        if self.base_url is None:
-            self.base_url = (
-                _from_environment("OPENAI_BASE_URL", "OPENAI_API_ENDPOINT") or _DEFAULT_BASE_URL
+        put = getattr(self.queue, "put", None)
+        if self.queue is not None and (not callable(put) or inspect.iscoroutinefunction(put)):
+            raise TypeError(
+                f"queue must have a put(item) that blocks, not {type(self.queue).__name__}; of a "
+                "queue for coroutines, pass its synchronous side"
             )
-        if self.organization is None:
-            self.organization = _from_environment("OPENAI_ORG_ID", "OPENAI_ORGANIZATION")
-        if self.project is None:
-            self.project = _from_environment("OPENAI_PROJECT_ID")
-        self._check()
+        if self.queue is not None and self.on_next is not None:
+            raise TypeError("on_next and queue do not go together: the events go to one of them")
+        if self.makes_no_queue and (name := self.given("maxsize", "stream_close")):
+            raise TypeError(f"{name} is for the queue that is made, and here none is")
+        if self.queue is None and self.given("tag"):
+            raise TypeError("tag goes with queue only")
+        if self.replay and self.given("maxsize"):
+            raise TypeError("replay keeps all events, so maxsize does not go with it")
+
+    @property
+    def makes_no_queue(self) -> bool:
+        """The events have somewhere else to go."""
+        return self.on_next is not None or self.queue is not None
+
+
+def _same(value: Any, default: Any) -> bool:
+    # By type too, and without asking a user's object: what is equal to 0 may be False or an array.
+    return value is default or (type(value) is type(default) and value in (default,))
+
+
+class Sink(Protocol):
+    """What ``queue=`` takes."""
+
+    def put(self, item: Any, /) -> Any:
+        """Take in an item; may block."""
+
+
+#: The body of a request is made of a call's arguments.
+_ARGUMENTS: Any = object()
+
+
+class BaseClient:
+    """What all clients do; where they differ is in four small methods of theirs."""
+
+    # An attrs mixin without fields: each client lists its own, in the order of its arguments.
+    api_key: str | None
+    timeout: Timeout
+    max_retries: int
+    max_event_bytes: int
+    headers: Headers | None
+    session: requests.Session | None
+    trace: Trace | None
+    _own_session: Session | None
+    _own_pid: int
+    _lock: threading.Lock
+
+    def _url(self, endpoint: str, body: Any) -> str:
+        """Where a request goes, without ``extra_query``."""
+        raise NotImplementedError
+
+    def _own_headers(self) -> Headers:
+        """The headers that only this client sends; without the key."""
+        return {}
+
+    def _authorization(self) -> tuple[str, str] | None:
+        """The header with the key, anew for each attempt."""
+        raise NotImplementedError
 
     def _check(self) -> None:
-        _check_url("base_url", self.base_url)
-        if self.api_key is None and urlsplit(self.base_url).hostname == _DEFAULT_HOST:
-            raise ConfigurationError(
-                "no API key: set the environment variable OPENAI_API_KEY, or pass api_key=…"
-            )
-        for name in ("api_key", "organization", "project"):
-            value = getattr(self, name)
-            if value is not None:
-                _check_header_value(name, value)
+        """Refuse what cannot be.
+
+        :raises ConfigurationError: naming the argument.
+        """
         if self.headers is not None:
             _check_headers("headers", self.headers)
         for name, least in (("max_retries", 0), ("max_event_bytes", 1)):
@@ -186,7 +206,9 @@ class Client:
         on_error: OnError | None = None,
         stream_close: bool = False,
         maxsize: int = 0,
+        queue: None = None,
         nowait: bool = False,
+        replay: bool = False,
         **arguments: Any,
     ) -> EventQueue[ChatCompletionChunk]: ...
     @overload
@@ -198,6 +220,20 @@ class Client:
         on_done: Callable[[ChatCompletion], object] | None = None,
         on_error: OnError | None = None,
         nowait: bool = False,
+        replay: bool = False,
+        **arguments: Any,
+    ) -> Stream[ChatCompletionChunk, ChatCompletion]: ...
+    @overload
+    def create_chat_completion(
+        self,
+        *,
+        stream: Literal[True],
+        queue: Sink,
+        on_done: Callable[[ChatCompletion], object] | None = None,
+        on_error: OnError | None = None,
+        tag: Any = None,
+        nowait: bool = False,
+        replay: bool = False,
         **arguments: Any,
     ) -> Stream[ChatCompletionChunk, ChatCompletion]: ...
     def create_chat_completion(self, **arguments: Any) -> Any:
@@ -218,7 +254,9 @@ class Client:
         on_error: OnError | None = None,
         stream_close: bool = False,
         maxsize: int = 0,
+        queue: None = None,
         nowait: bool = False,
+        replay: bool = False,
         **arguments: Any,
     ) -> EventQueue[Completion]: ...
     @overload
@@ -230,44 +268,57 @@ class Client:
         on_done: Callable[[Completion], object] | None = None,
         on_error: OnError | None = None,
         nowait: bool = False,
+        replay: bool = False,
+        **arguments: Any,
+    ) -> Stream[Completion, Completion]: ...
+    @overload
+    def create_completion(
+        self,
+        *,
+        stream: Literal[True],
+        queue: Sink,
+        on_done: Callable[[Completion], object] | None = None,
+        on_error: OnError | None = None,
+        tag: Any = None,
+        nowait: bool = False,
+        replay: bool = False,
         **arguments: Any,
     ) -> Stream[Completion, Completion]: ...
     def create_completion(self, **arguments: Any) -> Any:
         """``POST /completions``. See :func:`openai_stream.create_completion`."""
         return self._call(COMPLETIONS, arguments)
 
-    def _call(self, endpoint: Endpoint[E, W], arguments: dict[str, Any]) -> Any:
+    def _call(
+        self, endpoint: Endpoint[E, W], arguments: dict[str, Any], body: Any = _ARGUMENTS
+    ) -> Any:
+        """Make a call.
+
+        :param body: the request's; otherwise what is left of the arguments.
+        """
         stream = arguments.pop("stream", False)
-        streaming = _Streaming(
-            **{
-                field.name: arguments.pop(field.name)
-                for field in attrs.fields(_Streaming)
-                if field.name in arguments
-            }
-        )
+        streaming = _Streaming.taken_from(arguments)
         streaming.check(stream)
         timeout = arguments.pop("timeout", None)
         timeout = self.timeout if timeout is None else timeout_of(timeout)
-        call = self._prepare(endpoint.path, arguments, stream)
+        call = self._prepare(endpoint.path, arguments, stream, body)
         if not stream:
             return self._ask(endpoint, call, timeout)
 
-        callbacks = Callbacks(streaming.on_next, streaming.on_done, streaming.on_error)
         core = Core(
             endpoint,
             timeout,
             lambda exchange: self._open(call, exchange),
             self.max_event_bytes,
-            callbacks,
-            live_on=streaming.on_next is not None,
+            Callbacks(streaming.on_next, streaming.on_done, streaming.on_error),
+            live_on=streaming.makes_no_queue,
+            replay=streaming.replay,
         )
         handle = Stream(core)
         events = None
-        if streaming.on_next is None:
-            events = EventQueue(
-                handle, core.lock, core.room, streaming.maxsize, streaming.stream_close
-            )
-            core.attach(events)
+        if streaming.queue is not None:
+            core.put_on(streaming.queue.put, streaming.tag)
+        elif streaming.on_next is None:
+            events = core.make_queue(handle, streaming.maxsize, streaming.stream_close)
         if not streaming.nowait:
             core.connect()
         core.start()
@@ -302,15 +353,18 @@ class Client:
 
     # -- requests -----------------------------------------------------------------------------
 
-    def _prepare(self, path: str, arguments: dict[str, Any], stream: bool) -> _Call:
+    def _prepare(self, path: str, arguments: dict[str, Any], stream: bool, body: Any) -> _Call:
         """Everything that is the same for each attempt, checked before anything is sent."""
         headers = _option(arguments, "extra_headers")
         query = _option(arguments, "extra_query")
         extra_body = _option(arguments, "extra_body")
         _check_headers("extra_headers", headers)
-        body = {**arguments, **({"stream": True} if stream else {}), **extra_body}
+        if body is _ARGUMENTS:
+            body = {**arguments, **({"stream": True} if stream else {})}
+        if extra_body:
+            body = {**body, **extra_body}
         return _Call(
-            url=self._url(path, query),
+            url=_with_query(self._url(path, body), query),
             headers=_merge(
                 {
                     "Accept": "text/event-stream" if stream else "application/json",
@@ -318,26 +372,19 @@ class Client:
                     "Accept-Encoding": "identity",
                     "Content-Type": "application/json",
                     "User-Agent": f"openai-stream requests/{requests.__version__}",
-                    "OpenAI-Organization": self.organization,
-                    "OpenAI-Project": self.project,
                 },
+                self._own_headers(),
                 self.headers or {},
                 headers,
             ),
             body=_encode(body),
         )
 
-    def _url(self, path: str, query: Mapping[str, Any]) -> str:
-        assert self.base_url is not None
-        base = urlsplit(self.base_url)
-        pairs = parse_qsl(base.query, keep_blank_values=True)
-        encoded = urlencode([*pairs, *query.items()], doseq=True)
-        return urlunsplit(base._replace(path=base.path.rstrip("/") + path, query=encoded))
-
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Put the key in, as ``requests`` wants it: an ``auth`` keeps ``~/.netrc`` out."""
-        if self.api_key is not None and "Authorization" not in request.headers:
-            request.headers["Authorization"] = f"Bearer {self.api_key}"
+        header = self._authorization()
+        if header is not None and header[0] not in request.headers:
+            request.headers[header[0]] = header[1]
         return request
 
     def _open(self, call: _Call, exchange: Exchange) -> requests.Response:
@@ -483,12 +530,16 @@ class Client:
             told, retry=wish != "false" and (wish == "true" or status in _RETRIED), after=after
         )
 
+    def _keys(self) -> list[str | None]:
+        """The keys that this client sends."""
+        return [self.api_key]
+
     def _secrets(self) -> list[str]:
         """What must show nowhere: the key, and passwords of proxies."""
         proxies = urllib.request.getproxies()
         if self.session is not None:
             proxies = {**proxies, **self.session.proxies}
-        secrets = [self.api_key]
+        secrets = self._keys()
         for proxy in proxies.values():
             with contextlib.suppress(ValueError):
                 secrets.append(urlsplit(proxy).password)
@@ -527,7 +578,7 @@ class Client:
         if session is not None and self._own_pid == os.getpid():
             session.close()
 
-    def __enter__(self) -> Client:
+    def __enter__(self: C) -> C:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -535,6 +586,239 @@ class Client:
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise TypeError("a client has a key and open connections, and is not to be pickled")
+
+
+@attrs.define(eq=False)
+class Client(BaseClient):
+    """Where calls go: base URL, key, timeouts, retries, and the connections that are kept.
+
+    One client may be used from many threads at once. It refuses to be pickled.
+
+    :param api_key: default: ``OPENAI_API_KEY``. Without one, and with another base URL than
+        OpenAI's, no ``Authorization`` header is sent.
+    :param base_url: default: ``OPENAI_BASE_URL``, ``OPENAI_API_ENDPOINT``, or OpenAI's own.
+    :param organization: default: ``OPENAI_ORG_ID`` or ``OPENAI_ORGANIZATION``.
+    :param project: default: ``OPENAI_PROJECT_ID``.
+    :param timeout: a :class:`Timeout`, or seconds for its ``idle``.
+    :param max_retries: how often a request is tried again before its response has begun.
+    :param max_event_bytes: the most bytes of one event after decompression, and of a body that is
+        not streamed.
+    :param headers: sent with each request.
+    :param session: a ``requests.Session`` to use as it is, and not to close. The library can then
+        stop and time a request only as far as that session's connections allow: in the body, but
+        not while connecting or waiting for headers.
+    :param trace: called once an attempt with the ``requests.PreparedRequest`` and the
+        ``requests.Response`` (``None`` when there was none; not to be read when streaming). The
+        request carries the key.
+    :raises ConfigurationError: no key for OpenAI's own URL; a key, URL or header that cannot be.
+    """
+
+    api_key: str | None = attrs.field(default=None, repr=False)
+    base_url: str | None = attrs.field(default=None, repr=lambda url: repr(_shown(url)))
+    organization: str | None = None
+    project: str | None = None
+    timeout: Timeout = attrs.field(factory=Timeout, converter=timeout_of)
+    max_retries: int = 2
+    max_event_bytes: int = 32 * _MIB
+    headers: Headers | None = attrs.field(default=None, repr=False)
+    session: requests.Session | None = attrs.field(default=None, repr=False)
+    trace: Trace | None = attrs.field(default=None, repr=False)
+    _own_session: Session | None = attrs.field(default=None, init=False, repr=False)
+    _own_pid: int = attrs.field(default=0, init=False, repr=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.api_key is None:
+            self.api_key = _from_environment("OPENAI_API_KEY")
+        if self.base_url is None:
+            self.base_url = (
+                _from_environment("OPENAI_BASE_URL", "OPENAI_API_ENDPOINT") or _DEFAULT_BASE_URL
+            )
+        if self.organization is None:
+            self.organization = _from_environment("OPENAI_ORG_ID", "OPENAI_ORGANIZATION")
+        if self.project is None:
+            self.project = _from_environment("OPENAI_PROJECT_ID")
+        self._check()
+
+    def _check(self) -> None:
+        _check_url("base_url", self.base_url)
+        if self.api_key is None and urlsplit(self.base_url).hostname == _DEFAULT_HOST:
+            raise ConfigurationError(
+                "no API key: set the environment variable OPENAI_API_KEY, or pass api_key=…"
+            )
+        for name in ("api_key", "organization", "project"):
+            value = getattr(self, name)
+            if value is not None:
+                _check_header_value(name, value)
+        super()._check()
+
+    @overload
+    def create_response(self, *, stream: Literal[False] = False, **arguments: Any) -> Response: ...
+    @overload
+    def create_response(
+        self,
+        *,
+        stream: Literal[True],
+        on_next: None = None,
+        on_done: Callable[[Response], object] | None = None,
+        on_error: OnError | None = None,
+        stream_close: bool = False,
+        maxsize: int = 0,
+        queue: None = None,
+        nowait: bool = False,
+        replay: bool = False,
+        **arguments: Any,
+    ) -> EventQueue[ResponseEvent]: ...
+    @overload
+    def create_response(
+        self,
+        *,
+        stream: Literal[True],
+        on_next: Callable[[ResponseEvent], object],
+        on_done: Callable[[Response], object] | None = None,
+        on_error: OnError | None = None,
+        nowait: bool = False,
+        replay: bool = False,
+        **arguments: Any,
+    ) -> Stream[ResponseEvent, Response]: ...
+    @overload
+    def create_response(
+        self,
+        *,
+        stream: Literal[True],
+        queue: Sink,
+        on_done: Callable[[Response], object] | None = None,
+        on_error: OnError | None = None,
+        tag: Any = None,
+        nowait: bool = False,
+        replay: bool = False,
+        **arguments: Any,
+    ) -> Stream[ResponseEvent, Response]: ...
+    def create_response(self, **arguments: Any) -> Any:
+        """``POST /responses``. See :func:`openai_stream.create_response`."""
+        return self._call(RESPONSES, arguments)
+
+    def stream(
+        self,
+        path: str,
+        body: Any,
+        **arguments: Any,
+    ) -> Any:
+        """Stream any other endpoint that answers with JSON server-sent events.
+
+        The events are :class:`ServerEvent`; ``result()`` is the last one's data. It is complete at
+        ``[DONE]``, or at an orderly end of a body that tells where it ends.
+
+        :param path: below the base URL.
+        :param body: sent as it is, as JSON.
+        :param arguments: those of a stream (:func:`create_chat_completion`), ``timeout``, and
+            ``extra_…``.
+        :returns: an :class:`EventQueue`, or with ``on_next`` or ``queue`` the :class:`Stream`.
+        """
+        arguments["stream"] = True
+        unknown = arguments.keys() - _STREAM_ARGUMENTS
+        if unknown:
+            raise TypeError(f"stream() takes no argument {min(unknown)!r}: put it into the body")
+        return self._call(any_endpoint("/" + path.lstrip("/")), arguments, body)
+
+    def _url(self, endpoint: str, body: Any) -> str:
+        assert self.base_url is not None
+        base = urlsplit(self.base_url)
+        return urlunsplit(base._replace(path=base.path.rstrip("/") + endpoint))
+
+    def _own_headers(self) -> Headers:
+        return {"OpenAI-Organization": self.organization, "OpenAI-Project": self.project}
+
+    def _authorization(self) -> tuple[str, str] | None:
+        return None if self.api_key is None else ("Authorization", f"Bearer {self.api_key}")
+
+
+@attrs.define(eq=False)
+class AzureClient(BaseClient):
+    """Where calls go in Azure: ``model`` is the name of the deployment.
+
+    The URL is ``{endpoint}/openai/deployments/{model}/chat/completions?api-version=…``. Everything
+    else is as with :class:`Client`. Source: Azure OpenAI REST API reference, "Authentication".
+
+    :param api_key: sent as ``api-key``; default: ``AZURE_OPENAI_API_KEY``.
+    :param endpoint: ``https://….openai.azure.com``; default: ``AZURE_OPENAI_ENDPOINT`` or
+        ``AZURE_OPENAI_API_ENDPOINT``.
+    :param api_version: default: ``OPENAI_API_VERSION``.
+    :param azure_ad_token: a Microsoft Entra ID token, sent as ``Authorization`` and in the place
+        of a key; or a function that returns one, asked before each attempt.
+    :raises ConfigurationError: no endpoint, or neither key nor token.
+    """
+
+    api_key: str | None = attrs.field(default=None, repr=False)
+    endpoint: str | None = attrs.field(default=None, repr=lambda url: repr(_shown(url)))
+    api_version: str | None = None
+    azure_ad_token: str | Callable[[], str] | None = attrs.field(default=None, repr=False)
+    timeout: Timeout = attrs.field(factory=Timeout, converter=timeout_of)
+    max_retries: int = 2
+    max_event_bytes: int = 32 * _MIB
+    headers: Headers | None = attrs.field(default=None, repr=False)
+    session: requests.Session | None = attrs.field(default=None, repr=False)
+    trace: Trace | None = attrs.field(default=None, repr=False)
+    _own_session: Session | None = attrs.field(default=None, init=False, repr=False)
+    _own_pid: int = attrs.field(default=0, init=False, repr=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
+    _last_token: str | None = attrs.field(default=None, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.api_key is None and self.azure_ad_token is None:
+            self.api_key = _from_environment("AZURE_OPENAI_API_KEY")
+        if self.endpoint is None:
+            self.endpoint = _from_environment("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_ENDPOINT")
+        if self.api_version is None:
+            self.api_version = _from_environment("OPENAI_API_VERSION") or _AZURE_API_VERSION
+        self._check()
+
+    def _check(self) -> None:
+        if self.endpoint is None:
+            raise ConfigurationError(
+                "no endpoint: set the environment variable AZURE_OPENAI_ENDPOINT, or pass "
+                "endpoint='https://….openai.azure.com'"
+            )
+        _check_url("endpoint", self.endpoint)
+        if self.api_key is None and self.azure_ad_token is None:
+            raise ConfigurationError(
+                "no API key: set the environment variable AZURE_OPENAI_API_KEY, or pass api_key=… "
+                "or azure_ad_token=…"
+            )
+        if self.api_key is not None:
+            _check_header_value("api_key", self.api_key)
+        if isinstance(self.azure_ad_token, str):
+            _check_header_value("azure_ad_token", self.azure_ad_token)
+        elif self.azure_ad_token is not None and not callable(self.azure_ad_token):
+            raise ConfigurationError(
+                "azure_ad_token must be a string or a function that returns one"
+            )
+        super()._check()
+
+    def _url(self, endpoint: str, body: Any) -> str:
+        assert self.endpoint is not None
+        model = body.get("model")
+        if not isinstance(model, str) or not model:
+            raise ConfigurationError(
+                f"model must be the name of the Azure deployment, not {model!r}"
+            )
+        base = urlsplit(self.endpoint)
+        path = f"{base.path.rstrip('/')}/openai/deployments/{quote(model, safe='')}{endpoint}"
+        return _with_query(urlunsplit(base._replace(path=path)), {"api-version": self.api_version})
+
+    def _authorization(self) -> tuple[str, str] | None:
+        token = self.azure_ad_token
+        if token is None:
+            assert self.api_key is not None
+            return "api-key", self.api_key
+        if not isinstance(token, str):
+            token = token()
+            _check_header_value("azure_ad_token", token)
+        self._last_token = token
+        return "Authorization", f"Bearer {token}"
+
+    def _keys(self) -> list[str | None]:
+        return [self.api_key, self._last_token]
 
 
 @attrs.frozen(repr=False)
@@ -559,6 +843,17 @@ class _Failure:
     retry: bool
     after: float | None = None
 
+
+_STREAM_ARGUMENTS = frozenset(
+    {
+        "stream",
+        "timeout",
+        "extra_headers",
+        "extra_query",
+        "extra_body",
+        *(field.name for field in attrs.fields(_Streaming)),
+    }
+)
 
 _NOT_SENT = (
     requests.exceptions.InvalidURL,
@@ -642,6 +937,15 @@ def _encode(body: dict[str, Any]) -> bytes:
             except (TypeError, ValueError, RecursionError) as error:
                 raise ConfigurationError(f"{name}: JSON cannot carry it: {error}") from None
         raise
+
+
+def _with_query(url: str, query: Mapping[str, Any]) -> str:
+    """The URL with parameters added to those that it has."""
+    if not query:
+        return url
+    parts = urlsplit(url)
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    return urlunsplit(parts._replace(query=urlencode([*pairs, *query.items()], doseq=True)))
 
 
 def _option(arguments: dict[str, Any], name: str) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .locks import HandoverLock
     from .stream import Stream
 
-__all__ = ["DONE", "Done", "EventQueue", "ShutDown"]
+__all__ = ["DONE", "Done", "EventQueue", "ShutDown", "Subscription"]
 
 
 class Done(enum.Enum):
@@ -236,9 +236,12 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
         """The handle of the stream that fills the queue."""
         return self._stream
 
-    def close(self) -> None:
-        """``stream.close()``: stop the stream; what is in the queue stays, then comes ``DONE``."""
-        self._stream.close()
+    def close(self, drain: bool = False) -> None:
+        """``stream.close()``: stop the stream; what is in the queue stays, then comes ``DONE``.
+
+        :param drain: let the stream go on for its result.
+        """
+        self._stream.close(drain)
 
     def __enter__(self) -> EventQueue[E_co]:
         return self
@@ -291,3 +294,14 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
             self.is_shutdown = True
         self.not_empty.notify_all()
         self.not_full.notify_all()
+
+
+class Subscription(EventQueue[E_co]):
+    """A queue of :meth:`Stream.subscribe <openai_stream.Stream.subscribe>`."""
+
+    def close(self, drain: bool = False) -> None:
+        """End this subscription: what is in the queue stays, then comes ``DONE``.
+
+        :param drain: makes no difference.
+        """
+        self._stream._core.unsubscribe(self)

@@ -105,6 +105,8 @@ class Reader:
         # This loop runs once an event: see benchmarks before and after any change.
         add = self._accumulator.add
         make = self._endpoint.event
+        server_event = self._endpoint.server_event
+        last = self._endpoint.last
         for message in events(self._frames):
             text = message.data
             if text == "[DONE]":
@@ -127,19 +129,27 @@ class Reader:
                     continue
                 raise
             if data.__class__ is not dict:
-                raise StreamDecodeError(
-                    "the server sent an event that is not a JSON object: "
-                    f"its data is a {type(data).__name__}"
-                )
-            if "error" in data and data["error"] is not None:
-                raise api_error(data)
-            if data.get("object") == "error":  # vLLM
-                raise api_error(data)
+                if server_event is None:
+                    raise StreamDecodeError(
+                        "the server sent an event that is not a JSON object: "
+                        f"its data is a {type(data).__name__}"
+                    )
+            elif ("error" in data and data["error"] is not None) or data.get("object") == "error":
+                raise api_error(data)  # the latter is vLLM's
             self.events += 1
             if self.events == 1:
                 self.first_event_seconds = self._exchange.last_byte - self._exchange.started
             add(data)
+            if server_event is not None:
+                deliver(server_event(message, data))
+                continue
+            if last and data.get("type") in self._endpoint.failed:
+                raise api_error(data)
             deliver(make(data))
+            if last and data.get("type") in last:
+                return
+        if server_event is not None and self._body.framed:
+            return
         if not self._accumulator.complete:
             raise self._cut()
 
@@ -187,8 +197,8 @@ class Reader:
         if not self.events:
             return StreamInterruptedError("the server ended the answer before its first event")
         return StreamInterruptedError(
-            f"the server ended the answer after {self.events} events, before it was complete: "
-            "neither [DONE] nor a finish_reason for every choice had come"
+            f"the server ended the answer after {self.events} events, before it was complete: its "
+            "last event, or a finish_reason for every choice, had not come"
         )
 
     def _note_wait(self) -> None:
@@ -212,12 +222,15 @@ def _parse_leniently(text: str) -> Any:
 def error_fields(body: Any) -> tuple[str | None, str | None, str | None]:
     """Message, type and code of an error, in any of the shapes that servers give them.
 
-    ``{"error": {"message": …}}`` (OpenAI), ``{"error": "…"}``, ``{"message": …}`` (vLLM),
-    ``{"detail": …}`` (FastAPI), or plain text.
+    ``{"error": {"message": …}}`` (OpenAI), the same in ``response`` (OpenAI's ``response.failed``),
+    ``{"error": "…"}``, ``{"message": …}`` (vLLM), ``{"detail": …}`` (FastAPI), or plain text.
     """
     error = body
-    if isinstance(body, dict) and body.get("error") is not None:
-        error = body["error"]
+    if isinstance(body, dict):
+        if isinstance(body.get("response"), dict):  # "response.failed"
+            body = body["response"]
+        if body.get("error") is not None:
+            error = body["error"]
     if not isinstance(error, dict):
         return (error if isinstance(error, str) else None), None, None
     said = next((v for k in ("message", "detail") if isinstance(v := error.get(k), str)), None)

@@ -17,7 +17,7 @@ Who refers to whom: handles (``EventQueue`` → ``Stream``) → :class:`Core` �
 the queue only weakly. So a handle that is dropped is collected although the thread runs, and its
 finalizer ends the thread.
 
-Locks, in the order in which they may be taken: ``Core._calling``, then ``Core.lock``. The first is
+Locks, in the order in which they may be taken: ``Core.calling``, then ``Core.lock``. The first is
 held by the reader while callbacks run, and nobody waits for it without a limit. The second is held
 for moments, never while anything waits or user code runs; finalizers hand their work over to its
 holder (see ``locks``).
@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import atexit
 import concurrent.futures
+import contextlib
 import contextvars
 import enum
 import itertools
@@ -44,8 +45,9 @@ import attrs
 from .endpoints import Endpoint
 from .errors import OpenAIStreamError, StreamError, StreamTimeoutError
 from .locks import HandoverLock
-from .queues import EventQueue
+from .queues import EventQueue, Subscription
 from .reader import Reader, expiry
+from .sinks import CallbackSink, ForeignSink, QueueSink, Sink, SinkFailed, TwoSinks
 from .transport import Aborted, Exchange, Expired
 
 if TYPE_CHECKING:
@@ -59,7 +61,6 @@ __all__ = ["Callbacks", "Core", "State", "Stats", "Stream"]
 
 _log = logging.getLogger("openai_stream")
 
-_BURST = 64  # events that go to the queue together, after the first of a burst, which goes at once
 _CALLBACK_GRACE = 0.05  # seconds that close() waits for a callback that is running
 _EXIT_GRACE = 0.5  # seconds that the interpreter's exit waits for readers that were stopped
 
@@ -118,13 +119,6 @@ class Stats:
     bytes: int
 
 
-class _CallbackFailed(BaseException):
-    """A callback raised: carries its exception past everything that might take it for its own."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-
 class Core(Generic[E, W]):
     """A stream, as the thread and the handles share it.
 
@@ -134,6 +128,7 @@ class Core(Generic[E, W]):
     :param limit: the most bytes of one event.
     :param callbacks: the user's functions.
     :param live_on: it goes on when no handle is left.
+    :param replay: keep the events for subscribers.
     """
 
     def __init__(
@@ -144,36 +139,49 @@ class Core(Generic[E, W]):
         limit: int,
         callbacks: Callbacks,
         live_on: bool,
+        replay: bool,
     ) -> None:
         self.endpoint = endpoint
         self.state = State.CONNECTING
+        #: No more events to a callback or a foreign queue: the stream is closed, or drains.
+        self.muted = False
         self.error: BaseException | None = None
         self.response: requests.Response | None = None
-        self.accumulator = endpoint.accumulator()
         self.callbacks = callbacks
         self.live_on = live_on
         self.lock = HandoverLock()
         self.room = threading.Condition(self.lock)  # type: ignore[arg-type]
+        self.calling = threading.Lock()
         self.exchange = Exchange(timeout, streaming=True, lock=self.lock)
+        self._accumulator = endpoint.accumulator()
         self._over = threading.Condition(self.lock)  # type: ignore[arg-type]
-        self._calling = threading.Lock()
         self._connect = connect
         self._limit = limit
         self._queue: weakref.ref[EventQueue[E]] | None = None
+        self._history: list[Any] | None = [] if replay else None
+        self._subscribers: list[weakref.ref[EventQueue[E]]] = []
+        self._sink: Sink = QueueSink(self)
         self._reader: Reader | None = None
         self._thread: threading.Thread | None = None
         self._ended_at: float | None = None
         self._pid = os.getpid()
+        if callbacks.on_next is not None:
+            self._send_to(CallbackSink(self, callbacks.on_next))
 
     # -- before the thread --------------------------------------------------------------------
 
-    def attach(self, queue: EventQueue[E]) -> None:
-        """Have the events put on ``queue``, as long as it lives."""
+    def make_queue(self, handle: Stream[E, W], maxsize: int, stream_close: bool) -> EventQueue[E]:
+        """The stream's own queue, which gets the events as long as it lives."""
+        queue = EventQueue(handle, self.lock, self.room, maxsize, stream_close)
         self._queue = weakref.ref(queue)
+        return queue
 
-    def queue(self) -> EventQueue[E] | None:
-        """The queue, if there is one and it is still referenced."""
-        return None if self._queue is None else self._queue()
+    def put_on(self, put: Callable[[Any], object], tag: Any) -> None:
+        """Have the events put on a queue that is not ours."""
+        self._send_to(ForeignSink(self, put, tag))
+
+    def _send_to(self, sink: CallbackSink | ForeignSink) -> None:
+        self._sink = sink if self._history is None else TwoSinks(QueueSink(self), sink)
 
     def connect(self) -> None:
         """Make the request on the calling thread.
@@ -225,7 +233,7 @@ class Core(Generic[E, W]):
             self._read()
         except Aborted:
             pass
-        except _CallbackFailed as failed:
+        except SinkFailed as failed:
             error = failed.error
         except BaseException as caught:
             error = caught
@@ -240,9 +248,9 @@ class Core(Generic[E, W]):
     def _read(self) -> None:
         assert self.response is not None
         self._reader = Reader(
-            self.response, self.exchange, self.endpoint, self.accumulator, self._limit
+            self.response, self.exchange, self.endpoint, self._accumulator, self._limit
         )
-        sink = _QueueSink(self) if self.callbacks.on_next is None else _CallbackSink(self)
+        sink = self._sink
         try:
             try:
                 self._reader.read(sink.deliver, sink.flush)
@@ -252,21 +260,25 @@ class Core(Generic[E, W]):
         except Expired:
             raise StreamTimeoutError(expiry(self.exchange)) from None
         finally:
-            sink.close()
+            sink.release()
             self._reader.close()
 
     def _settle(self, error: BaseException | None) -> None:
-        """Tell the end: the last callback, then the queue, then everybody who waits."""
+        """Tell the end: the last callback, then the queues, then everybody who waits."""
         with self.lock:
-            if self.state not in _ALIVE:
-                return
-            self.state = State.ENDING
+            ending = self.state in _ALIVE
+            if ending:
+                self.state = State.ENDING
+        if not ending:  # closed: everybody knows, but a foreign queue
+            with contextlib.suppress(SinkFailed):
+                self._sink.end(None)
+            return
         self._ended_at = time.monotonic()
         if isinstance(error, StreamError) and error.snapshot is None:
             error.snapshot = self.snapshot()
         if isinstance(error, OpenAIStreamError):
             error.__traceback__ = None  # nothing in it is the user's, and it leads back to here
-        with self._calling:
+        with self.calling:
             if error is None and self.callbacks.on_done is not None:
                 try:
                     self.callbacks.on_done(self.snapshot())
@@ -274,11 +286,16 @@ class Core(Generic[E, W]):
                     error = raised
             if error is not None:
                 self._tell_error(error)
+        try:
+            self._sink.end(error)
+        except SinkFailed as failed:
+            if error is None:
+                error = failed.error
+                self._tell_error(error)
         with self.lock:
             self.error = error
             self.state = State.DONE if error is None else State.FAILED
-            queue = self.queue()
-            if queue is not None:
+            for queue in self._queues():
                 queue._end(error)
             self._over.notify_all()
 
@@ -289,7 +306,57 @@ class Core(Generic[E, W]):
             except BaseException:
                 _log.exception("on_error raised")
         elif not isinstance(error, OpenAIStreamError):
-            _log.error("a callback raised, and there is no on_error", exc_info=error)
+            _log.error("a callback or a queue raised; there is no on_error", exc_info=error)
+
+    # -- with the lock held -------------------------------------------------------------------
+
+    @property
+    def streaming(self) -> bool:
+        """Events are wanted, if only for the result."""
+        return self.state is State.STREAMING
+
+    def queue(self) -> EventQueue[E] | None:
+        """The stream's own queue, if there is one that still takes events."""
+        return None if self._queue is None else self._queue()
+
+    def record(self, events: list[Any]) -> None:
+        """Keep the events for subscribers, and give them to those that are there."""
+        if self._history is not None:
+            self._history += events
+            for queue in self._queues(own=False):
+                queue._force(events)
+
+    def _queues(self, own: bool = True) -> list[EventQueue[E]]:
+        """The queues that still live, the own one last."""
+        queues = [queue for ref in self._subscribers if (queue := ref()) is not None]
+        if own and (queue := self.queue()) is not None:
+            queues.append(queue)
+        return queues
+
+    def _cancel(self) -> None:
+        """End it without a result. Waits for nothing: finalizers come here too."""
+        if self.state not in _ALIVE:
+            return
+        self.state = State.CANCELLED
+        self.muted = True
+        self._ended_at = time.monotonic()
+        for queue in self._queues():
+            queue._end(None)
+        self.exchange.abort()
+        self.room.notify_all()
+        self._over.notify_all()
+
+    def _drain(self) -> None:
+        """End it for the consumer, but read on for the result, as long as somebody holds it."""
+        if self.state not in _ALIVE or self.muted:
+            return
+        self.muted = True
+        self.live_on = False
+        queue = self.queue()
+        if queue is not None:
+            queue._end(None)
+            self._queue = None
+        self.room.notify_all()
 
     # -- any thread ---------------------------------------------------------------------------
 
@@ -298,29 +365,41 @@ class Core(Generic[E, W]):
         """This is a forked child: the reader, and the socket, are the parent's."""
         return os.getpid() != self._pid
 
-    def close(self) -> None:
+    def close(self, drain: bool = False) -> None:
         """See :meth:`Stream.close`."""
         if self.inherited:
             return
         with self.lock:
-            self._cancel()
+            if drain:
+                self._drain()
+            else:
+                self._cancel()
         # A callback that was about to start when the state changed counts as running: wait for it,
         # but not for long: it may itself be waiting for this thread.
-        if not self._on_reader() and self._calling.acquire(timeout=_CALLBACK_GRACE):
-            self._calling.release()
+        if not self._on_reader() and self.calling.acquire(timeout=_CALLBACK_GRACE):
+            self.calling.release()
 
-    def _cancel(self) -> None:
-        """End it without a result. With the lock held; waits for nothing."""
-        if self.state not in _ALIVE:
-            return
-        self.state = State.CANCELLED
-        self._ended_at = time.monotonic()
-        queue = self.queue()
-        if queue is not None:
-            queue._end(None)
-        self.exchange.abort()
-        self.room.notify_all()
-        self._over.notify_all()
+    def subscribe(self, handle: Stream[E, W]) -> EventQueue[E]:
+        """See :meth:`Stream.subscribe`."""
+        queue = Subscription(handle, self.lock, threading.Condition(self.lock), 0, False)  # type: ignore[arg-type]
+        with self.lock:
+            if self._history is None:
+                raise RuntimeError("subscribe() needs a stream that was made with replay=True")
+            queue._force(self._history)
+            if self.state in _OVER:
+                queue._end(self.error)
+            else:
+                self._subscribers = [ref for ref in self._subscribers if ref() is not None]
+                self._subscribers.append(weakref.ref(queue))
+        return queue
+
+    def unsubscribe(self, queue: EventQueue[E]) -> None:
+        """End one subscriber; the stream goes on."""
+        with self.lock:
+            before = len(self._subscribers)
+            self._subscribers = [ref for ref in self._subscribers if ref() is not queue]
+            if len(self._subscribers) < before:
+                queue._end(None)
 
     def queue_dropped(self) -> None:
         """Finalizer: nobody can take from the queue any more, so nobody may wait for room."""
@@ -354,7 +433,7 @@ class Core(Generic[E, W]):
 
     def snapshot(self) -> W:
         """The answer as far as it has come."""
-        return self.endpoint.whole(self.accumulator.snapshot())
+        return self.endpoint.whole(self._accumulator.snapshot())
 
     def stats(self) -> Stats:
         """The figures so far."""
@@ -372,84 +451,6 @@ class Core(Generic[E, W]):
 
     def _on_reader(self) -> bool:
         return threading.current_thread() is self._thread
-
-
-class _QueueSink:
-    """Puts events on the stream's queue, bursts together, and waits for room."""
-
-    def __init__(self, core: Core[Any, Any]) -> None:
-        self._core = core
-        self._burst: list[Any] = []
-        self._most = 1
-
-    def deliver(self, event: Any) -> None:
-        self._burst.append(event)
-        if len(self._burst) >= self._most:
-            self._put()
-            self._most = _BURST
-
-    def flush(self) -> None:
-        self._most = 1  # the first event after a wait goes at once
-        if self._burst:
-            self._put()
-
-    def _put(self) -> None:
-        burst, self._burst = self._burst, []
-        core = self._core
-        with core.lock:
-            while burst:
-                if core.state is not State.STREAMING:
-                    raise Aborted
-                queue = core.queue()
-                if queue is None:  # dropped, but the stream is held for its result
-                    return
-                burst = burst[queue._offer(burst) :]
-                if burst:
-                    left = core.exchange.total_left()
-                    if left <= 0:
-                        queue._force(burst)  # what has arrived is not lost
-                        core.exchange.expired = "total"
-                        raise Expired
-                    del queue  # waiting must not keep it alive
-                    core.room.wait(left)
-
-    def close(self) -> None:
-        pass
-
-
-class _CallbackSink:
-    """Calls ``on_next``, and sees to it that none starts once :meth:`Core.close` has returned."""
-
-    def __init__(self, core: Core[Any, Any]) -> None:
-        assert core.callbacks.on_next is not None
-        self._core = core
-        self._on_next = core.callbacks.on_next
-        self._calling = core._calling
-        self._held = False
-
-    def deliver(self, event: Any) -> None:
-        # Held from the first event after a wait to the next wait, not from event to event.
-        if not self._held:
-            self._calling.acquire()
-            self._held = True
-        if self._core.state is not State.STREAMING:
-            raise Aborted
-        try:
-            self._on_next(event)
-        except BaseException as error:
-            raise _CallbackFailed(error) from None
-
-    def flush(self) -> None:
-        if self._held:
-            self._held = False
-            self._calling.release()
-        if self._core.state is not State.STREAMING:
-            raise Aborted  # closed by its own callback: nobody was there to be woken
-
-    def close(self) -> None:
-        if self._held:
-            self._held = False
-            self._calling.release()
 
 
 class Stream(Generic[E, W]):
@@ -511,15 +512,32 @@ class Stream(Generic[E, W]):
         """It has not ended yet."""
         return self._core.state not in _OVER
 
-    def close(self) -> None:
+    def close(self, drain: bool = False) -> None:
         """Stop the stream, from any thread and at any moment; twice is harmless.
 
         The consumer is released at once: what is in the queue stays, then comes ``DONE``. The
         reader is woken and closes the connection, so that the server stops generating. After this
         has returned no callback starts; where one is running, it is waited for up to 50
         milliseconds, unless this is it.
+
+        :param drain: release the consumer, but let the reader go on quietly, so that
+            :meth:`result` still has the whole answer, and the usage that an interrupted stream
+            never sends. Until then :meth:`running` is true and the deadlines hold; ``on_next`` is
+            called no more, ``on_done`` and ``on_error`` are; subscribers get their events; a
+            foreign queue gets its ``DONE`` when the next event comes. Closing without ``drain``,
+            or dropping every handle, ends it.
         """
-        self._core.close()
+        self._core.close(drain)
+
+    def subscribe(self) -> EventQueue[E]:
+        """A new queue that gives every event from the first, also after the end, then the end.
+
+        For a page that was reloaded, or a second reader at its own pace; unbounded. On it,
+        ``close()`` and ``with`` end only this subscription.
+
+        :raises RuntimeError: the stream was not made with ``replay=True``.
+        """
+        return self._core.subscribe(self)
 
     def snapshot(self) -> W:
         """The answer as far as it has come: a copy, at any time, also after a failure."""
@@ -594,7 +612,10 @@ class _Exit:
         try:
             if not cls._interrupted():
                 # One after another, and those that callbacks start meanwhile as well.
-                while core := next((c for c in list(_live) if c.live_on and not c.inherited), None):
+                while core := next(
+                    (c for c in list(_live) if c.callbacks.on_next is not None and not c.inherited),
+                    None,
+                ):
                     thread = core._thread
                     if thread is None or thread is threading.current_thread():
                         break

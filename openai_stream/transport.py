@@ -703,6 +703,8 @@ class Body:
             self._read = self._read_foreign
             exchange.enter_shut(getattr(raw, "shutdown", None))
         exchange.in_body = True
+        #: The connection itself tells where the body ends: it cannot be cut unnoticed.
+        self.framed: bool = raw.chunked or getattr(raw, "length_remaining", None) is not None
 
     def _read_wire(self) -> bytes:
         block: bytes | None = self._raw.read1(_BLOCK, decode_content=True)
