@@ -144,15 +144,13 @@ def decode_json(text: str) -> Any:
         value, end = _scan(text, 0)
         if end == len(text):
             return value
-        # Rare: white space around the value, which RFC 8259, section 2, allows; or anything else.
+    except (StopIteration, ValueError, RecursionError):
+        pass
+    # Rare: white space around the value, which RFC 8259, section 2, allows; or no JSON at all.
+    try:
         return json.loads(text, parse_constant=_no_number)
-    except StopIteration:
-        try:
-            return json.loads(text, parse_constant=_no_number)
-        except (ValueError, RecursionError) as error:
-            problem = str(error)
-    except RecursionError:
-        problem = "it is nested too deep"
-    except ValueError as error:
-        problem = str(error)
-    raise StreamDecodeError(f"the server sent an event whose data is not JSON: {problem}")
+    except (ValueError, RecursionError) as error:
+        problem = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise StreamDecodeError(
+            f"the server sent an event whose data is not JSON: {problem}"
+        ) from error

@@ -370,6 +370,8 @@ class Connection:
         context = context or self._server.ssl_context
         if context is None:
             raise ValueError("a TLS handshake needs a context: neither step nor server has one")
+        # Of a client that is gone already, ``ssl`` would leave the socket open on some Pythons.
+        self._attempt(select.POLLIN, self._socket.getpeername)
         secured = self._attempt(
             select.POLLIN,
             context.wrap_socket,

@@ -411,7 +411,7 @@ class _Response(http.client.HTTPResponse):
         while not self._ended:
             arrived = self.fp.peek(1)  # all that is buffered; waits where nothing is
             if not arrived:
-                raise http.client.IncompleteRead(b"")
+                raise http.client.HTTPException("the connection ended before the last chunk")
             data, used = self._unchunk(arrived)
             if used:
                 self.fp.read(used)
@@ -431,15 +431,16 @@ class _Response(http.client.HTTPResponse):
                 part = arrived[position : position + left]
                 parts.append(part)
                 position += len(part)
-                left -= len(part)
+                self._left = left = left - len(part)
                 self._closing = not left
                 continue
             end = arrived.find(b"\n", position) + 1
             if not end:
                 break
+            self._left = 0
             try:
                 self._next_line(arrived[position:end])
-            except http.client.IncompleteRead:
+            except http.client.HTTPException:
                 if parts:  # what came before it is not lost: the next call will be here again
                     break
                 raise
@@ -447,29 +448,29 @@ class _Response(http.client.HTTPResponse):
             position = end
             if self._ended:
                 break
-        self._left = left
         return b"".join(parts), position
 
     def _next_line(self, line: bytes) -> None:
         """Take in a line between chunks: a chunk's end, the next one's size, or a trailer.
 
-        :raises http.client.IncompleteRead: it is none of them, or the end of the connection.
+        :raises http.client.HTTPException: it is none of them, or the end of the connection.
         """
-        if self._closing and line == b"\r\n":
+        if not line.endswith(b"\n"):
+            raise http.client.HTTPException(
+                "the connection ended between two chunks"
+                if len(line) < _BLOCK
+                else "a line without end between two chunks"
+            )
+        if self._closing:
+            if line != b"\r\n":
+                raise http.client.HTTPException("a chunk is longer than its size")
             self._closing = False
         elif self._trailing:
             self._ended = line in (b"\r\n", b"\n")
-            if not line.endswith(b"\n"):
-                raise http.client.IncompleteRead(b"")
         else:
             digits = line.split(b";", 1)[0].strip()
-            if (
-                self._closing
-                or not line.endswith(b"\n")
-                or not digits
-                or digits.strip(b"0123456789abcdefABCDEF")
-            ):
-                raise http.client.IncompleteRead(b"")
+            if not digits or digits.strip(b"0123456789abcdefABCDEF"):
+                raise http.client.HTTPException("a chunk without a size")
             self._left = int(digits, 16)
             self._trailing = not self._left
 

@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -57,6 +58,8 @@ from openai_stream.testing import (
 )
 
 GET = b"GET /v1/models HTTP/1.1\r\nHost: here\r\n\r\n"
+# As a linger option, makes the client's close a RST.
+ABORT = struct.pack("ii", 1, 0)
 # Generous for a loaded machine; what is measured takes well under a millisecond.
 SOON = 0.25
 
@@ -358,7 +361,7 @@ def test_the_clients_close_is_seen_at_once(server: ScriptedServer, name: str, ab
             assert connection.wait_until_blocked()
         assert not connection.client_closed.is_set()
         if abrupt:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
         closed_at = time.monotonic()
     assert connection.client_closed.wait(10)
     assert connection.client_closed_at is not None
@@ -631,13 +634,22 @@ def test_a_handshake_that_stalls_or_is_refused(contexts: Contexts) -> None:
             plain.settimeout(0.1)
             with pytest.raises(TimeoutError):
                 contexts[1].wrap_socket(plain, server_hostname="127.0.0.1")
-        with (
-            pytest.raises(ConnectionResetError),
-            secured(server, contexts[1]),
-        ):
-            pass
+        with pytest.raises(ConnectionResetError), connected(server) as plain:
+            plain.recv(1)
         with pytest.raises(ssl.SSLError), secured(server, contexts[1]):
             pass
+
+
+def test_a_client_that_leaves_before_the_handshake_is_no_failure(contexts: Contexts) -> None:
+    with ScriptedServer(ssl_context=contexts[0]) as server:
+        for _ in range(20):
+            server.on_connect(Wait(event := threading.Event()))
+            with connected(server) as client:
+                connection = server.wait_for_connections(1)[0]
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
+                event.set()
+            assert connection.closed.wait(10)
+            server.forget()
 
 
 def test_a_client_that_does_not_trust_the_server_is_no_failure(contexts: Contexts) -> None:

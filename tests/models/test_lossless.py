@@ -284,26 +284,14 @@ def test_repr_is_short(pair: tuple[type[Model], dict[str, Any]]) -> None:
     assert repr(cls.from_dict(d)).startswith(f"{cls.__name__}(")
 
 
+KINDS: list[Any] = [None, [], {}, "", "x", 0, 1, 1.0, True, False]
+KINDS += [[None], [{}], [1], [[]], [{}, 1], {"a": []}]
+
+
 @pytest.mark.parametrize("cls", CLASSES)
 def test_every_class_gives_back_every_single_field(cls: type[Model]) -> None:
     for field in attrs.fields(cls):  # type: ignore[arg-type]
-        for value in [
-            None,
-            [],
-            {},
-            "",
-            "x",
-            0,
-            1,
-            1.0,
-            True,
-            False,
-            [None],
-            [{}],
-            [1],
-            [[]],
-            {"a": []},
-        ]:
+        for value in KINDS:
             d = {field.name: value}
             event = cls.from_dict(d)
             assert json.dumps(event.to_dict()) == json.dumps(d)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from typing import Any
@@ -349,22 +350,45 @@ def test_null_missing_and_empty_are_told_apart() -> None:
         assert choice.to_dict() == e
 
 
-def test_nesting_deeper_than_python_s_stack() -> None:
+def nested(depth: int) -> list[Any]:
     deep: list[Any] = []
-    for _ in range(100_000):
+    for _ in range(depth):
         deep = [deep]
-    d = {"x": deep, "id": {"x": deep}, "choices": [{"delta": {"tool_calls": deep, "y": deep}}]}
+    return deep
+
+
+def test_nesting_deeper_than_python_s_stack() -> None:
+    deep = nested(100_000)
     for _ in range(40):  # in the fast way of reading too
+        event = ChatCompletionChunk.from_dict({"x": deep, "id": "x"})
+    assert repr(event) == "ChatCompletionChunk(id='x', extra={'x': [[…]]})"
+    assert list(event.extra) == ["x"]
+    assert list(event.to_dict()) == ["x", "id"]
+    assert event == ChatCompletionChunk.from_dict({"id": "x", "x": deep})
+
+
+def test_nesting_in_fields_of_another_type() -> None:
+    deep = nested(5_000)
+    d = {"x": deep, "id": {"x": deep}, "choices": [{"delta": {"tool_calls": deep, "y": deep}}]}
+    for _ in range(40):
         event = ChatCompletionChunk.from_dict(d)
     assert len(repr(event)) < 500
-    assert list(event.extra) == ["x"]
     assert list(event.to_dict()) == list(d)
-    other = ChatCompletionChunk.from_dict({**d, "x": [deep]})
     assert event == ChatCompletionChunk.from_dict(d)
-    assert event != other
-    assert event != ChatCompletionChunk.from_dict({**d, "x": {"x": deep}})
-    assert event != ChatCompletionChunk.from_dict({**d, "x": [deep, deep]})
-    assert event != ChatCompletionChunk.from_dict({**d, "id": {"y": deep}})
+    for other in (
+        {**d, "x": [deep]},
+        {**d, "x": {"x": deep}},
+        {**d, "x": [deep, deep]},
+        {**d, "id": {"y": deep}},
+        {**d, "id": {"x": deep, "y": deep}},
+    ):
+        assert event != ChatCompletionChunk.from_dict(other)
+        assert ChatCompletionChunk.from_dict(other) != event
+    # A difference beside what is nested, and one at its bottom.
+    ends: list[Any] = [1, True, 1.5, "x", None, [], {}]
+    for end, other_end in itertools.combinations(ends, 2):
+        one, another = (Delta.from_dict({"x": [deep, e]}) for e in (end, other_end))
+        assert (one == another) is (end == other_end)
 
 
 def test_a_number_too_long_to_print_can_be_shown() -> None:
