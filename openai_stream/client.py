@@ -1,150 +1,57 @@
-"""Clients: where requests go, with which key and body, how often, and what a status means.
+"""Clients: where requests go, and with which key; the calls.
 
-A client turns a call into an HTTP response or an error of ours. What is in the response, and on
-which thread it is read, is not its business.
+A client puts the parts of a call together. How a request is tried, and how a stream lives, is told
+elsewhere.
 """
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import inspect
-import json
 import os
-import random
-import re
-import ssl
 import threading
-import urllib.request
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NoReturn, Protocol, TypeVar, overload
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import attrs
 import requests
-import requests.structures
-import urllib3
-import urllib3.exceptions
 
-from . import errors
+from .attempts import Attempts, Trace
+from .calls import STREAM_ARGUMENTS, Streaming, typed
 from .endpoints import CHAT_COMPLETIONS, COMPLETIONS, RESPONSES, Endpoint, any_endpoint
-from .errors import (
-    APIConnectionError,
-    APITimeoutError,
-    ConfigurationError,
-    OpenAIStreamError,
-    RateLimitError,
-    StreamDecodeError,
-    StreamError,
-    StreamTimeoutError,
+from .errors import ConfigurationError, StreamDecodeError, StreamTimeoutError
+from .reader import api_error, clip, expiry
+from .request import (
+    Headers,
+    Request,
+    check_header_value,
+    check_headers,
+    check_url,
+    encode,
+    merge,
+    shown,
+    take_mapping,
+    with_query,
 )
-from .models import ChatCompletion, ChatCompletionChunk, Completion, Response, ResponseEvent
-from .queues import EventQueue
-from .reader import api_error, clip, error_fields, expiry
 from .sse import decode_json
 from .stream import Callbacks, Core, Stream
 from .timeouts import Timeout, timeout_of
-from .transport import Aborted, Body, Exchange, Expired, Session, reason, send
+from .transport import Body, Exchange, Expired, Session
 
 __all__ = ["AzureClient", "BaseClient", "Client"]
 
 _DEFAULT_HOST = "api.openai.com"
 _DEFAULT_BASE_URL = f"https://{_DEFAULT_HOST}/v1"
-
 _AZURE_API_VERSION = "2024-10-21"  # the newest that Azure calls generally available
-
 _MIB = 1024 * 1024
-_LONGEST_RETRY_AFTER = 60.0  # seconds; a server that wants more gets no further attempt
-_RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})
-_ERROR_BODY = _MIB  # bytes of an error's body that are looked at
-_ERROR_BODY_SECONDS = 5.0  # and how long it may take: the status is the news, not the body
 
 E = TypeVar("E")
 W = TypeVar("W")
 C = TypeVar("C", bound="BaseClient")
-OnError = Callable[[BaseException], object]
-Headers = Mapping[str, str | None]
-Trace = Callable[[requests.PreparedRequest, requests.Response | None], object]
 
 
 def _from_environment(*names: str) -> str | None:
     """The first of the variables that is set; an empty one is not."""
     return next((value for name in names if (value := os.environ.get(name))), None)
-
-
-@attrs.frozen
-class _Streaming:
-    """The arguments that only a stream has, with their defaults."""
-
-    on_next: Callable[[Any], object] | None = None
-    on_done: Callable[[Any], object] | None = None
-    on_error: OnError | None = None
-    stream_close: bool = False
-    maxsize: int = 0
-    queue: Any = None
-    tag: Any = None
-    nowait: bool = False
-    replay: bool = False
-
-    @classmethod
-    def taken_from(cls, arguments: dict[str, Any]) -> _Streaming:
-        """Those among a call's arguments, which they leave."""
-        names = [field.name for field in attrs.fields(cls) if field.name in arguments]
-        return cls(**{name: arguments.pop(name) for name in names})
-
-    def given(self, *names: str) -> str | None:
-        """The first of the arguments that is not its default."""
-        defaults = {field.name: field.default for field in attrs.fields(type(self))}
-        return next(
-            (name for name in names or defaults if not _same(getattr(self, name), defaults[name])),
-            None,
-        )
-
-    def check(self, stream: Any) -> None:
-        """Refuse combinations that make no sense.
-
-        :raises TypeError: saying which.
-        """
-        if not isinstance(stream, bool):
-            raise TypeError(f"stream must be True or False, not {stream!r}")
-        if not stream and (name := self.given()):
-            raise TypeError(f"{name} goes with stream=True only")
-        for name in ("on_next", "on_done", "on_error"):
-            if getattr(self, name) is not None and not callable(getattr(self, name)):
-                raise TypeError(f"{name} must be callable, not {getattr(self, name)!r}")
-        if not isinstance(self.maxsize, int) or isinstance(self.maxsize, bool):
-            raise TypeError(f"maxsize must be an int, not {self.maxsize!r}")
-        put = getattr(self.queue, "put", None)
-        if self.queue is not None and (not callable(put) or inspect.iscoroutinefunction(put)):
-            raise TypeError(
-                f"queue must have a put(item) that blocks, not {type(self.queue).__name__}; of a "
-                "queue for coroutines, pass its synchronous side"
-            )
-        if self.queue is not None and self.on_next is not None:
-            raise TypeError("on_next and queue do not go together: the events go to one of them")
-        if self.makes_no_queue and (name := self.given("maxsize", "stream_close")):
-            raise TypeError(f"{name} is for the queue that is made, and here none is")
-        if self.queue is None and self.given("tag"):
-            raise TypeError("tag goes with queue only")
-        if self.replay and self.given("maxsize"):
-            raise TypeError("replay keeps all events, so maxsize does not go with it")
-
-    @property
-    def makes_no_queue(self) -> bool:
-        """The events have somewhere else to go."""
-        return self.on_next is not None or self.queue is not None
-
-
-def _same(value: Any, default: Any) -> bool:
-    # By type too, and without asking a user's object: what is equal to 0 may be False or an array.
-    return value is default or (type(value) is type(default) and value in (default,))
-
-
-class Sink(Protocol):
-    """What ``queue=`` takes."""
-
-    def put(self, item: Any, /) -> Any:
-        """Take in an item; may block."""
 
 
 #: The body of a request is made of a call's arguments.
@@ -184,7 +91,7 @@ class BaseClient:
         :raises ConfigurationError: naming the argument.
         """
         if self.headers is not None:
-            _check_headers("headers", self.headers)
+            check_headers("headers", self.headers)
         for name, least in (("max_retries", 0), ("max_event_bytes", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -192,98 +99,12 @@ class BaseClient:
 
     # -- calls --------------------------------------------------------------------------------
 
-    @overload
-    def create_chat_completion(
-        self, *, stream: Literal[False] = False, **arguments: Any
-    ) -> ChatCompletion: ...
-    @overload
-    def create_chat_completion(
-        self,
-        *,
-        stream: Literal[True],
-        on_next: None = None,
-        on_done: Callable[[ChatCompletion], object] | None = None,
-        on_error: OnError | None = None,
-        stream_close: bool = False,
-        maxsize: int = 0,
-        queue: None = None,
-        nowait: bool = False,
-        replay: bool = False,
-        **arguments: Any,
-    ) -> EventQueue[ChatCompletionChunk]: ...
-    @overload
-    def create_chat_completion(
-        self,
-        *,
-        stream: Literal[True],
-        on_next: Callable[[ChatCompletionChunk], object],
-        on_done: Callable[[ChatCompletion], object] | None = None,
-        on_error: OnError | None = None,
-        nowait: bool = False,
-        replay: bool = False,
-        **arguments: Any,
-    ) -> Stream[ChatCompletionChunk, ChatCompletion]: ...
-    @overload
-    def create_chat_completion(
-        self,
-        *,
-        stream: Literal[True],
-        queue: Sink,
-        on_done: Callable[[ChatCompletion], object] | None = None,
-        on_error: OnError | None = None,
-        tag: Any = None,
-        nowait: bool = False,
-        replay: bool = False,
-        **arguments: Any,
-    ) -> Stream[ChatCompletionChunk, ChatCompletion]: ...
+    @typed(CHAT_COMPLETIONS)
     def create_chat_completion(self, **arguments: Any) -> Any:
         """``POST /chat/completions``. See :func:`openai_stream.create_chat_completion`."""
         return self._call(CHAT_COMPLETIONS, arguments)
 
-    @overload
-    def create_completion(
-        self, *, stream: Literal[False] = False, **arguments: Any
-    ) -> Completion: ...
-    @overload
-    def create_completion(
-        self,
-        *,
-        stream: Literal[True],
-        on_next: None = None,
-        on_done: Callable[[Completion], object] | None = None,
-        on_error: OnError | None = None,
-        stream_close: bool = False,
-        maxsize: int = 0,
-        queue: None = None,
-        nowait: bool = False,
-        replay: bool = False,
-        **arguments: Any,
-    ) -> EventQueue[Completion]: ...
-    @overload
-    def create_completion(
-        self,
-        *,
-        stream: Literal[True],
-        on_next: Callable[[Completion], object],
-        on_done: Callable[[Completion], object] | None = None,
-        on_error: OnError | None = None,
-        nowait: bool = False,
-        replay: bool = False,
-        **arguments: Any,
-    ) -> Stream[Completion, Completion]: ...
-    @overload
-    def create_completion(
-        self,
-        *,
-        stream: Literal[True],
-        queue: Sink,
-        on_done: Callable[[Completion], object] | None = None,
-        on_error: OnError | None = None,
-        tag: Any = None,
-        nowait: bool = False,
-        replay: bool = False,
-        **arguments: Any,
-    ) -> Stream[Completion, Completion]: ...
+    @typed(COMPLETIONS)
     def create_completion(self, **arguments: Any) -> Any:
         """``POST /completions``. See :func:`openai_stream.create_completion`."""
         return self._call(COMPLETIONS, arguments)
@@ -296,19 +117,21 @@ class BaseClient:
         :param body: the request's; otherwise what is left of the arguments.
         """
         stream = arguments.pop("stream", False)
-        streaming = _Streaming.taken_from(arguments)
+        streaming = Streaming.taken_from(arguments)
         streaming.check(stream)
         timeout = arguments.pop("timeout", None)
         timeout = self.timeout if timeout is None else timeout_of(timeout)
-        call = self._prepare(endpoint.path, arguments, stream, body)
+        request = self._prepare(endpoint.path, arguments, stream, body)
+        attempts = self._attempts()
         if not stream:
-            return self._ask(endpoint, call, timeout)
+            return self._ask(endpoint, request, timeout, attempts)
 
         core = Core(
             endpoint,
             timeout,
-            lambda exchange: self._open(call, exchange),
+            lambda exchange: attempts.open(request, exchange),
             self.max_event_bytes,
+            attempts.without_secrets,
             Callbacks(streaming.on_next, streaming.on_done, streaming.on_error),
             live_on=streaming.makes_no_queue,
             replay=streaming.replay,
@@ -324,10 +147,12 @@ class BaseClient:
         core.start()
         return handle if events is None else events
 
-    def _ask(self, endpoint: Endpoint[E, W], call: _Call, timeout: Timeout) -> W:
+    def _ask(
+        self, endpoint: Endpoint[E, W], request: Request, timeout: Timeout, attempts: Attempts
+    ) -> W:
         """The call without a stream."""
         exchange = Exchange(timeout, streaming=False)
-        response = self._open(call, exchange)
+        response = attempts.open(request, exchange)
         body = Body(response, exchange)
         try:
             text = body.read_all(self.max_event_bytes).decode()
@@ -341,31 +166,31 @@ class BaseClient:
         try:
             answer = decode_json(text)
         except StreamDecodeError as error:
+            head = clip(attempts.without_secrets(text), 40)
             raise StreamDecodeError(
-                f"the server's answer is not JSON; it begins with {clip(text, 40)!r}: is the base "
-                f"URL right?"
+                f"the server's answer is not JSON; it begins with {head!r}: is the base URL right?"
             ) from error.__cause__
         if not isinstance(answer, dict):
             raise StreamDecodeError("the server's answer is JSON, but no object")
         if answer.get("error") is not None and not endpoint.is_whole(answer):
-            raise api_error(answer)
+            raise api_error(answer, attempts.without_secrets)
         return endpoint.whole(answer)
 
     # -- requests -----------------------------------------------------------------------------
 
-    def _prepare(self, path: str, arguments: dict[str, Any], stream: bool, body: Any) -> _Call:
+    def _prepare(self, path: str, arguments: dict[str, Any], stream: bool, body: Any) -> Request:
         """Everything that is the same for each attempt, checked before anything is sent."""
-        headers = _option(arguments, "extra_headers")
-        query = _option(arguments, "extra_query")
-        extra_body = _option(arguments, "extra_body")
-        _check_headers("extra_headers", headers)
+        headers = take_mapping(arguments, "extra_headers")
+        query = take_mapping(arguments, "extra_query")
+        extra_body = take_mapping(arguments, "extra_body")
+        check_headers("extra_headers", headers)
         if body is _ARGUMENTS:
             body = {**arguments, **({"stream": True} if stream else {})}
         if extra_body:
             body = {**body, **extra_body}
-        return _Call(
-            url=_with_query(self._url(path, body), query),
-            headers=_merge(
+        return Request(
+            url=with_query(self._url(path, body), query),
+            headers=merge(
                 {
                     "Accept": "text/event-stream" if stream else "application/json",
                     # Compression holds events back until its window fills.
@@ -377,7 +202,7 @@ class BaseClient:
                 self.headers or {},
                 headers,
             ),
-            body=_encode(body),
+            body=encode(body),
         )
 
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -387,178 +212,20 @@ class BaseClient:
             request.headers[header[0]] = header[1]
         return request
 
-    def _open(self, call: _Call, exchange: Exchange) -> requests.Response:
-        """Try until there is a response with a good status.
-
-        :raises OpenAIStreamError: there is none.
-        :raises Aborted: the exchange was aborted.
-        """
-        retries = 0
-        while True:
-            try:
-                exchange.begin()
-                outcome = self._try(call, exchange)
-                if isinstance(outcome, requests.Response):
-                    return outcome
-                wait = outcome.after
-                if wait is None:
-                    # Exponential, with jitter: many clients shall not come back together.
-                    wait = min(8.0, 0.5 * 2**retries) * random.uniform(0.75, 1)  # noqa: S311
-                if not outcome.retry or retries >= self.max_retries or wait > _LONGEST_RETRY_AFTER:
-                    break
-                retries += 1
-                exchange.sleep(wait)
-            except Expired:
-                raise APITimeoutError(f"{expiry(exchange)}, after {retries} retries") from None
-        raise outcome.error
-
-    def _try(self, call: _Call, exchange: Exchange) -> requests.Response | _Failure:
-        session = self._session()
-        response: requests.Response | None = None
-        failure: _Failure | None = None
-        request = session.prepare_request(
-            requests.Request(
-                "POST",
-                call.url,
-                headers=call.headers,
-                data=call.body,
-                # Any ``auth`` keeps ``~/.netrc`` out; a session that has its own keeps that.
-                auth=None if session.auth and self.api_key is None else self._authorize,
-            )
-        )
-        try:
-            response = send(session, request, exchange)
-        except (
-            requests.RequestException,
-            urllib3.exceptions.HTTPError,
-            http.client.HTTPException,
-            OSError,
-            ValueError,
-        ) as error:
-            if exchange.aborted:
-                raise Aborted from None
-            failure = self._no_response(error, exchange, request)
-        try:
-            if self.trace is not None:
-                self.trace(request, response)
-            if response is None:
-                assert failure is not None
-                return failure
-            if 200 <= response.status_code < 300:
-                return response
-            return self._bad_status(response, exchange, call)
-        except BaseException:
-            if response is not None:
-                response.close()
-            raise
-
-    def _no_response(
-        self, error: Exception, exchange: Exchange, request: requests.PreparedRequest
-    ) -> _Failure:
-        """What to tell of an attempt that brought no response."""
-        where = _shown(request.url or "")
-        why = self._without_secrets(reason(error))
-        told: OpenAIStreamError
-        retry = True
-        if exchange.expired is not None:
-            told = APITimeoutError(f"{where}: {expiry(exchange)}")
-            retry = exchange.expired != "total"
-            exchange.expired = None
-        elif isinstance(error, _NOT_SENT):
-            told = ConfigurationError(f"{where}: the request cannot be made: {why}")
-            retry = False
-        elif isinstance(error, (requests.Timeout, TimeoutError)):
-            told = APITimeoutError(f"{where}: {why}")
-        elif isinstance(error, requests.exceptions.SSLError):
-            told = APIConnectionError(f"{where}: TLS failed: {why}")
-            retry = not _is_verification(error)
-        elif isinstance(error, requests.exceptions.ProxyError):
-            told = APIConnectionError(f"{where}: the proxy gives no connection: {why}")
-        else:
-            told = APIConnectionError(
-                f"{where}: no response: {why}. Is the server running, and the base URL right?"
-            )
-        told.__cause__ = error if self._is_clean(error) else None
-        return _Failure(told, retry)
-
-    def _bad_status(self, response: requests.Response, exchange: Exchange, call: _Call) -> _Failure:
-        """What to tell of a response that is no answer."""
-        where = _shown(call.url)
-        status = response.status_code
-        if 300 <= status < 400:
-            target = _shown(response.headers.get("location", "nowhere"))
-            response.close()
-            return _Failure(
-                APIConnectionError(
-                    f"{where}: the server redirects ({status}) to {target}. Redirects are not "
-                    "followed, they would carry the key along: use that address as base URL"
-                ),
-                retry=False,
-            )
-        text = self._without_secrets(_error_body(response, exchange))
-        body: Any = text or None
-        with contextlib.suppress(ValueError, RecursionError):
-            body = json.loads(text)
-        said, kind, code = error_fields(body)
-        after = _retry_after(response.headers)
-        request_id = response.headers.get("x-request-id")
-        cls = errors.status_error(status)
-        message = f"{where}: {status} {response.reason or ''}".rstrip()
-        if said or text:
-            message += f": {clip(said or text)}"
-        if named := ", ".join(part for part in (kind, code) if part):
-            message += f" ({named})"
-        if status == 400 and "stream_options" in text:
-            message += ". This server does not take stream_options: leave it out"
-        elif hint := _HINTS.get(status):
-            message += f". {hint}"
-        if request_id:
-            message += f" [request {request_id}]"
-        told = cls(
-            message,
-            status_code=status,
-            body=body,
-            code=code,
-            type=kind,
-            request_id=request_id,
-            headers=response.headers,
-        )
-        if isinstance(told, RateLimitError):
-            told.retry_after = after
-        wish = response.headers.get("x-should-retry", "").lower()
-        return _Failure(
-            told, retry=wish != "false" and (wish == "true" or status in _RETRIED), after=after
+    def _attempts(self) -> Attempts:
+        # Any ``auth`` keeps ``~/.netrc`` out; a session that has its own keeps that.
+        own = self.session is not None and self.session.auth and not any(self._keys())
+        return Attempts(
+            session=self._session,
+            authorize=None if own else self._authorize,
+            keys=self._keys,
+            max_retries=self.max_retries,
+            trace=self.trace,
         )
 
     def _keys(self) -> list[str | None]:
         """The keys that this client sends."""
         return [self.api_key]
-
-    def _secrets(self) -> list[str]:
-        """What must show nowhere: the key, and passwords of proxies."""
-        proxies = urllib.request.getproxies()
-        if self.session is not None:
-            proxies = {**proxies, **self.session.proxies}
-        secrets = self._keys()
-        for proxy in proxies.values():
-            with contextlib.suppress(ValueError):
-                secrets.append(urlsplit(proxy).password)
-        return [secret for secret in secrets if secret]
-
-    def _without_secrets(self, text: str) -> str:
-        for secret in self._secrets():
-            text = text.replace(secret, "***")
-        return text
-
-    def _is_clean(self, error: BaseException) -> bool:
-        """Whether neither the error nor its causes show a secret, as a traceback would print."""
-        seen: list[BaseException] = []
-        link: BaseException | None = error
-        while link is not None and link not in seen:
-            seen.append(link)
-            link = link.__cause__ or link.__context__
-        text = "".join(f"{link!s}{link!r}" for link in seen)
-        return self._without_secrets(text) == text
 
     # -- connections --------------------------------------------------------------------------
 
@@ -614,7 +281,7 @@ class Client(BaseClient):
     """
 
     api_key: str | None = attrs.field(default=None, repr=False)
-    base_url: str | None = attrs.field(default=None, repr=lambda url: repr(_shown(url)))
+    base_url: str | None = attrs.field(default=None, repr=lambda url: repr(shown(url)))
     organization: str | None = None
     project: str | None = None
     timeout: Timeout = attrs.field(factory=Timeout, converter=timeout_of)
@@ -641,7 +308,7 @@ class Client(BaseClient):
         self._check()
 
     def _check(self) -> None:
-        _check_url("base_url", self.base_url)
+        check_url("base_url", self.base_url)
         if self.api_key is None and urlsplit(self.base_url).hostname == _DEFAULT_HOST:
             raise ConfigurationError(
                 "no API key: set the environment variable OPENAI_API_KEY, or pass api_key=…"
@@ -649,51 +316,10 @@ class Client(BaseClient):
         for name in ("api_key", "organization", "project"):
             value = getattr(self, name)
             if value is not None:
-                _check_header_value(name, value)
+                check_header_value(name, value)
         super()._check()
 
-    @overload
-    def create_response(self, *, stream: Literal[False] = False, **arguments: Any) -> Response: ...
-    @overload
-    def create_response(
-        self,
-        *,
-        stream: Literal[True],
-        on_next: None = None,
-        on_done: Callable[[Response], object] | None = None,
-        on_error: OnError | None = None,
-        stream_close: bool = False,
-        maxsize: int = 0,
-        queue: None = None,
-        nowait: bool = False,
-        replay: bool = False,
-        **arguments: Any,
-    ) -> EventQueue[ResponseEvent]: ...
-    @overload
-    def create_response(
-        self,
-        *,
-        stream: Literal[True],
-        on_next: Callable[[ResponseEvent], object],
-        on_done: Callable[[Response], object] | None = None,
-        on_error: OnError | None = None,
-        nowait: bool = False,
-        replay: bool = False,
-        **arguments: Any,
-    ) -> Stream[ResponseEvent, Response]: ...
-    @overload
-    def create_response(
-        self,
-        *,
-        stream: Literal[True],
-        queue: Sink,
-        on_done: Callable[[Response], object] | None = None,
-        on_error: OnError | None = None,
-        tag: Any = None,
-        nowait: bool = False,
-        replay: bool = False,
-        **arguments: Any,
-    ) -> Stream[ResponseEvent, Response]: ...
+    @typed(RESPONSES)
     def create_response(self, **arguments: Any) -> Any:
         """``POST /responses``. See :func:`openai_stream.create_response`."""
         return self._call(RESPONSES, arguments)
@@ -716,7 +342,7 @@ class Client(BaseClient):
         :returns: an :class:`EventQueue`, or with ``on_next`` or ``queue`` the :class:`Stream`.
         """
         arguments["stream"] = True
-        unknown = arguments.keys() - _STREAM_ARGUMENTS
+        unknown = arguments.keys() - STREAM_ARGUMENTS
         if unknown:
             raise TypeError(f"stream() takes no argument {min(unknown)!r}: put it into the body")
         return self._call(any_endpoint("/" + path.lstrip("/")), arguments, body)
@@ -750,7 +376,7 @@ class AzureClient(BaseClient):
     """
 
     api_key: str | None = attrs.field(default=None, repr=False)
-    endpoint: str | None = attrs.field(default=None, repr=lambda url: repr(_shown(url)))
+    endpoint: str | None = attrs.field(default=None, repr=lambda url: repr(shown(url)))
     api_version: str | None = None
     azure_ad_token: str | Callable[[], str] | None = attrs.field(default=None, repr=False)
     timeout: Timeout = attrs.field(factory=Timeout, converter=timeout_of)
@@ -779,16 +405,16 @@ class AzureClient(BaseClient):
                 "no endpoint: set the environment variable AZURE_OPENAI_ENDPOINT, or pass "
                 "endpoint='https://….openai.azure.com'"
             )
-        _check_url("endpoint", self.endpoint)
+        check_url("endpoint", self.endpoint)
         if self.api_key is None and self.azure_ad_token is None:
             raise ConfigurationError(
                 "no API key: set the environment variable AZURE_OPENAI_API_KEY, or pass api_key=… "
                 "or azure_ad_token=…"
             )
         if self.api_key is not None:
-            _check_header_value("api_key", self.api_key)
+            check_header_value("api_key", self.api_key)
         if isinstance(self.azure_ad_token, str):
-            _check_header_value("azure_ad_token", self.azure_ad_token)
+            check_header_value("azure_ad_token", self.azure_ad_token)
         elif self.azure_ad_token is not None and not callable(self.azure_ad_token):
             raise ConfigurationError(
                 "azure_ad_token must be a string or a function that returns one"
@@ -804,7 +430,7 @@ class AzureClient(BaseClient):
             )
         base = urlsplit(self.endpoint)
         path = f"{base.path.rstrip('/')}/openai/deployments/{quote(model, safe='')}{endpoint}"
-        return _with_query(urlunsplit(base._replace(path=path)), {"api-version": self.api_version})
+        return with_query(urlunsplit(base._replace(path=path)), {"api-version": self.api_version})
 
     def _authorization(self) -> tuple[str, str] | None:
         token = self.azure_ad_token
@@ -813,224 +439,20 @@ class AzureClient(BaseClient):
             return "api-key", self.api_key
         if not isinstance(token, str):
             token = token()
-            _check_header_value("azure_ad_token", token)
+            check_header_value("azure_ad_token", token)
         self._last_token = token
         return "Authorization", f"Bearer {token}"
 
+    def _attempts(self) -> Attempts:
+        # Any ``auth`` keeps ``~/.netrc`` out; a session that has its own keeps that.
+        own = self.session is not None and self.session.auth and not any(self._keys())
+        return Attempts(
+            session=self._session,
+            authorize=None if own else self._authorize,
+            keys=self._keys,
+            max_retries=self.max_retries,
+            trace=self.trace,
+        )
+
     def _keys(self) -> list[str | None]:
         return [self.api_key, self._last_token]
-
-
-@attrs.frozen(repr=False)
-class _Call:
-    """A request, as it is for each attempt."""
-
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@attrs.frozen
-class _Failure:
-    """An attempt that brought no answer.
-
-    :param error: what to raise if it is the last.
-    :param retry: whether another may do better.
-    :param after: seconds that the server wants to be left alone.
-    """
-
-    error: OpenAIStreamError
-    retry: bool
-    after: float | None = None
-
-
-_STREAM_ARGUMENTS = frozenset(
-    {
-        "stream",
-        "timeout",
-        "extra_headers",
-        "extra_query",
-        "extra_body",
-        *(field.name for field in attrs.fields(_Streaming)),
-    }
-)
-
-_NOT_SENT = (
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.MissingSchema,
-    requests.exceptions.InvalidHeader,
-    requests.exceptions.InvalidProxyURL,
-    urllib3.exceptions.LocationParseError,
-    UnicodeError,
-)
-
-_HINTS = {
-    401: "Is the API key right?",
-    404: "Are the model's name and the base URL right?",
-    429: "Slow down, or look at the account's limits",
-}
-
-
-def _is_verification(error: BaseException) -> bool:
-    """Whether a certificate was refused, which no retry mends."""
-    link: BaseException | None = error
-    for _ in range(10):
-        if isinstance(link, ssl.SSLCertVerificationError):
-            return True
-        inner = [getattr(link, "reason", None), *getattr(link, "args", ())]
-        link = next((item for item in inner if isinstance(item, BaseException)), None)
-    return False
-
-
-def _error_body(response: requests.Response, exchange: Exchange) -> str:
-    """The text of an error's body, as far as it comes in a few seconds."""
-    body = Body(response, exchange)
-    exchange.limit(_ERROR_BODY_SECONDS)
-    text = bytearray()
-    try:
-        while len(text) < _ERROR_BODY and (block := body.read()):
-            text += block
-        body.finish()
-    except (Expired, StreamError):
-        exchange.expired = None
-    finally:
-        body.close()
-    return bytes(text[:_ERROR_BODY]).decode(errors="replace").strip()
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait: ``retry-after-ms``, else ``Retry-After`` (RFC 9110)."""
-    try:
-        return max(0.0, float(headers["retry-after-ms"]) / 1000)
-    except (KeyError, ValueError):
-        pass
-    try:
-        return max(0.0, urllib3.Retry().parse_retry_after(headers["retry-after"]))
-    except (KeyError, ValueError, urllib3.exceptions.InvalidHeader):
-        return None
-
-
-def _jsonable(value: Any) -> Any:
-    """What an earlier call returned may be sent again: a message, say."""
-    to_dict = getattr(value, "to_dict", None)
-    if callable(to_dict):
-        return to_dict()
-    raise TypeError(f"a {type(value).__name__} is not JSON")
-
-
-def _dumps(value: Any) -> bytes:
-    return json.dumps(value, allow_nan=False, default=_jsonable, separators=(",", ":")).encode()
-
-
-def _encode(body: dict[str, Any]) -> bytes:
-    """The body as JSON.
-
-    :raises ConfigurationError: naming the argument that JSON cannot carry.
-    """
-    try:
-        return _dumps(body)
-    except (TypeError, ValueError, RecursionError):
-        for name, value in body.items():
-            try:
-                _dumps({name: value})
-            except (TypeError, ValueError, RecursionError) as error:
-                raise ConfigurationError(f"{name}: JSON cannot carry it: {error}") from None
-        raise
-
-
-def _with_query(url: str, query: Mapping[str, Any]) -> str:
-    """The URL with parameters added to those that it has."""
-    if not query:
-        return url
-    parts = urlsplit(url)
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
-    return urlunsplit(parts._replace(query=urlencode([*pairs, *query.items()], doseq=True)))
-
-
-def _option(arguments: dict[str, Any], name: str) -> Mapping[str, Any]:
-    value = arguments.pop(name, None)
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a mapping, not {value!r}")
-    return value
-
-
-def _merge(*layers: Mapping[str, str | None]) -> Mapping[str, str]:
-    """Headers, the later ones before the earlier, in any case; ``None`` takes one away."""
-    merged: requests.structures.CaseInsensitiveDict[Any]
-    merged = requests.structures.CaseInsensitiveDict()
-    for layer in layers:
-        merged.update(layer)
-    return {name: value for name, value in merged.items() if value is not None}
-
-
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
-
-
-def _check_header_value(name: str, value: Any) -> None:
-    """Refuse what HTTP cannot carry or would take for another header; never shows the value.
-
-    :raises ConfigurationError: naming the argument.
-    """
-    if not isinstance(value, str):
-        raise ConfigurationError(f"{name} must be a string, not a {type(value).__name__}")
-    if _CONTROL.search(value):
-        raise ConfigurationError(
-            f"{name} has a line break or another control character in it: was it read from a file "
-            "and not stripped?"
-        )
-    if value != value.strip():
-        raise ConfigurationError(f"{name} begins or ends with white space")
-    try:
-        value.encode("latin-1")
-    except UnicodeEncodeError:
-        raise ConfigurationError(
-            f"{name} has characters in it that an HTTP header cannot carry"
-        ) from None
-
-
-def _check_headers(name: str, headers: Any) -> None:
-    if not isinstance(headers, Mapping):
-        raise ConfigurationError(f"{name} must be a mapping, not a {type(headers).__name__}")
-    for header, value in headers.items():
-        if not isinstance(header, str) or not _TOKEN.fullmatch(header):
-            raise ConfigurationError(f"{name}: {header!r} cannot be the name of a header")
-        if value is not None:
-            _check_header_value(f"{name}[{header!r}]", value)
-
-
-def _check_url(name: str, url: Any) -> None:
-    """Refuse what is no base URL.
-
-    :raises ConfigurationError: naming the argument.
-    """
-    if not isinstance(url, str):
-        raise ConfigurationError(f"{name} must be a string, not a {type(url).__name__}")
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or re.search(r"[\x00-\x20\x7f]", url):
-        raise ConfigurationError(
-            f"{name} must be a URL such as https://api.openai.com/v1, with its scheme: "
-            f"{_shown(url)!r}"
-        )
-    if parts.username is not None or parts.password is not None:
-        raise ConfigurationError(
-            f"{name} has a user name or a password in it, which would show in messages: use "
-            "headers={'Authorization': …}"
-        )
-
-
-def _shown(url: str | None) -> str:
-    """A URL for people: without user name, password and query, where secrets may be."""
-    if not url:
-        return ""
-    bare = url.split("?", 1)[0].split("#", 1)[0]
-    scheme, separator, rest = bare.rpartition("://")
-    host, slash, path = rest.partition("/")
-    return scheme + separator + host.rpartition("@")[2] + slash + path

@@ -7,6 +7,7 @@ a function.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,7 @@ class Reader:
     :param endpoint: the endpoint that was asked.
     :param accumulator: takes in each event before it is delivered.
     :param limit: the most bytes of one event.
+    :param clean: takes secrets out of what the server says, for messages.
     """
 
     def __init__(
@@ -45,12 +47,14 @@ class Reader:
         endpoint: Endpoint[Any, Any],
         accumulator: Accumulator,
         limit: int,
+        clean: Callable[[str], str],
     ) -> None:
         self._response = response
         self._exchange = exchange
         self._endpoint = endpoint
         self._accumulator = accumulator
         self._limit = limit
+        self._clean = clean
         self._body = Body(response, exchange)
         self._frames = Frames(self._body.read, limit)
         self._noted = 0
@@ -116,7 +120,7 @@ class Reader:
                     self.empty += 1
                     continue
                 if message.event == "error":
-                    raise api_error(_parse_leniently(text))
+                    raise api_error(_parse_leniently(text), self._clean)
             try:
                 data = decode_json(text)
             except StreamDecodeError:
@@ -135,7 +139,7 @@ class Reader:
                         f"its data is a {type(data).__name__}"
                     )
             elif ("error" in data and data["error"] is not None) or data.get("object") == "error":
-                raise api_error(data)  # the latter is vLLM's
+                raise api_error(data, self._clean)  # the latter is vLLM's
             self.events += 1
             if self.events == 1:
                 self.first_event_seconds = self._exchange.last_byte - self._exchange.started
@@ -144,7 +148,7 @@ class Reader:
                 deliver(server_event(message, data))
                 continue
             if last and data.get("type") in self._endpoint.failed:
-                raise api_error(data)
+                raise api_error(data, self._clean)
             deliver(make(data))
             if last and data.get("type") in last:
                 return
@@ -177,7 +181,7 @@ class Reader:
             body = None
         what = f"the server answered with JSON ({kind}) instead of an event stream"
         if isinstance(body, dict) and body.get("error") is not None:
-            return StreamDecodeError(f"{what}: {api_error(body)}")
+            return StreamDecodeError(f"{what}: {api_error(body, self._clean)}")
         if isinstance(body, dict) and self._endpoint.is_whole(body):
             return StreamDecodeError(
                 f"{what}: it ignores stream=True. The answer is whole, and is this error's "
@@ -240,8 +244,12 @@ def error_fields(body: Any) -> tuple[str | None, str | None, str | None]:
     return said, kind if isinstance(kind, str) else None, code if isinstance(code, str) else None
 
 
-def api_error(body: Any) -> StreamAPIError:
-    """The error that a server sent in a good response: an object, a string, or an event."""
+def api_error(body: Any, clean: Callable[[str], str]) -> StreamAPIError:
+    """The error that a server sent in a good response: an object, a string, or an event.
+
+    :param clean: takes secrets out, should the server have quoted them.
+    """
+    body = json.loads(clean(json.dumps(body)))
     said, kind, code = error_fields(body)
     named = ", ".join(part for part in (kind, code) if part)
     return StreamAPIError(

@@ -126,6 +126,7 @@ class Core(Generic[E, W]):
     :param timeout: the limits, from now.
     :param connect: makes the request, with an exchange; raises what the call should raise.
     :param limit: the most bytes of one event.
+    :param clean: takes secrets out of what the server says.
     :param callbacks: the user's functions.
     :param live_on: it goes on when no handle is left.
     :param replay: keep the events for subscribers.
@@ -137,6 +138,7 @@ class Core(Generic[E, W]):
         timeout: Timeout,
         connect: Callable[[Exchange], requests.Response],
         limit: int,
+        clean: Callable[[str], str],
         callbacks: Callbacks,
         live_on: bool,
         replay: bool,
@@ -157,6 +159,7 @@ class Core(Generic[E, W]):
         self._over = threading.Condition(self.lock)  # type: ignore[arg-type]
         self._connect = connect
         self._limit = limit
+        self._clean = clean
         self._queue: weakref.ref[EventQueue[E]] | None = None
         self._history: list[Any] | None = [] if replay else None
         self._subscribers: list[weakref.ref[EventQueue[E]]] = []
@@ -248,7 +251,12 @@ class Core(Generic[E, W]):
     def _read(self) -> None:
         assert self.response is not None
         self._reader = Reader(
-            self.response, self.exchange, self.endpoint, self._accumulator, self._limit
+            self.response,
+            self.exchange,
+            self.endpoint,
+            self._accumulator,
+            self._limit,
+            self._clean,
         )
         sink = self._sink
         try:

@@ -411,6 +411,8 @@ class _Response(http.client.HTTPResponse):
         while not self._ended:
             arrived = self.fp.peek(1)  # all that is buffered; waits where nothing is
             if not arrived:
+                if self._trailing:  # some servers leave the last line end out
+                    break
                 raise http.client.HTTPException("the connection ended before the last chunk")
             data, used = self._unchunk(arrived)
             if used:
