@@ -36,8 +36,7 @@ from .models import (
     ResponseEvent,
     ServerEvent,
 )
-from .queues import DONE, Done, EventQueue, ShutDown
-from .sinks import Tagged
+from .queues import DONE, Done, EventQueue, Restarted, ShutDown, Tagged
 from .stream import Stats, Stream
 from .timeouts import Timeout
 
@@ -64,6 +63,7 @@ __all__ = [
     "RateLimitError",
     "Response",
     "ResponseEvent",
+    "Restarted",
     "ServerEvent",
     "ShutDown",
     "Stats",

@@ -45,6 +45,8 @@ def create_chat_completion(*, client: BaseClient | None = None, **arguments: Any
     :param queue: put the events on this instead: anything with ``put(item)``. On failure it gets
         the exception, and in any case ``DONE`` at the end.
     :param tag: with ``queue``: each item put is :class:`Tagged`, so that many streams can share it.
+    :param restarts: how often an answer that breaks off after it began is asked for again, from
+        the start. Before the first event of the new one comes :class:`Restarted`.
     :param replay: keep the events, so that :meth:`Stream.subscribe` can give them again.
     :param maxsize: the most events that the queue holds, 0 for any number. A full queue holds the
         reader back, and so the server.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import random
 import ssl
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
@@ -89,13 +88,14 @@ class Attempts:
                 if isinstance(outcome, requests.Response):
                     return outcome
                 wait = outcome.after
-                if wait is None:
-                    # Exponential, with jitter: many clients shall not come back together.
-                    wait = min(8.0, 0.5 * 2**retries) * random.uniform(0.75, 1)  # noqa: S311
-                if not outcome.retry or retries >= self.max_retries or wait > _LONGEST_RETRY_AFTER:
+                long = wait is not None and wait > _LONGEST_RETRY_AFTER
+                if not outcome.retry or retries >= self.max_retries or long:
                     break
+                if wait is None:
+                    exchange.back_off(retries)
+                else:
+                    exchange.sleep(wait)
                 retries += 1
-                exchange.sleep(wait)
             except Expired:
                 raise APITimeoutError(f"{expiry(exchange)}, after {retries} retries") from None
         raise outcome.error

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, TypeVar, cast, overload
 import attrs
 
 from .endpoints import Endpoint
-from .queues import EventQueue
+from .queues import EventQueue, Restarted
 from .stream import Stream
 
 __all__ = ["STREAM_ARGUMENTS", "Create", "Sink", "Streaming", "typed"]
@@ -40,6 +40,7 @@ class Streaming:
     maxsize: int = 0
     queue: Any = None
     tag: Any = None
+    restarts: int = 0
     nowait: bool = False
     replay: bool = False
 
@@ -69,8 +70,12 @@ class Streaming:
         for name in ("on_next", "on_done", "on_error"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise TypeError(f"{name} must be callable, not {getattr(self, name)!r}")
-        if not isinstance(self.maxsize, int) or isinstance(self.maxsize, bool):
-            raise TypeError(f"maxsize must be an int, not {self.maxsize!r}")
+        for name in ("maxsize", "restarts"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TypeError(f"{name} must be an int, not {value!r}")
+        if self.restarts < 0:
+            raise TypeError(f"restarts must not be negative: {self.restarts}")
         put = getattr(self.queue, "put", None)
         if self.queue is not None and (not callable(put) or inspect.iscoroutinefunction(put)):
             raise TypeError(
@@ -126,6 +131,7 @@ class Create(Protocol[E, W]):
         stream_close: bool = False,
         maxsize: int = 0,
         queue: None = None,
+        restarts: Literal[0] = 0,
         nowait: bool = False,
         replay: bool = False,
         **arguments: Any,
@@ -135,7 +141,37 @@ class Create(Protocol[E, W]):
         self,
         *,
         stream: Literal[True],
+        restarts: int,
+        on_next: None = None,
+        on_done: Callable[[W], object] | None = None,
+        on_error: OnError | None = None,
+        stream_close: bool = False,
+        maxsize: int = 0,
+        queue: None = None,
+        nowait: bool = False,
+        replay: bool = False,
+        **arguments: Any,
+    ) -> EventQueue[E | Restarted]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
         on_next: Callable[[E], object],
+        on_done: Callable[[W], object] | None = None,
+        on_error: OnError | None = None,
+        restarts: Literal[0] = 0,
+        nowait: bool = False,
+        replay: bool = False,
+        **arguments: Any,
+    ) -> Stream[E, W]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        restarts: int,
+        on_next: Callable[[E | Restarted], object],
         on_done: Callable[[W], object] | None = None,
         on_error: OnError | None = None,
         nowait: bool = False,
@@ -151,6 +187,7 @@ class Create(Protocol[E, W]):
         on_done: Callable[[W], object] | None = None,
         on_error: OnError | None = None,
         tag: Any = None,
+        restarts: int = 0,
         nowait: bool = False,
         replay: bool = False,
         **arguments: Any,

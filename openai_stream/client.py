@@ -135,6 +135,7 @@ class BaseClient:
             Callbacks(streaming.on_next, streaming.on_done, streaming.on_error),
             live_on=streaming.makes_no_queue,
             replay=streaming.replay,
+            restarts=streaming.restarts,
         )
         handle = Stream(core)
         events = None

@@ -13,13 +13,17 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
+import attrs
+
+from .errors import StreamError
+
 if TYPE_CHECKING:
     from types import TracebackType
 
     from .locks import HandoverLock
     from .stream import Stream
 
-__all__ = ["DONE", "Done", "EventQueue", "ShutDown", "Subscription"]
+__all__ = ["DONE", "Done", "EventQueue", "Restarted", "ShutDown", "Subscription", "Tagged"]
 
 
 class Done(enum.Enum):
@@ -42,6 +46,30 @@ else:
 
     class ShutDown(Exception):  # type: ignore[no-redef]
         """Raised when put or get is called on a queue that was shut down."""
+
+
+@attrs.frozen
+class Tagged:
+    """An item of one of many streams that share a queue.
+
+    :param tag: the ``tag`` that was given to the call.
+    :param item: an event, ``DONE``, or the stream's error.
+    """
+
+    tag: Any
+    item: Any
+
+
+@attrs.frozen
+class Restarted:
+    """An item among the events: the answer broke off and begins anew. What came before is void.
+
+    :param attempt: 1 for the first restart.
+    :param error: why the last answer broke off; its ``snapshot`` has what had come.
+    """
+
+    attempt: int
+    error: StreamError
 
 
 E_co = TypeVar("E_co", covariant=True)
@@ -98,7 +126,7 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
         self._stream_close = stream_close
         self._takers = 0
         self._crowded = False
-        self._taken_end: Done | _Failure | None = None
+        self._the_end: Done | _Failure | None = None  # once it has been put
 
     # -- the consumer's side ------------------------------------------------------------------
 
@@ -117,9 +145,9 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
             item = self._wait(block, timeout)
         if self._crowded:
             self._make_known_room()
-        if item.__class__ in _ENDS:
-            return self._take_end(item)
-        return cast(E_co, item)
+        if item.__class__ is _Failure:
+            raise item.error
+        return cast("E_co | Done", item)
 
     def get_nowait(self) -> E_co | Done:
         """``get(block=False)``."""
@@ -138,51 +166,55 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
             if self._crowded:
                 self._make_known_room()
             if item.__class__ in _ENDS:
-                self._take_end(item)
-                return
+                if item is DONE:
+                    return
+                raise item.error
             yield item
 
     def text(self, choice: int = 0) -> Iterator[str]:
         """The pieces of text of one choice, as they come; raises as a loop over the queue does.
 
+        Text cannot be taken back: where the stream restarts after some of it was given, the error
+        that was the reason is raised.
+
         :param choice: the choice's index.
         """
         text = self._stream._core.endpoint.text
+        yielded = False
         for event in self:
+            if isinstance(event, Restarted):
+                if yielded:
+                    raise event.error
+                continue
             piece = text(event, choice)
             if piece:
+                yielded = True
                 yield piece
 
     def _wait(self, block: bool, timeout: float | None, to_the_end: bool = False) -> Any:
         """Wait for an item; ``to_the_end``, as a loop does, also for the end that others take."""
-        if timeout is not None and timeout < 0:
+        if block and timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
         until = None if timeout is None else monotonic() + timeout
+        self._stream._core.check_not_inherited()
         with self.not_empty:
-            while not self.queue:
-                if to_the_end and self._taken_end is not None:
-                    return self._taken_end
+            while True:
+                try:  # without a look at it first: others take without the lock
+                    return self.queue.popleft()
+                except IndexError:
+                    pass
+                if to_the_end and self._the_end is not None:  # put, but gone: others took it
+                    return self._the_end
                 if self.is_shutdown:
                     raise ShutDown
                 left = None if until is None else until - monotonic()
                 if not block or (left is not None and left <= 0):
                     raise queue.Empty
-                if self._stream._core.inherited:
-                    return DONE  # a forked child: the reader stayed with the parent
                 self._takers += 1
                 try:
                     self.not_empty.wait(left)
                 finally:
                     self._takers -= 1
-            return self.queue.popleft()
-
-    def _take_end(self, item: Done | _Failure) -> Done:
-        with self.mutex:
-            self._taken_end = item
-            self.not_empty.notify_all()  # loops in other threads end now
-        if isinstance(item, _Failure):
-            raise item.error
-        return item
 
     def _make_known_room(self) -> None:
         with self.mutex:
@@ -197,7 +229,7 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
         :raises queue.Full: no room in time.
         :raises ShutDown: the queue was shut down.
         """
-        if timeout is not None and timeout < 0:
+        if block and timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
         until = None if timeout is None else monotonic() + timeout
         with self.not_full:
@@ -287,7 +319,8 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
 
     def _end(self, error: BaseException | None) -> None:
         """Put the end; it has room in a full queue too."""
-        self.queue.append(DONE if error is None else _Failure(error))
+        self._the_end = DONE if error is None else _Failure(error)
+        self.queue.append(self._the_end)
         if error is None:
             self.unfinished_tasks += 1
         if self._stream_close:

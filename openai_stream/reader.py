@@ -71,11 +71,17 @@ class Reader:
         """Comments and events without data so far."""
         return self._frames.comments + self.empty
 
-    def read(self, deliver: Callable[[Any], object], flush: Callable[[], object]) -> None:
+    def read(
+        self,
+        deliver: Callable[[Any], object],
+        flush: Callable[[], object],
+        on_first: Callable[[], object],
+    ) -> None:
         """Read to the end of the answer, and keep the connection where that is possible.
 
         :param deliver: takes each event, as soon as it is parsed.
         :param flush: called before each wait for the network.
+        :param on_first: called before the first event is delivered.
         :returns: when the answer is complete.
         :raises Aborted: the exchange was aborted.
         :raises StreamInterruptedError: it ended before it was complete.
@@ -91,7 +97,7 @@ class Reader:
         self._exchange.before_wait = before_wait
         try:
             self._check_content_type()
-            self._read_events(deliver)
+            self._read_events(deliver, on_first)
         except UnicodeDecodeError as error:
             raise StreamDecodeError(
                 f"the server sent an event that is not UTF-8: {error.reason}"
@@ -105,7 +111,9 @@ class Reader:
         """Close the connection, unless it was kept."""
         self._body.close()
 
-    def _read_events(self, deliver: Callable[[Any], object]) -> None:
+    def _read_events(
+        self, deliver: Callable[[Any], object], on_first: Callable[[], object]
+    ) -> None:
         # This loop runs once an event: see benchmarks before and after any change.
         add = self._accumulator.add
         make = self._endpoint.event
@@ -143,6 +151,7 @@ class Reader:
             self.events += 1
             if self.events == 1:
                 self.first_event_seconds = self._exchange.last_byte - self._exchange.started
+                on_first()
             add(data)
             if server_event is not None:
                 deliver(server_event(message, data))
@@ -168,7 +177,8 @@ class Reader:
         if kind in ("text/html", "application/xhtml+xml", "application/xml", "text/xml"):
             raise StreamDecodeError(
                 f"the server answered with a page ({kind}) instead of an event stream: is the "
-                "base URL right, and does it end in /v1 where the server wants that?"
+                "base URL right, and does it end in /v1 where the server wants that?",
+                lasting=True,
             )
         if kind == "application/json" or kind.endswith("+json"):
             raise self._whole_json(kind)
@@ -181,14 +191,15 @@ class Reader:
             body = None
         what = f"the server answered with JSON ({kind}) instead of an event stream"
         if isinstance(body, dict) and body.get("error") is not None:
-            return StreamDecodeError(f"{what}: {api_error(body, self._clean)}")
+            return StreamDecodeError(f"{what}: {api_error(body, self._clean)}", lasting=True)
         if isinstance(body, dict) and self._endpoint.is_whole(body):
             return StreamDecodeError(
                 f"{what}: it ignores stream=True. The answer is whole, and is this error's "
                 "snapshot; call without stream=True",
                 snapshot=self._endpoint.whole(body),
+                lasting=True,
             )
-        return StreamDecodeError(f"{what}: is the base URL right?")
+        return StreamDecodeError(f"{what}: is the base URL right?", lasting=True)
 
     def _cut(self) -> StreamDecodeError | StreamInterruptedError:
         """The error for an orderly end that came too early."""
@@ -196,7 +207,8 @@ class Reader:
         if not self.events and head[:1] in (b"<", b"{", b"["):
             return StreamDecodeError(
                 "the server answered with something else than an event stream; it begins with "
-                f"{head[:1].decode()!r}: is the base URL right?"
+                f"{head[:1].decode()!r}: is the base URL right?",
+                lasting=True,
             )
         if not self.events:
             return StreamInterruptedError("the server ended the answer before its first event")

@@ -1,9 +1,9 @@
 """Where the events of a stream go: its queue, its subscribers, a callback, or a queue of others.
 
-One class for each, with the same four methods, all called on the reader thread: :meth:`deliver`
-with each event, :meth:`flush` before each wait for the network, :meth:`end` once with the outcome,
-:meth:`release` when nothing more is delivered. A new sink is a new class here. When a stream ends,
-and who may end it, is the stream's business.
+One class for each, with the same methods, all called on the reader thread: ``deliver`` with each
+event, ``restart`` when what came before is void, ``flush`` before each wait for the network,
+``release`` when an answer has no more events, ``end`` once with the outcome. A new sink is a new
+class here. When a stream ends, and who may end it, is the stream's business.
 """
 
 from __future__ import annotations
@@ -12,29 +12,15 @@ import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
-from .queues import DONE
+from .queues import DONE, Restarted, Tagged
 from .transport import Aborted, Expired
 
 if TYPE_CHECKING:
     from .stream import Core
 
-__all__ = ["CallbackSink", "ForeignSink", "QueueSink", "SinkFailed", "Tagged", "TwoSinks"]
+__all__ = ["CallbackSink", "ForeignSink", "QueueSink", "Sink", "SinkFailed", "TwoSinks"]
 
 _BURST = 64  # events that go to a queue together, after the first of a burst, which goes at once
-
-
-@attrs.frozen
-class Tagged:
-    """An item of one of many streams that share a queue.
-
-    :param tag: the ``tag`` that was given to the call.
-    :param item: an event, ``DONE``, or the stream's error.
-    """
-
-    tag: Any
-    item: Any
 
 
 class SinkFailed(BaseException):
@@ -58,24 +44,34 @@ class QueueSink:
         self._burst: list[Any] = []
         self._most = 1
 
+    def restart(self, again: Restarted) -> None:
+        self.flush()
+        with self._core.lock:
+            self._core.forget(again)
+        self._put([again], record=False)
+
     def deliver(self, event: Any) -> None:
         self._burst.append(event)
         if len(self._burst) >= self._most:
-            self._put()
+            self._put_burst()
             self._most = _BURST
 
     def flush(self) -> None:
         self._most = 1  # the first event after a wait goes at once
         if self._burst:
-            self._put()
+            self._put_burst()
 
-    def _put(self) -> None:
+    def _put_burst(self) -> None:
         burst, self._burst = self._burst, []
+        self._put(burst)
+
+    def _put(self, burst: list[Any], record: bool = True) -> None:
         core = self._core
         with core.lock:
             if not core.streaming:
                 raise Aborted
-            core.record(burst)
+            if record:
+                core.record(burst)
             while burst:
                 queue = core.queue()
                 if queue is None:  # dropped or drained, but the stream is held for its result
@@ -107,6 +103,9 @@ class CallbackSink:
         self._on_next = on_next
         self._calling = core.calling
         self._held = False
+
+    def restart(self, again: Restarted) -> None:
+        self.deliver(again)
 
     def deliver(self, event: Any) -> None:
         # Held from the first event after a wait to the next wait, not from event to event.
@@ -146,6 +145,9 @@ class ForeignSink:
         self._tag = tag
         self._over = False
 
+    def restart(self, again: Restarted) -> None:
+        self.deliver(again)
+
     def deliver(self, event: Any) -> None:
         if self._core.muted:
             if not self._core.streaming:
@@ -182,6 +184,10 @@ class TwoSinks:
 
     def __init__(self, first: QueueSink, second: CallbackSink | ForeignSink) -> None:
         self._sinks = (first, second)
+
+    def restart(self, again: Restarted) -> None:
+        for sink in self._sinks:
+            sink.restart(again)
 
     def deliver(self, event: Any) -> None:
         for sink in self._sinks:

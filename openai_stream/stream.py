@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import atexit
 import concurrent.futures
-import contextlib
 import contextvars
 import enum
 import itertools
@@ -43,11 +42,24 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 import attrs
 
 from .endpoints import Endpoint
-from .errors import OpenAIStreamError, StreamError, StreamTimeoutError
+from .errors import (
+    OpenAIStreamError,
+    StreamAPIError,
+    StreamDecodeError,
+    StreamError,
+    StreamTimeoutError,
+)
 from .locks import HandoverLock
-from .queues import EventQueue, Subscription
+from .queues import EventQueue, Restarted, Subscription
 from .reader import Reader, expiry
-from .sinks import CallbackSink, ForeignSink, QueueSink, Sink, SinkFailed, TwoSinks
+from .sinks import (
+    CallbackSink,
+    ForeignSink,
+    QueueSink,
+    Sink,
+    SinkFailed,
+    TwoSinks,
+)
 from .transport import Aborted, Exchange, Expired
 
 if TYPE_CHECKING:
@@ -119,6 +131,15 @@ class Stats:
     bytes: int
 
 
+def _is_passing(error: StreamError) -> bool:
+    """Whether the same request may do better: what ``restarts`` are for."""
+    if isinstance(error, StreamTimeoutError):
+        return error.deadline != "total"
+    if isinstance(error, StreamDecodeError):
+        return not error.lasting
+    return not isinstance(error, StreamAPIError)
+
+
 class Core(Generic[E, W]):
     """A stream, as the thread and the handles share it.
 
@@ -130,6 +151,7 @@ class Core(Generic[E, W]):
     :param callbacks: the user's functions.
     :param live_on: it goes on when no handle is left.
     :param replay: keep the events for subscribers.
+    :param restarts: how often an answer that breaks off is asked for again.
     """
 
     def __init__(
@@ -142,6 +164,7 @@ class Core(Generic[E, W]):
         callbacks: Callbacks,
         live_on: bool,
         replay: bool,
+        restarts: int,
     ) -> None:
         self.endpoint = endpoint
         self.state = State.CONNECTING
@@ -159,12 +182,13 @@ class Core(Generic[E, W]):
         self._over = threading.Condition(self.lock)  # type: ignore[arg-type]
         self._connect = connect
         self._limit = limit
+        self._restarts = restarts
         self._clean = clean
         self._queue: weakref.ref[EventQueue[E]] | None = None
         self._history: list[Any] | None = [] if replay else None
         self._subscribers: list[weakref.ref[EventQueue[E]]] = []
         self._sink: Sink = QueueSink(self)
-        self._reader: Reader | None = None
+        self._readers: list[Reader] = []
         self._thread: threading.Thread | None = None
         self._ended_at: float | None = None
         self._pid = os.getpid()
@@ -226,80 +250,129 @@ class Core(Generic[E, W]):
 
     def _run(self) -> None:
         error: BaseException | None = None
+        raised = False  # by a callback or a foreign queue
         try:
-            if self.response is None:
-                response = self._connect(self.exchange)
-                with self.lock:
-                    self.response = response
-                    if self.state is State.CONNECTING:
-                        self.state = State.STREAMING
-            self._read()
+            self._read_answers()
         except Aborted:
             pass
         except SinkFailed as failed:
-            error = failed.error
+            error, raised = failed.error, True
         except BaseException as caught:
             error = caught
-        finally:
-            if self.response is not None and self._reader is None:
-                self.response.close()
         try:
-            self._settle(error)
+            self._settle(error, raised)
         finally:
             _live.discard(self)
 
-    def _read(self) -> None:
-        assert self.response is not None
-        self._reader = Reader(
-            self.response,
-            self.exchange,
-            self.endpoint,
-            self._accumulator,
-            self._limit,
-            self._clean,
-        )
-        sink = self._sink
+    def _read_answers(self) -> None:
+        """Read the answer; where it breaks off, and that is wanted, ask again from the start."""
+        if self.response is None:
+            self._reconnect()
+        again: Restarted | None = None
+        while True:
+            try:
+                self._read(again)
+                return
+            except StreamError as error:
+                restarts = 0 if again is None else again.attempt
+                if restarts >= self._restarts or not _is_passing(error):
+                    raise
+                self._keep_snapshot(error)
+                again = Restarted(restarts + 1, error)
+                _log.debug("restart %d of the stream, after %s", restarts + 1, type(error).__name__)
+            try:
+                self.exchange.expired = None
+                self.exchange.back_off(restarts)
+            except Expired:
+                raise self._timed_out() from None
+            self._reconnect()
+
+    def _reconnect(self) -> None:
+        """Make a request, on the reader thread."""
+        response = self._connect(self.exchange)
+        with self.lock:
+            self.response = response
+            if self.state is State.CONNECTING:
+                self.state = State.STREAMING
+
+    def _read(self, again: Restarted | None) -> None:
+        """Read one response.
+
+        :param again: what to tell before its first event.
+        """
+        response = self.response
+        assert response is not None
+        accumulator = self._accumulator if again is None else self.endpoint.accumulator()
+
+        def on_first() -> None:
+            # Only now is what came before void.
+            if again is not None:
+                self._sink.restart(again)
+                self._accumulator = accumulator
+
+        try:
+            reader = Reader(
+                response, self.exchange, self.endpoint, accumulator, self._limit, self._clean
+            )
+        except BaseException:
+            response.close()
+            raise
+        self._readers.append(reader)
         try:
             try:
-                self._reader.read(sink.deliver, sink.flush)
+                reader.read(self._sink.deliver, self._sink.flush, on_first)
             except Exception:
-                sink.flush()  # what was parsed before it went wrong
+                self._sink.flush()  # what was parsed before it went wrong
                 raise
         except Expired:
-            raise StreamTimeoutError(expiry(self.exchange)) from None
+            raise self._timed_out() from None
         finally:
-            sink.release()
-            self._reader.close()
+            self._sink.release()
+            reader.close()
 
-    def _settle(self, error: BaseException | None) -> None:
-        """Tell the end: the last callback, then the queues, then everybody who waits."""
-        with self.lock:
-            ending = self.state in _ALIVE
-            if ending:
-                self.state = State.ENDING
-        if not ending:  # closed: everybody knows, but a foreign queue
-            with contextlib.suppress(SinkFailed):
-                self._sink.end(None)
-            return
-        self._ended_at = time.monotonic()
-        if isinstance(error, StreamError) and error.snapshot is None:
+    def _timed_out(self) -> StreamTimeoutError:
+        return StreamTimeoutError(expiry(self.exchange), deadline=self.exchange.expired)
+
+    def _keep_snapshot(self, error: StreamError) -> None:
+        error.__traceback__ = None  # nothing in it is the user's, and it leads back to here
+        if error.snapshot is None:
             error.snapshot = self.snapshot()
-        if isinstance(error, OpenAIStreamError):
-            error.__traceback__ = None  # nothing in it is the user's, and it leads back to here
-        with self.calling:
-            if error is None and self.callbacks.on_done is not None:
+
+    def _settle(self, error: BaseException | None, raised: bool) -> None:
+        """Tell the end: the last callback, then the queues, then everybody who waits.
+
+        :param raised: the error is a callback's or a foreign queue's, so the user's own.
+        """
+        whole = None
+        if error is None:
+            if self.callbacks.on_done is not None:
+                whole = self.snapshot()  # it may take its time, so not while close() waits
+        elif not raised and isinstance(error, OpenAIStreamError):
+            error.__traceback__ = None
+            if isinstance(error, StreamError):
+                self._keep_snapshot(error)
+        with self.calling:  # before the state says so: close() waits for what is about to start
+            with self.lock:
+                ending = self.state in _ALIVE
+                if ending:
+                    self.state = State.ENDING
+                    self._ended_at = time.monotonic()
+            if ending and error is None and self.callbacks.on_done is not None:
                 try:
-                    self.callbacks.on_done(self.snapshot())
-                except BaseException as raised:
-                    error = raised
-            if error is not None:
-                self._tell_error(error)
+                    self.callbacks.on_done(whole)
+                except BaseException as caught:
+                    error, raised = caught, True
+            if ending and error is not None:
+                self._tell_error(error, raised)
+        # A foreign ``put`` may block for ever, so nothing is held here.
         try:
-            self._sink.end(error)
+            self._sink.end(error if ending else None)
         except SinkFailed as failed:
-            if error is None:
+            if ending and error is None:
                 error = failed.error
-                self._tell_error(error)
+                self._tell_error(error, raised=True)
+        if not ending:  # closed: everybody else knows
+            return
         with self.lock:
             self.error = error
             self.state = State.DONE if error is None else State.FAILED
@@ -307,13 +380,13 @@ class Core(Generic[E, W]):
                 queue._end(error)
             self._over.notify_all()
 
-    def _tell_error(self, error: BaseException) -> None:
+    def _tell_error(self, error: BaseException, raised: bool) -> None:
         if self.callbacks.on_error is not None:
             try:
                 self.callbacks.on_error(error)
             except BaseException:
                 _log.exception("on_error raised")
-        elif not isinstance(error, OpenAIStreamError):
+        elif raised:
             _log.error("a callback or a queue raised; there is no on_error", exc_info=error)
 
     # -- with the lock held -------------------------------------------------------------------
@@ -326,6 +399,13 @@ class Core(Generic[E, W]):
     def queue(self) -> EventQueue[E] | None:
         """The stream's own queue, if there is one that still takes events."""
         return None if self._queue is None else self._queue()
+
+    def forget(self, again: Restarted) -> None:
+        """What was recorded is void."""
+        if self._history is not None:
+            self._history.clear()
+            for queue in self._queues(own=False):
+                queue._force([again])
 
     def record(self, events: list[Any]) -> None:
         """Keep the events for subscribers, and give them to those that are there."""
@@ -373,15 +453,23 @@ class Core(Generic[E, W]):
         """This is a forked child: the reader, and the socket, are the parent's."""
         return os.getpid() != self._pid
 
+    def check_not_inherited(self) -> None:
+        """Refuse to wait for what cannot come.
+
+        :raises RuntimeError: the stream goes on, but in the process that forked this one.
+        """
+        if self.inherited and self.state not in _OVER:
+            raise RuntimeError("the stream belongs to the process that this one was forked from")
+
     def close(self, drain: bool = False) -> None:
         """See :meth:`Stream.close`."""
         if self.inherited:
             return
-        with self.lock:
-            if drain:
-                self._drain()
-            else:
-                self._cancel()
+        # A signal's handler may have interrupted this very thread while it held the lock: then it
+        # is done when the handler returns, and waiting for that has an end.
+        self.lock.hand_over(self._drain if drain else self._cancel)
+        if self.lock.acquire(timeout=_CALLBACK_GRACE):
+            self.lock.release()
         # A callback that was about to start when the state changed counts as running: wait for it,
         # but not for long: it may itself be waiting for this thread.
         if not self._on_reader() and self.calling.acquire(timeout=_CALLBACK_GRACE):
@@ -429,8 +517,7 @@ class Core(Generic[E, W]):
             return
         if self._on_reader():
             raise RuntimeError("a callback cannot wait for the end of its own stream")
-        if self.inherited:
-            raise RuntimeError("the stream belongs to the process that this one was forked from")
+        self.check_not_inherited()
         until = None if timeout is None else time.monotonic() + timeout
         with self.lock:
             while self.state not in _OVER:
@@ -445,15 +532,18 @@ class Core(Generic[E, W]):
 
     def stats(self) -> Stats:
         """The figures so far."""
-        exchange, reader = self.exchange, self._reader
+        exchange, readers = self.exchange, list(self._readers)
         end = time.monotonic() if self._ended_at is None else self._ended_at
+        firsts = (reader.first_event_seconds for reader in readers)
         return Stats(
             connect_seconds=exchange.connect_seconds,
-            first_event_seconds=reader.first_event_seconds if reader else None,
-            longest_gap_seconds=reader.longest_gap_seconds if reader else 0.0,
+            first_event_seconds=next((first for first in firsts if first is not None), None),
+            longest_gap_seconds=max(
+                (reader.longest_gap_seconds for reader in readers), default=0.0
+            ),
             seconds=end - exchange.started,
-            events=reader.events if reader else 0,
-            keep_alives=reader.keep_alives if reader else 0,
+            events=sum(reader.events for reader in readers),
+            keep_alives=sum(reader.keep_alives for reader in readers),
             bytes=exchange.bytes,
         )
 
@@ -632,8 +722,8 @@ class _Exit:
             until = time.monotonic() + _EXIT_GRACE
             mine = [core for core in list(_live) if not core.inherited]
             for core in mine:
-                with core.lock:
-                    core._cancel()
+                # A Ctrl-C may have come just when this thread had taken the lock.
+                core.lock.hand_over(core._cancel)
             for core in mine:
                 if core._thread is not None:
                     core._thread.join(max(0.0, until - time.monotonic()))

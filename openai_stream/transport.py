@@ -17,6 +17,7 @@ import contextlib
 import http.client
 import io
 import os
+import random
 import socket
 import threading
 import time
@@ -190,6 +191,15 @@ class Exchange:
             while not self.aborted and (left := until - _now()) > 0:
                 self._wake.wait(left)
         self.check()
+
+    def back_off(self, retries: int) -> None:
+        """Wait before the next attempt: exponentially longer, up to 8 s, with jitter, so that many
+        clients do not come back together.
+
+        :param retries: how often there was a wait already.
+        :raises: as :meth:`sleep`.
+        """
+        self.sleep(min(8.0, 0.5 * 2**retries) * random.uniform(0.75, 1))  # noqa: S311
 
     def limit(self, seconds: float) -> None:
         """Allow what is left of this attempt no more than ``seconds``."""
@@ -638,6 +648,14 @@ class _Adapter(requests.adapters.HTTPAdapter):
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = _POOLS
         return manager
+
+    def close(self) -> None:
+        # ``clear`` leaves connections open for as long as a response holds on to their pool.
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - it does not iterate by itself
+                if (pool := manager.pools.get(key)) is not None:
+                    pool.close()
+        super().close()
 
 
 class Session(requests.Session):

@@ -12,6 +12,7 @@ of every stream.
 
 from __future__ import annotations
 
+import abc
 import itertools
 import types
 import typing
@@ -278,12 +279,12 @@ def clipped(value: Any, depth: int = 2) -> str:
 # -- how one field is read ------------------------------------------------------------------------
 
 
-class _Field:
+class _Field(abc.ABC):
     """How the value of one field is read and given back. *types* are those that it may have.
 
-    :meth:`read` is the meaning. :meth:`check` and :meth:`take` are the same in Python source, for
-    values of exactly the usual types: *v* is the name of a variable that holds the value, and what
-    else the source names is added to *names*, where ``{v}`` makes a name that is its own.
+    :meth:`read` is the meaning. :meth:`check` and :meth:`take` are the same in Python source, where
+    *v* is the variable that holds the value. What else the source names goes into *names*, under a
+    name that ends in *v* and so is the field's own.
     """
 
     #: The attribute's name, which is the key on the wire too.
@@ -303,15 +304,17 @@ class _Field:
             return bool in self.types
         return isinstance(value, self.types)
 
+    @abc.abstractmethod
     def read(self, value: Any) -> tuple[Any, bool]:
         """The attribute for *value*, and whether it says all that *value* says."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def check(self, v: str, names: dict[str, Any]) -> str:
-        raise NotImplementedError
+        """A condition: the value is ``null`` or of the very type that it should have."""
 
+    @abc.abstractmethod
     def take(self, v: str, names: dict[str, Any]) -> str:
-        raise NotImplementedError
+        """An expression: the attribute for a value for which the condition holds."""
 
 
 class _Scalar(_Field):

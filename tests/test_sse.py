@@ -1,0 +1,372 @@
+"""Bytes into events: frames against the standard's own algorithm, and strict JSON."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from openai_stream.errors import StreamDecodeError
+from openai_stream.sse import Frames, decode_json, events
+
+BOM = b"\xef\xbb\xbf"
+LIMIT = 2**20
+
+Event = tuple[str, str, "str | None"]
+
+
+def reader(blocks: Iterable[bytes]) -> Callable[[], bytes]:
+    """A ``read`` that gives these blocks, then the end for ever."""
+    rest = iter(blocks)
+    return lambda: next(rest, b"")
+
+
+def parsed(blocks: Iterable[bytes], limit: int = LIMIT) -> list[Event]:
+    return [(one.event, one.data, one.id) for one in events(Frames(reader(blocks), limit))]
+
+
+def whatwg(stream: bytes) -> list[Event]:
+    """The events of a whole stream, by WHATWG HTML, sections 9.2.5 and 9.2.6, step by step.
+
+    Without what concerns reconnection: ``retry``, and an ``id`` that outlives its event.
+    """
+    text = stream.decode(errors="replace").removeprefix("\ufeff")
+    lines = re.split("\r\n|\n|\r", text)
+    del lines[-1]  # what no line end follows is no line
+    found: list[Event] = []
+    event, data, id_ = "", "", None
+    for line in lines:
+        if line == "":
+            if data:
+                found.append((event or "message", data.removesuffix("\n"), id_))
+            event, data, id_ = "", "", None
+        elif not line.startswith(":"):
+            field, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if field == "event":
+                event = value
+            elif field == "data":
+                data += value + "\n"
+            elif field == "id":
+                id_ = value
+    return found
+
+
+# Streams and cuts ----------------------------------------------------------------------------
+
+texts = st.text(
+    # The last five end a line for ``str.splitlines``, and for no event stream.
+    st.characters(exclude_categories=["Cs"], exclude_characters="\r\n")
+    | st.sampled_from([*": \x00\ufeffé€𝄞", *"\x0b\x1c\x85\u2028\u2029"]),
+    max_size=8,
+)
+names = st.sampled_from(["data", "data", "data", "event", "id", "retry", " data", "Data", "", "x"])
+lines = st.one_of(
+    st.builds("{}:{}".format, names, texts),
+    st.builds("{}: {}".format, names, texts),
+    names,
+    st.just(""),
+    texts,
+)
+line_ends = st.sampled_from(["\n", "\r", "\r\n"])
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> bytes:
+    """Any lines with any mixture of line ends, whole or cut, after any number of marks."""
+    marks = draw(st.sampled_from([0, 0, 1, 2]))
+    drawn = draw(st.lists(st.tuples(lines, line_ends), max_size=30))
+    tail = draw(st.just("") | lines)
+    return BOM * marks + ("".join(line + end for line, end in drawn) + tail).encode()
+
+
+@st.composite
+def cut_streams(draw: st.DrawFn) -> list[bytes]:
+    """A stream in any pieces: inside a line end, a character, or the byte-order mark too."""
+    stream = draw(streams())
+    cuts = draw(
+        st.just(set(range(len(stream))))
+        | st.sets(st.integers(0, len(stream)), max_size=12)
+        | st.just(set[int]())
+    )
+    edges = [0, *sorted(cuts), len(stream)]
+    return [stream[a:b] for a, b in itertools.pairwise(edges) if a < b]
+
+
+@given(cut_streams())
+@example([b"data: a\r", b"\ndata: b\r", b"\n\r", b"\n"])
+@example([b"data: a\n", b"\r", b"\n"])
+@example([b"data: a\r", b"\r"])
+@example([b"data\n", b"\ndata\ndata\n\n", b"data:"])
+@example([b"\xef", b"\xbb", b"\xbfdata: a\n\n"])
+@example([b"\xef", b"\xbb", b"data: a\n\n"])
+def test_any_stream_in_any_pieces_is_read_as_the_standard_says(blocks: list[bytes]) -> None:
+    if b"".join(blocks) == b"\xef\xbbdata: a\n\n":  # half a mark is none, and no UTF-8
+        with pytest.raises(UnicodeDecodeError):
+            parsed(blocks)
+    else:
+        assert parsed(blocks) == whatwg(b"".join(blocks))
+
+
+@given(cut_streams())
+def test_an_event_is_there_before_more_than_its_bytes_is_read(blocks: list[bytes]) -> None:
+    seen = 0
+    given_away = b""
+    rest = iter(blocks)
+
+    def read() -> bytes:
+        nonlocal given_away
+        assert seen == len(whatwg(given_away))
+        block = next(rest, b"")
+        given_away += block
+        return block
+
+    for _ in events(Frames(read, LIMIT)):
+        seen += 1
+
+
+@given(cut_streams())
+def test_the_parser_is_given_whole_normalised_frames_only(blocks: list[bytes]) -> None:
+    for piece in Frames(reader(blocks), LIMIT):
+        assert piece.endswith(b"\n\n") or not piece.strip(b"\n")
+        assert b"\r" not in piece
+
+
+@given(cut_streams())
+def test_comments_are_counted(blocks: list[bytes]) -> None:
+    text = b"".join(blocks).decode().removeprefix("\ufeff")
+    whole = [*re.split("\r\n|\n|\r", text)[:-1]]
+    while whole and whole[-1]:  # the frame that is not closed does not count
+        del whole[-1]
+    frames = Frames(reader(blocks), LIMIT)
+    for _ in frames:
+        pass
+    assert frames.comments == sum(line.startswith(":") for line in whole)
+
+
+# What the standard's section 9.2.6 shows -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        (b"data: YHOO\ndata: +2\ndata: 10\n\n", [("message", "YHOO\n+2\n10", None)]),
+        (
+            b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\n"
+            b"data:  third event",
+            [("message", "first event", "1"), ("message", "second event", "")],
+        ),
+        (b"data\n\ndata\ndata\n\ndata:", [("message", "", None), ("message", "\n", None)]),
+        (b"data:test\n\ndata: test\n\n", [("message", "test", None)] * 2),
+        (b"event: add\ndata: 73857293\n\n", [("add", "73857293", None)]),
+        (b"event: add\n\ndata: 1\n\n", [("message", "1", None)]),
+        (b'data:{"a":\ndata:1}\n\n', [("message", '{"a":\n1}', None)]),
+        (b"retry: 10\nunknown: x\n\n", []),
+        (b"", []),
+        (BOM, []),
+        (BOM + b"data: a\n\n", [("message", "a", None)]),
+        (b"data: a\n\n" + BOM + b"data: b\n\n", [("message", "a", None)]),
+        (b"data: a\n\ndata: b", [("message", "a", None)]),
+        (b"data: a\n\ndata: b\n", [("message", "a", None)]),
+    ],
+)
+@pytest.mark.parametrize("line_end", [b"\n", b"\r", b"\r\n"])
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_examples(stream: bytes, expected: list[Event], line_end: bytes, size: int) -> None:
+    stream = stream.replace(b"\n", line_end)
+    assert parsed(stream[at : at + size] for at in range(0, len(stream), size)) == expected
+
+
+def test_what_came_before_bad_utf_8_is_given_first() -> None:
+    found = events(Frames(reader([b"data: a\n\ndata: \xff\n\ndata: b\n\n"]), LIMIT))
+    assert next(found).data == "a"
+    with pytest.raises(UnicodeDecodeError):
+        next(found)
+
+
+def test_an_error_while_reading_comes_through_after_the_events_before_it() -> None:
+    class Broken(Exception):
+        pass
+
+    blocks = iter([b"data: a\n\ndata: b"])
+
+    def read() -> bytes:
+        for block in blocks:
+            return block
+        raise Broken
+
+    found = events(Frames(read, LIMIT))
+    assert next(found).data == "a"
+    with pytest.raises(Broken):
+        next(found)
+
+
+def test_the_source_shows_no_content() -> None:
+    frames = Frames(reader([b"data: confidential\n\n"]), LIMIT)
+    list(frames)
+    assert "confidential" not in repr(frames)
+
+
+def test_the_first_bytes_are_kept_for_the_message() -> None:
+    frames = Frames(reader([b"<", b"html><body>", b"x" * 1000]), LIMIT)
+    list(frames)
+    assert frames.head.startswith(b"<")
+    assert len(frames.head) <= 64
+
+
+# Bounds --------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.integers(1, 60), min_size=1, max_size=20),
+    st.sets(st.integers(0, 1200)),
+    st.booleans(),
+)
+def test_events_within_the_limit_pass_and_larger_ones_do_not(
+    sizes: list[int], cuts: set[int], larger: bool
+) -> None:
+    stream = b"".join(b":" * size + b"\n\n" for size in sizes)
+    edges = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
+    blocks = [stream[a:b] for a, b in itertools.pairwise(edges) if a < b]
+    if larger:
+        with pytest.raises(StreamDecodeError, match="max_event_bytes"):
+            parsed(blocks, limit=max(sizes) - 1)
+    else:
+        assert parsed(blocks, limit=max(sizes) + 1) == []  # with its line's end
+
+
+@pytest.mark.parametrize("piece", [b"x" * 1000, b"data: x\n" * 100, b":\r" * 500, b"data: "])
+def test_an_event_without_end_is_given_up_at_the_limit(piece: bytes) -> None:
+    taken = 0
+
+    def read() -> bytes:
+        nonlocal taken
+        taken += len(piece)
+        return piece
+
+    with pytest.raises(StreamDecodeError, match="more than 100000 bytes"):
+        parsed(iter(read, None), limit=100_000)
+    assert taken <= 100_000 + 2 * len(piece)
+
+
+@pytest.mark.parametrize("block", [10, 65536])
+def test_an_event_in_very_many_pieces_or_lines_costs_no_more_than_its_size(block: int) -> None:
+    data = b"x" * 500_000
+    stream = b"data: " + data + b"\n" + b": x\n" * 500 + b"data: y\n\n"
+    start = time.process_time()
+    found = parsed((stream[at : at + block] for at in range(0, len(stream), block)), 2**25)
+    assert [len(one[1]) for one in found] == [len(data) + 2]
+    assert time.process_time() - start < 2
+
+
+def test_an_event_of_far_too_many_lines_is_refused_at_once() -> None:
+    stream = b"data\n" * 200_000 + b"\n"
+    start = time.process_time()
+    with pytest.raises(StreamDecodeError, match="too many lines"):
+        parsed((stream[at : at + 65536] for at in range(0, len(stream), 65536)), 2**25)
+    assert time.process_time() - start < 2
+
+
+# JSON ----------------------------------------------------------------------------------------
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
+spaces = st.text(" \t\r\n", max_size=4)
+
+
+def strict(text: str) -> Any:
+    def refuse(name: str) -> Any:
+        raise ValueError(name)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@given(json_values, spaces, spaces, st.booleans())
+def test_all_json_is_read(value: Any, before: str, after: str, ascii_only: bool) -> None:
+    text = before + json.dumps(value, ensure_ascii=ascii_only) + after
+    assert json.dumps(decode_json(text)) == json.dumps(value)
+
+
+@given(
+    st.text()
+    | st.text('{}[]":,0123456789.eE+-truefalsn \\u', max_size=12)
+    | st.builds(
+        lambda value, at, rest: (text := json.dumps(value))[: at % (len(text) + 1)] + rest,
+        json_values,
+        st.integers(0, 1000),
+        st.text(max_size=3),
+    )
+)
+@example("{} {}")
+@example("{},")
+@example("\xa0{}")
+@example("\ufeff{}")
+def test_nothing_else_is(text: str) -> None:
+    try:
+        expected = strict(text)
+    except ValueError:
+        with pytest.raises(StreamDecodeError):
+            decode_json(text)
+    else:
+        assert json.dumps(decode_json(text)) == json.dumps(expected)
+
+
+DIGITS = sys.get_int_max_str_digits() if hasattr(sys, "get_int_max_str_digits") else 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "nonsense",
+        "{",
+        '{"a": 1',
+        '{"a": 1}}',
+        "{'a': 1}",
+        "NaN",
+        "-Infinity",
+        '{"a": NaN}',
+        '{"a": [Infinity]}',
+        ' {"a": NaN}',
+        "[" * 200_000,
+        " " + "[" * 200_000,
+        '{"a":' * 200_000,
+        "[" * 200_000 + "]" * 200_000,
+        pytest.param(
+            "1" * (DIGITS + 1), marks=pytest.mark.skipif(not DIGITS, reason="no such limit")
+        ),
+        pytest.param(
+            ' {"a": -%s}' % ("1" * (DIGITS + 1)),
+            marks=pytest.mark.skipif(not DIGITS, reason="no such limit"),
+        ),
+        '"a\nb"',
+        "\xa0{}",
+    ],
+    ids=lambda text: repr(text[:20]),
+)
+def test_what_is_no_json_is_one_error_with_its_cause(text: str) -> None:
+    with pytest.raises(StreamDecodeError, match="not JSON") as caught:
+        decode_json(text)
+    assert isinstance(caught.value.__cause__, (ValueError, RecursionError))
+    assert len(str(caught.value)) < 300
+
+
+def test_the_largest_integer_and_a_deep_value_are_read() -> None:
+    assert decode_json("9" * 4000) == 10**4000 - 1
+    deep = decode_json("[" * 200 + "]" * 200)
+    assert json.dumps(deep) == "[" * 200 + "]" * 200
