@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import ssl
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
@@ -104,15 +105,7 @@ class Attempts:
         session = self.session()
         response: requests.Response | None = None
         failure: _Failure | None = None
-        prepared = session.prepare_request(
-            requests.Request(
-                "POST",
-                request.url,
-                headers=request.headers,
-                data=request.body,
-                auth=self.authorize,
-            )
-        )
+        prepared = self._prepared(session, request)
         try:
             response = send(session, prepared, exchange)
         except (
@@ -138,6 +131,23 @@ class Attempts:
             if response is not None:
                 response.close()
             raise
+
+    def _prepared(self, session: requests.Session, request: Request) -> requests.PreparedRequest:
+        try:
+            return session.prepare_request(
+                requests.Request(
+                    "POST",
+                    request.url,
+                    headers=request.headers,
+                    data=request.body,
+                    auth=self.authorize,
+                )
+            )
+        except (requests.RequestException, UnicodeError) as error:  # the session's own headers, say
+            why = self.without_secrets(reason(error))
+            raise ConfigurationError(
+                f"{shown(request.url)}: the request cannot be made: {why}"
+            ) from (error if self._is_clean(error) else None)
 
     def _no_response(self, error: Exception, exchange: Exchange, url: str) -> _Failure:
         """What to tell of an attempt that brought no response."""
@@ -171,7 +181,7 @@ class Attempts:
         where = shown(url)
         status = response.status_code
         if 300 <= status < 400:
-            target = shown(response.headers.get("location", "nowhere"))
+            target = self.without_secrets(shown(response.headers.get("location", "nowhere")))
             response.close()
             return _Failure(
                 APIConnectionError(
@@ -228,7 +238,9 @@ class Attempts:
     def without_secrets(self, text: str) -> str:
         """The text with stars in the place of keys and passwords."""
         for secret in self._secrets():
-            text = text.replace(secret, "***")
+            # What local servers are given ("x", "none") is a part of many words.
+            border = "" if len(secret) >= 8 else r"\b"
+            text = re.sub(border + re.escape(secret) + border, "***", text)
         return text
 
     def _is_clean(self, error: BaseException) -> bool:
@@ -246,7 +258,6 @@ _NOT_SENT = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
-    requests.exceptions.InvalidHeader,
     requests.exceptions.InvalidProxyURL,
     urllib3.exceptions.LocationParseError,
     UnicodeError,

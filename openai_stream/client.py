@@ -310,7 +310,7 @@ class Client(BaseClient):
 
     def _check(self) -> None:
         check_url("base_url", self.base_url)
-        if self.api_key is None and urlsplit(self.base_url).hostname == _DEFAULT_HOST:
+        if not self.api_key and urlsplit(self.base_url).hostname == _DEFAULT_HOST:
             raise ConfigurationError(
                 "no API key: set the environment variable OPENAI_API_KEY, or pass api_key=…"
             )
@@ -357,7 +357,7 @@ class Client(BaseClient):
         return {"OpenAI-Organization": self.organization, "OpenAI-Project": self.project}
 
     def _authorization(self) -> tuple[str, str] | None:
-        return None if self.api_key is None else ("Authorization", f"Bearer {self.api_key}")
+        return ("Authorization", f"Bearer {self.api_key}") if self.api_key else None
 
 
 @attrs.define(eq=False)
@@ -407,7 +407,7 @@ class AzureClient(BaseClient):
                 "endpoint='https://….openai.azure.com'"
             )
         check_url("endpoint", self.endpoint)
-        if self.api_key is None and self.azure_ad_token is None:
+        if not self.api_key and self.azure_ad_token is None:
             raise ConfigurationError(
                 "no API key: set the environment variable AZURE_OPENAI_API_KEY, or pass api_key=… "
                 "or azure_ad_token=…"

@@ -142,7 +142,7 @@ class StreamError(OpenAIStreamError):
     completion as far as it came.
     """
 
-    #: What had arrived, accumulated; ``None`` where nothing had.
+    #: What had arrived, accumulated; ``None`` for a call without ``stream=True``.
     snapshot: Any = None
 
 

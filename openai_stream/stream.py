@@ -386,8 +386,8 @@ class Core(Generic[E, W]):
                 self.callbacks.on_error(error)
             except BaseException:
                 _log.exception("on_error raised")
-        elif raised:
-            _log.error("a callback or a queue raised; there is no on_error", exc_info=error)
+        elif raised or not isinstance(error, OpenAIStreamError):
+            _log.error("this ended a stream that has no on_error", exc_info=error)
 
     # -- with the lock held -------------------------------------------------------------------
 
@@ -500,7 +500,12 @@ class Core(Generic[E, W]):
     def queue_dropped(self) -> None:
         """Finalizer: nobody can take from the queue any more, so nobody may wait for room."""
         if not self.inherited:
-            self.lock.hand_over(self.room.notify_all)
+            self.lock.hand_over(self._detach)
+
+    def _detach(self) -> None:
+        # Until the finalizer has returned, the weak reference still gives the queue to the reader.
+        self._queue = None
+        self.room.notify_all()
 
     def handle_dropped(self) -> None:
         """Finalizer: nobody can see the stream any more."""

@@ -382,6 +382,8 @@ class _Wire(io.RawIOBase):
         exchange.waited += end - start
         if exchange.aborted:
             raise Aborted
+        if not count and not exchange.in_body:  # http.client would take it for the headers' end
+            raise http.client.RemoteDisconnected("the server closed the connection in the headers")
         exchange.bytes += count
         return count
 

@@ -31,6 +31,9 @@ class Slow(ChatAccumulator):
 
     add = ChatAccumulator.__mro__[1].add  # type: ignore[attr-defined]
 
+    def _same_envelope(self, chunk: JSON) -> bool:
+        return False
+
 
 def envelope(**fields: Any) -> JSON:
     return {
@@ -454,9 +457,16 @@ def test_text_that_is_none(text: Any) -> None:
     assert whole(chunks, CompletionAccumulator)["choices"][0]["text"] == "ab"
 
 
-def test_reasoning_beside_a_text_is_joined() -> None:
-    chunks = [{"choices": [{"text": "x", "reasoning": item}]} for item in ("a", None, "b")]
-    assert whole(chunks, CompletionAccumulator)["choices"][0]["reasoning"] == "ab"
+@pytest.mark.parametrize("key", ["reasoning", "reasoning_content"])
+def test_reasoning_beside_a_text_is_joined(key: str) -> None:
+    chunks = [{"choices": [{"text": "x", key: item}]} for item in ("a", None, "b")]
+    assert whole(chunks, CompletionAccumulator)["choices"][0][key] == "ab"
+
+
+def test_content_filter_results_are_merged_and_not_joined() -> None:
+    results = [{"a": "x", "b": 1}, {}, None, 5, {"a": "y", "b": None}]
+    merged = choice(*({"content_filter_results": item} for item in results))
+    assert merged["content_filter_results"] == {"a": "y", "b": 1}
 
 
 # Messages -----------------------------------------------------------------------------------------
@@ -660,6 +670,11 @@ def test_role_and_content_come_first() -> None:
             id="thinking as a string",
         ),
         pytest.param(
+            ["", [{"type": "thinking", "thinking": "a"}]],
+            [{"type": "thinking", "thinking": "a"}],
+            id="nothing before the thinking",
+        ),
+        pytest.param(
             [[{"type": "text", "text": "a", "x": 1}], [{"type": "text", "text": "b"}]],
             [{"type": "text", "text": "ab", "x": 1}],
             id="text with more to it",
@@ -691,6 +706,11 @@ F, G = called("a", "f", "{1}"), called("b", "g", "{2}")
             ],
             [F, G],
             id="by index",
+        ),
+        pytest.param(
+            [[part(0, "a", "f", "{1}")], [part(1, arguments="{2}")], [part(1, "b", "g", "")]],
+            [F, {"function": G["function"], "id": "b"}],
+            id="a new index without a name",
         ),
         pytest.param(
             [
@@ -805,6 +825,16 @@ F, G = called("a", "f", "{1}"), called("b", "g", "{2}")
                 {"function": {"name": "g", "arguments": "{2}"}},
             ],
             id="neither, another name",
+        ),
+        pytest.param(
+            [[{"custom": {"name": "f", "input": "x"}}], [{"custom": {"name": "g", "input": "y"}}]],
+            [{"custom": {"name": "f", "input": "x"}}, {"custom": {"name": "g", "input": "y"}}],
+            id="neither, another custom tool",
+        ),
+        pytest.param(
+            [[part(name="f", arguments="{")], [part(name=5, arguments="1}")]],
+            [{"function": {"name": 5, "arguments": "{1}"}}],
+            id="neither, a name that is none",
         ),
         pytest.param(
             [[part(name="f", arguments="{1}"), part(name="f", arguments="{2}")]],
@@ -960,6 +990,7 @@ def without(fields: JSON, *names: str) -> JSON:
         {**BASE, "x": 1},
         {**without(BASE, "obfuscation"), "x": 1},
         {**without(BASE, "choices"), "x": 1},
+        {**without(BASE, "choices"), "usage": {"total_tokens": 1}},
         {**without(BASE, "model"), "x": 1},
         without(BASE, "choices"),
         without(BASE, "usage"),
@@ -993,6 +1024,19 @@ def without(fields: JSON, *names: str) -> JSON:
 def test_whatever_differs_from_the_chunk_before_is_seen(odd: JSON, count: int) -> None:
     chunks = [*[BASE] * count, odd, BASE, BASE, odd, odd, BASE]
     assert json.dumps(whole(chunks)) == json.dumps(whole(chunks, Slow))
+
+
+@pytest.mark.parametrize("kind", [ChatAccumulator, CompletionAccumulator])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(1, True), (0, False), (True, 1), ([1], [True]), (1, 2), ("a", "b"), (None, "a")],
+)
+def test_equal_is_not_the_same(kind: type[Accumulator], before: Any, after: Any) -> None:
+    """Python holds 1 and true for equal."""
+    chunks = [{**BASE, "x": value} for value in (before, before, after)]
+    assert json.dumps(whole(chunks, kind)["x"]) == json.dumps(after)
+    chunks = [{**BASE, "choices": [{**CHOICE, "x": value}]} for value in (before, before, after)]
+    assert json.dumps(whole(chunks, kind)["choices"][0]["x"]) == json.dumps(after)
 
 
 def test_the_fast_way_is_taken_for_the_chunks_of_a_usual_stream(
@@ -1166,13 +1210,23 @@ def test_logprobs_and_annotations_of_a_text() -> None:
         event("output_text.annotation.added", **WHERE, annotation=None),
     ]
     before = copy.deepcopy(events)
-    assert output(*events)[0]["content"] == [
-        {
-            **said("Helloabc", logprobs=token),
-            "annotations": [{"n": 2}, {"n": 1}, {"n": 3}],
-        }
-    ]
+    told = {**said("Helloabc", logprobs=token), "annotations": [{"n": 2}, {"n": 1}, {"n": 3}]}
+    assert output(*events)[0]["content"] == [told]
     assert events == before
+    done = event("output_text.done", **WHERE, text="a", logprobs=token[:1])
+    assert output(*events, done)[0]["content"] == [{**told, "text": "a", "logprobs": token[:1]}]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "expected"), [([{"n": 0}], [{"n": 0}, {"n": 1}]), (5, [{"n": 1}])]
+)
+def test_annotations_that_were_there_are_kept(annotations: Any, expected: list[JSON]) -> None:
+    part = {**said("a"), "annotations": annotations}
+    events = [
+        event("content_part.added", **WHERE, part=part),
+        event("output_text.annotation.added", **WHERE, annotation_index=1, annotation={"n": 1}),
+    ]
+    assert output(*events)[0]["content"][0]["annotations"] == expected
 
 
 def test_items_are_sorted_by_index() -> None:
@@ -1196,11 +1250,19 @@ def test_events_without_indexes_belong_to_the_item_of_their_id() -> None:
         event("output_item.added", item={"type": "function_call", "call_id": "fc", "name": "f"}),
         event("function_call_arguments.delta", item_id="fc", delta="{}"),
         event("output_item.done", item={"type": "function_call", "call_id": "fc", "id": "x"}),
+        event("output_item.done", item={"id": "r", "type": "reasoning", "status": "completed"}),
+        event("output_item.done", item={"id": "y", "type": "message"}),
     ]
     assert output(*events) == [
-        {"id": "r", "type": "reasoning", "content": [{"type": "reasoning_text", "text": "hm"}]},
+        {
+            "id": "r",
+            "type": "reasoning",
+            "content": [{"type": "reasoning_text", "text": "hm"}],
+            "status": "completed",
+        },
         {**ITEM, "content": [{"type": "output_text", "text": "Hello"}]},
         {"type": "function_call", "call_id": "fc", "name": "f", "arguments": "{}", "id": "x"},
+        {"id": "y", "type": "message"},
     ]
 
 
@@ -1211,11 +1273,12 @@ def test_events_without_anything_belong_to_the_last_item() -> None:
         event("output_text.delta", delta="a"),
         event("content_part.added", part={"type": "output_text", "text": ""}),
         event("output_text.delta", delta="b"),
+        event("content_part.done", part={"type": "output_text", "text": "c"}),
         event("output_item.added", item={"type": "function_call"}),
         event("function_call_arguments.delta", delta="{}"),
         event("output_item.done", item={"type": "function_call", "status": "completed"}),
     ]
-    texts = [{"type": "output_text", "text": text} for text in "ab"]
+    texts = [{"type": "output_text", "text": text} for text in "ac"]
     assert output(*events) == [
         {"type": "message", "role": "assistant", "content": texts},
         {"type": "function_call", "arguments": "{}", "status": "completed"},
@@ -1248,6 +1311,35 @@ def test_items_that_are_all_announced_at_index_0_are_several() -> None:
 
 def test_an_item_that_is_announced_twice_is_one() -> None:
     assert output(STARTED[0], STARTED[0]) == [{**ITEM, "status": "in_progress"}]
+    nameless = event("output_item.added", output_index=0, item={"type": "message"})
+    assert output(nameless, nameless) == [{"type": "message"}]
+
+
+def test_parts_that_are_announced_out_of_order() -> None:
+    events = [
+        STARTED[0],
+        *(
+            event("content_part.added", output_index=0, content_index=index, part=said(""))
+            for index in (1, 0)
+        ),
+        event("output_text.delta", output_index=0, content_index=1, delta="b"),
+        event("output_text.delta", output_index=0, content_index=0, delta="a"),
+    ]
+    assert output(*events)[0]["content"] == [said("a"), said("b")]
+
+
+def test_a_text_that_was_none_gives_way_to_one() -> None:
+    item = {"id": "c", "type": "function_call", "arguments": 5}
+    events = [
+        event("output_item.added", output_index=0, item=item),
+        event("function_call_arguments.delta", output_index=0, delta="{}"),
+    ]
+    assert output(*events) == [{**item, "arguments": "{}"}]
+
+
+def test_a_part_announced_without_its_item() -> None:
+    added = event("content_part.added", output_index=0, content_index=0, part=said("a"))
+    assert output(added) == [{"type": "message", "content": [said("a")]}]
 
 
 def test_an_index_that_comes_later_is_taken() -> None:
@@ -1272,11 +1364,15 @@ def test_an_index_that_comes_later_is_taken() -> None:
     ],
 )
 def test_progress_of_a_call(kind: str, status: str | None) -> None:
-    item = {"id": "c", "type": "call"}
-    added = event("output_item.added", output_index=0, item=item)
+    item, other = {"id": "c", "type": "call"}, {"id": "d", "type": "call"}
     told = {**item, "status": status} if status else item
-    assert output(added, event(kind, output_index=0, item_id="c")) == [told]
-    assert output(event(kind, output_index=0, item_id="c")) == []
+    added = [
+        event("output_item.added", output_index=index, item=announced)
+        for index, announced in enumerate([item, other])
+    ]
+    for where in ({"output_index": 0}, {"item_id": "c"}):
+        assert output(*added, event(kind, **where)) == [told, other]
+        assert output(event(kind, **where)) == []
 
 
 @pytest.mark.parametrize(
@@ -1324,13 +1420,15 @@ def test_the_newest_response_object_is_the_frame() -> None:
 
 
 def test_a_response_that_is_picked_up_in_its_middle() -> None:
-    response = {**CREATED["response"], "output": [{**ITEM, "content": [said("Hel")]}]}
+    items = [{"type": "reasoning"}, {"type": "message", "content": [said("Hel")]}, 5]
+    response = {**CREATED["response"], "output": items}
     events = [
         {**CREATED, "response": response},
         event("in_progress", response=response),
-        event("output_text.delta", **WHERE, delta="lo"),
+        event("output_text.delta", output_index=1, content_index=0, delta="lo"),
     ]
-    assert whole(events, ResponseAccumulator)["output"] == [{**ITEM, "content": [said("Hello")]}]
+    told = [{"type": "reasoning"}, {"type": "message", "content": [said("Hello")]}]
+    assert whole(events, ResponseAccumulator)["output"] == told
 
 
 def test_deltas_alone_make_a_response() -> None:
@@ -1427,6 +1525,9 @@ def nested(depth: int) -> Any:
 @pytest.mark.parametrize("kind", KINDS)
 def test_values_nested_deeper_than_python_recurses(kind: type[Accumulator]) -> None:
     deep = nested(5000)
+    thinking: Any = []
+    for _ in range(5000):
+        thinking = [{"type": "thinking", "thinking": thinking}]
     accumulator = kind()
     for _ in range(3):
         accumulator.add(
@@ -1442,6 +1543,7 @@ def test_values_nested_deeper_than_python_recurses(kind: type[Accumulator]) -> N
                         "message": {"x": deep},
                     },
                     {"delta": {"content": [{"type": "thinking", "thinking": deep}]}},
+                    {"delta": {"content": thinking}},
                 ],
             }
         )

@@ -39,9 +39,13 @@ import sys
 import threading
 
 
+class Some:
+    pass
+
+
 class CommonParams:
     def __init__(self):
-        self.model = type("Model", (), {{}})()
+        self.model, self.cpuparams, self.cpuparams_batch = Some(), Some(), Some()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -185,15 +189,17 @@ def test_settings_reach_the_server(stand_in: StandIn) -> None:
     model = stand_in(
         """
         names = "n_parallel n_ctx sse_ping_interval port hostnames model_alias verbosity".split()
-        raise RuntimeError(" ".join(f"{n}={getattr(params, n)!r}" for n in names))
+        said = [f"{name}={getattr(params, name)!r}" for name in names]
+        said += [f"threads={params.cpuparams.n_threads},{params.cpuparams_batch.n_threads}"]
+        raise RuntimeError(" ".join(said))
         """
     )
-    server = LocalServer(model, n_parallel=3, context_size=100, sse_ping_interval=7)
+    server = LocalServer(model, n_parallel=3, context_size=100, n_threads=5, sse_ping_interval=7)
     with pytest.raises(ConfigurationError) as caught:
         server.start()
     assert (
         "n_parallel=3 n_ctx=300 sse_ping_interval=7 port=0 hostnames=['127.0.0.1'] "
-        "model_alias={'tiny'} verbosity=1"
+        "model_alias={'tiny'} verbosity=1 threads=5,5"
     ) in str(caught.value)
 
 
@@ -370,6 +376,7 @@ def test_start_timeout(stand_in: StandIn, init: str, answers: str) -> None:
         ("n_parallel", 0),
         ("n_parallel", 1.5),
         ("context_size", True),
+        ("n_threads", 0),
         ("sse_ping_interval", -1),
         ("start_timeout", "1"),
         ("start_timeout", float("nan")),

@@ -101,8 +101,8 @@ class _Call:
 
     __slots__ = ("fields", "id", "index")
 
-    def __init__(self, index: int | None) -> None:
-        self.index = index
+    def __init__(self) -> None:
+        self.index: int | None = None
         self.id: str | None = None
         self.fields = Object()
 
@@ -151,7 +151,7 @@ class _Calls(Node):
             call = self._find(index, ident, fragment, before)
             known = call is not None
             if call is None:
-                call = _Call(index)
+                call = _Call()
             if index is not None:
                 call.index = index
                 self._by_index[index] = call

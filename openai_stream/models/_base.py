@@ -146,13 +146,11 @@ class Model:
         fields = self._wire.fields
         return {key: _copied(value) for key, value in self._rest.items() if key not in fields}
 
+    # Without a __hash__, as with lists and dicts.
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Model) or type(other) is not type(self):
             return NotImplemented
         return self is other or _same(self.to_dict(), other.to_dict())
-
-    # Equality follows lists and dicts; like theirs, it leaves nothing to hash by.
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         shown = []

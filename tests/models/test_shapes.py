@@ -12,22 +12,32 @@ from typing import Any
 
 import pytest
 
-from openai_stream.models import ChatCompletionChunk, ChunkChoice, Delta, _base
+from openai_stream.models import (
+    ChatCompletionChunk,
+    ChoiceLogprobs,
+    ChunkChoice,
+    Delta,
+    Model,
+    TokenLogprob,
+    ToolCallDelta,
+    Usage,
+    _base,
+)
 
 _wire = Delta._wire
 
 
 @pytest.fixture(autouse=True)
 def clean() -> Iterator[None]:
-    forget()
+    forget(Delta)
     yield
-    forget()
+    forget(Delta)
 
 
-def forget() -> None:
-    _wire.loads.clear()
-    _wire.seen.clear()
-    _wire.cell[0] = _wire.load
+def forget(cls: type[Model]) -> None:
+    cls._wire.loads.clear()
+    cls._wire.seen.clear()
+    cls._wire.cell[0] = cls._wire.load
 
 
 def test_a_shape_that_comes_often_is_written_out_once() -> None:
@@ -42,6 +52,41 @@ def test_a_shape_that_comes_often_is_written_out_once() -> None:
         assert _wire.cell[0] is load
     assert list(_wire.loads.values()) == [load]
     assert not _wire.seen
+
+
+def test_what_is_as_documented_never_takes_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*args: Any) -> None:
+        pytest.fail("the plain way was taken")
+
+    token = {"token": "x", "logprob": -1, "bytes": [120], "top_logprobs": []}
+    chunk = {
+        "id": "x",
+        "created": 1,
+        "choices": [
+            {"index": 0, "delta": {"content": "y"}, "logprobs": {"content": [token, token]}},
+            {"index": 1, "delta": {"tool_calls": [{"index": 0}, {"index": 1}]}, "logprobs": None},
+        ],
+        "usage": {"total_tokens": 1},
+        "unknown": [1],
+    }
+    monkeypatch.setattr(_base, "WRITE_AFTER", 1)
+    monkeypatch.setattr(_base._Wire, "read", read)
+    ours: list[type[Model]] = [
+        ChatCompletionChunk,
+        ChunkChoice,
+        ChoiceLogprobs,
+        Delta,
+        TokenLogprob,
+        ToolCallDelta,
+        Usage,
+    ]
+    try:
+        for cls in ours:
+            forget(cls)
+        assert ChatCompletionChunk.from_dict(chunk).to_dict() == chunk
+    finally:
+        for cls in ours:
+            forget(cls)
 
 
 def test_events_of_one_shape_share_it() -> None:
@@ -81,7 +126,7 @@ def test_a_server_of_ever_new_shapes_makes_memory_grow_only_so_far(
 
 
 @pytest.mark.parametrize(
-    "d", [{f"k{i}": i for i in range(65)}, {"x" * 3000: 1}], ids=["many keys", "a long key"]
+    "d", [{f"k{i}": i for i in range(65)}, {"x" * 2049: 1}], ids=["many keys", "a long key"]
 )
 def test_large_shapes_are_not_remembered(d: dict[str, Any]) -> None:
     for _ in range(40):
