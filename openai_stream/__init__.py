@@ -6,8 +6,8 @@
 ...     print(event.choices[0].delta.content or "", end="", flush=True)
 """
 
-from .api import create_chat_completion, create_completion
-from .client import Client
+from .api import create_chat_completion, create_completion, create_response
+from .client import AzureClient, Client
 from .errors import (
     APIConnectionError,
     APIStatusError,
@@ -28,8 +28,15 @@ from .errors import (
     StreamTimeoutError,
     UnprocessableEntityError,
 )
-from .models import ChatCompletion, ChatCompletionChunk, Completion
-from .queues import DONE, Done, EventQueue, ShutDown
+from .models import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    Completion,
+    Response,
+    ResponseEvent,
+    ServerEvent,
+)
+from .queues import DONE, Done, EventQueue, Restarted, ShutDown, Tagged
 from .stream import Stats, Stream
 from .timeouts import Timeout
 
@@ -39,6 +46,7 @@ __all__ = [
     "APIStatusError",
     "APITimeoutError",
     "AuthenticationError",
+    "AzureClient",
     "BadRequestError",
     "ChatCompletion",
     "ChatCompletionChunk",
@@ -53,6 +61,10 @@ __all__ = [
     "OpenAIStreamError",
     "PermissionDeniedError",
     "RateLimitError",
+    "Response",
+    "ResponseEvent",
+    "Restarted",
+    "ServerEvent",
     "ShutDown",
     "Stats",
     "Stream",
@@ -61,8 +73,10 @@ __all__ = [
     "StreamError",
     "StreamInterruptedError",
     "StreamTimeoutError",
+    "Tagged",
     "Timeout",
     "UnprocessableEntityError",
     "create_chat_completion",
     "create_completion",
+    "create_response",
 ]

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any, Literal, overload
+from typing import Any
 
-from .client import Client
-from .models import ChatCompletion, ChatCompletionChunk, Completion
-from .queues import EventQueue
-from .stream import Stream
+from .calls import typed
+from .client import BaseClient, Client
+from .endpoints import CHAT_COMPLETIONS, COMPLETIONS, RESPONSES
 
-__all__ = ["create_chat_completion", "create_completion"]
-
-OnError = Callable[[BaseException], object]
+__all__ = ["create_chat_completion", "create_completion", "create_response"]
 
 _lock = threading.Lock()
 _default: Client | None = None
 
 
-def _client(client: Client | None) -> Client:
+def _client(client: BaseClient | None) -> BaseClient:
     """The client to use: the default one is made at its first use, and a failure is forgotten."""
     global _default  # noqa: PLW0603 - one per process is what "default" means
     if client is not None:
-        if not isinstance(client, Client):
-            raise TypeError(f"client must be a Client, not {client!r}")
+        if not isinstance(client, BaseClient):
+            raise TypeError(f"client must be a Client or an AzureClient, not {client!r}")
         return client
     with _lock:
         if _default is None:
@@ -32,35 +28,8 @@ def _client(client: Client | None) -> Client:
         return _default
 
 
-@overload
-def create_chat_completion(
-    *, client: Client | None = None, stream: Literal[False] = False, **arguments: Any
-) -> ChatCompletion: ...
-@overload
-def create_chat_completion(
-    *,
-    client: Client | None = None,
-    stream: Literal[True],
-    on_next: None = None,
-    on_done: Callable[[ChatCompletion], object] | None = None,
-    on_error: OnError | None = None,
-    stream_close: bool = False,
-    maxsize: int = 0,
-    nowait: bool = False,
-    **arguments: Any,
-) -> EventQueue[ChatCompletionChunk]: ...
-@overload
-def create_chat_completion(
-    *,
-    client: Client | None = None,
-    stream: Literal[True],
-    on_next: Callable[[ChatCompletionChunk], object],
-    on_done: Callable[[ChatCompletion], object] | None = None,
-    on_error: OnError | None = None,
-    nowait: bool = False,
-    **arguments: Any,
-) -> Stream[ChatCompletionChunk, ChatCompletion]: ...
-def create_chat_completion(*, client: Client | None = None, **arguments: Any) -> Any:
+@typed(CHAT_COMPLETIONS)
+def create_chat_completion(*, client: BaseClient | None = None, **arguments: Any) -> Any:
     """Ask for a chat completion: ``POST /chat/completions``.
 
     Arguments that are not named here are fields of the request and go into its JSON body as they
@@ -73,6 +42,12 @@ def create_chat_completion(*, client: Client | None = None, **arguments: Any) ->
     :param on_error: called once with the exception, when it has not.
     :param stream_close: after ``DONE``, shut the queue down, so that a further ``get()`` raises
         :class:`ShutDown` instead of blocking.
+    :param queue: put the events on this instead: anything with ``put(item)``. On failure it gets
+        the exception, and in any case ``DONE`` at the end.
+    :param tag: with ``queue``: each item put is :class:`Tagged`, so that many streams can share it.
+    :param restarts: how often an answer that breaks off after it began is asked for again, from
+        the start. Before the first event of the new one comes :class:`Restarted`.
+    :param replay: keep the events, so that :meth:`Stream.subscribe` can give them again.
     :param maxsize: the most events that the queue holds, 0 for any number. A full queue holds the
         reader back, and so the server.
     :param nowait: return at once and connect on the reader thread; what goes wrong while
@@ -83,7 +58,7 @@ def create_chat_completion(*, client: Client | None = None, **arguments: Any) ->
     :param extra_query: parameters to add to the URL.
     :param extra_body: fields to add to the body, for those that share a name with an argument here.
     :returns: without ``stream`` the completion, with it an :class:`EventQueue`, with ``on_next``
-        too the :class:`Stream`.
+        or ``queue`` too the :class:`Stream`.
     :raises TypeError: arguments that do not go together; before anything is sent.
     :raises ConfigurationError: no key, or a body that JSON cannot carry; before anything is sent.
     :raises APIConnectionError: no response. With ``nowait`` this and the next are the stream's.
@@ -93,38 +68,24 @@ def create_chat_completion(*, client: Client | None = None, **arguments: Any) ->
     return _client(client).create_chat_completion(**arguments)
 
 
-@overload
-def create_completion(
-    *, client: Client | None = None, stream: Literal[False] = False, **arguments: Any
-) -> Completion: ...
-@overload
-def create_completion(
-    *,
-    client: Client | None = None,
-    stream: Literal[True],
-    on_next: None = None,
-    on_done: Callable[[Completion], object] | None = None,
-    on_error: OnError | None = None,
-    stream_close: bool = False,
-    maxsize: int = 0,
-    nowait: bool = False,
-    **arguments: Any,
-) -> EventQueue[Completion]: ...
-@overload
-def create_completion(
-    *,
-    client: Client | None = None,
-    stream: Literal[True],
-    on_next: Callable[[Completion], object],
-    on_done: Callable[[Completion], object] | None = None,
-    on_error: OnError | None = None,
-    nowait: bool = False,
-    **arguments: Any,
-) -> Stream[Completion, Completion]: ...
-def create_completion(*, client: Client | None = None, **arguments: Any) -> Any:
+@typed(COMPLETIONS)
+def create_completion(*, client: BaseClient | None = None, **arguments: Any) -> Any:
     """Ask for a text completion: ``POST /completions``.
 
     Everything is as with :func:`create_chat_completion`; the fields of the request are those of
     the OpenAI API reference, "Completions (legacy)", *Create completion*: ``model``, ``prompt``, …
     """
     return _client(client).create_completion(**arguments)
+
+
+@typed(RESPONSES)
+def create_response(*, client: Client | None = None, **arguments: Any) -> Any:
+    """Ask for a response: ``POST /responses``.
+
+    Everything is as with :func:`create_chat_completion`; the fields of the request are those of
+    the OpenAI API reference, "Responses", *Create a model response*: ``model``, ``input``, …
+    """
+    chosen = _client(client)
+    if not isinstance(chosen, Client):
+        raise TypeError(f"create_response needs a Client, not an {type(chosen).__name__}")
+    return chosen.create_response(**arguments)

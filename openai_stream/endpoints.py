@@ -6,15 +6,30 @@ What is common to all (frames, errors in the stream, ``[DONE]``) is the reader's
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 
-from .accumulate import ChatAccumulator, CompletionAccumulator
-from .models import ChatCompletion, ChatCompletionChunk, Completion
+from .accumulate import ChatAccumulator, CompletionAccumulator, ResponseAccumulator
+from .models import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    Completion,
+    Response,
+    ResponseEvent,
+    ServerEvent,
+)
 
-__all__ = ["CHAT_COMPLETIONS", "COMPLETIONS", "Accumulator", "Endpoint"]
+__all__ = [
+    "CHAT_COMPLETIONS",
+    "COMPLETIONS",
+    "RESPONSES",
+    "Accumulator",
+    "Endpoint",
+    "any_endpoint",
+]
 
 E = TypeVar("E")
 W = TypeVar("W")
@@ -23,10 +38,10 @@ W = TypeVar("W")
 class Accumulator(Protocol):
     """The sum of a stream's chunks, as parsed JSON."""
 
-    def add(self, chunk: dict[str, Any]) -> None:
+    def add(self, chunk: Any) -> None:
         """Take in one more chunk; on the reader thread."""
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> Any:
         """The sum so far; on any thread."""
 
     @property
@@ -40,18 +55,25 @@ class Endpoint(Generic[E, W]):
 
     :param path: below the base URL.
     :param event: makes an event of its JSON object.
-    :param whole: makes the whole answer of its JSON object.
+    :param whole: makes the whole answer of its JSON.
     :param accumulator: makes the sum of a new stream.
     :param text: the text that an event adds to a choice, if any.
     :param is_whole: whether a JSON object is a whole answer.
+    :param last: the types of the events that complete an answer, where it is not ``[DONE]``.
+    :param failed: the types of the events that say it failed.
+    :param server_event: makes an event of the parsed frame and its JSON, where ``event`` is not
+        enough. Then any JSON will do, not objects only.
     """
 
     path: str
     event: Callable[[dict[str, Any]], E]
-    whole: Callable[[dict[str, Any]], W]
+    whole: Callable[[Any], W]
     accumulator: Callable[[], Accumulator]
     text: Callable[[E, int], str | None]
     is_whole: Callable[[dict[str, Any]], bool]
+    last: frozenset[str] = frozenset()
+    failed: frozenset[str] = frozenset()
+    server_event: Callable[[Any, Any], E] | None = None
 
 
 def _has_choices(answer: dict[str, Any]) -> bool:
@@ -73,22 +95,75 @@ def _completion_text(chunk: Completion, index: int) -> str | None:
     return None
 
 
+def _response_text(event: ResponseEvent, index: int) -> str | None:
+    # A response has no choices: all its output is that of choice 0.
+    if event.type == "response.output_text.delta" and index == 0:
+        return event.delta if isinstance(event.delta, str) else None
+    return None
+
+
 #: Source: OpenAI API reference, "Chat Completions".
 CHAT_COMPLETIONS: Endpoint[ChatCompletionChunk, ChatCompletion] = Endpoint(
-    "/chat/completions",
-    ChatCompletionChunk.from_dict,
-    ChatCompletion.from_dict,
-    ChatAccumulator,
-    _chat_text,
-    _has_choices,
+    path="/chat/completions",
+    event=ChatCompletionChunk.from_dict,
+    whole=ChatCompletion.from_dict,
+    accumulator=ChatAccumulator,
+    text=_chat_text,
+    is_whole=_has_choices,
 )
 
 #: Source: OpenAI API reference, "Completions" (legacy).
 COMPLETIONS: Endpoint[Completion, Completion] = Endpoint(
-    "/completions",
-    Completion.from_dict,
-    Completion.from_dict,
-    CompletionAccumulator,
-    _completion_text,
-    _has_choices,
+    path="/completions",
+    event=Completion.from_dict,
+    whole=Completion.from_dict,
+    accumulator=CompletionAccumulator,
+    text=_completion_text,
+    is_whole=_has_choices,
 )
+
+#: Source: OpenAI API reference, "Responses", "Streaming events".
+RESPONSES: Endpoint[ResponseEvent, Response] = Endpoint(
+    path="/responses",
+    event=ResponseEvent.from_dict,
+    whole=Response.from_dict,
+    accumulator=ResponseAccumulator,
+    text=_response_text,
+    is_whole=lambda answer: isinstance(answer.get("output"), list),
+    last=frozenset({"response.completed", "response.incomplete"}),
+    failed=frozenset({"response.failed", "error"}),
+)
+
+
+class _LastData:
+    """The "sum" where nothing is known of the events: the last one's data."""
+
+    complete = False
+
+    def __init__(self) -> None:
+        self._data: Any = None
+
+    def add(self, chunk: Any) -> None:
+        self._data = chunk
+
+    def snapshot(self) -> Any:
+        return copy.deepcopy(self._data)
+
+
+def _server_event(message: Any, data: Any) -> ServerEvent:
+    # WHATWG 9.2.6: an id with a NUL in it is ignored; ``sseclient`` keeps it.
+    given = message.id if message.id and "\0" not in message.id else None
+    return ServerEvent(message.event, data, given)
+
+
+def any_endpoint(path: str) -> Endpoint[ServerEvent, Any]:
+    """An endpoint of which only that it streams JSON is known."""
+    return Endpoint(
+        path=path,
+        event=lambda data: ServerEvent(data=data),
+        whole=lambda data: data,
+        accumulator=_LastData,
+        text=lambda event, index: None,
+        is_whole=lambda answer: False,
+        server_event=_server_event,
+    )

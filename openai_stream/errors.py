@@ -153,11 +153,17 @@ class StreamInterruptedError(StreamError):
 class StreamTimeoutError(StreamError, TimeoutError):
     """The idle, gap or total time was up after the response had begun."""
 
+    #: Which of them: ``"idle"``, ``"gap"`` or ``"total"``.
+    deadline: str | None = None
+
 
 class StreamDecodeError(StreamError):
     """What the server sent is no event stream: wrong content type, not UTF-8, not JSON, or an
     event larger than ``max_event_bytes``.
     """
+
+    #: Asking again would bring the same: a wrong content type, an event too large.
+    lasting: bool = False
 
 
 class StreamAPIError(StreamError):

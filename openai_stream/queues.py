@@ -13,13 +13,17 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
+import attrs
+
+from .errors import StreamError
+
 if TYPE_CHECKING:
     from types import TracebackType
 
     from .locks import HandoverLock
     from .stream import Stream
 
-__all__ = ["DONE", "Done", "EventQueue", "ShutDown"]
+__all__ = ["DONE", "Done", "EventQueue", "Restarted", "ShutDown", "Subscription", "Tagged"]
 
 
 class Done(enum.Enum):
@@ -42,6 +46,30 @@ else:
 
     class ShutDown(Exception):  # type: ignore[no-redef]
         """Raised when put or get is called on a queue that was shut down."""
+
+
+@attrs.frozen
+class Tagged:
+    """An item of one of many streams that share a queue.
+
+    :param tag: the ``tag`` that was given to the call.
+    :param item: an event, ``DONE``, or the stream's error.
+    """
+
+    tag: Any
+    item: Any
+
+
+@attrs.frozen
+class Restarted:
+    """An item among the events: the answer broke off and begins anew. What came before is void.
+
+    :param attempt: 1 for the first restart.
+    :param error: why the last answer broke off; its ``snapshot`` has what had come.
+    """
+
+    attempt: int
+    error: StreamError
 
 
 E_co = TypeVar("E_co", covariant=True)
@@ -146,12 +174,21 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
     def text(self, choice: int = 0) -> Iterator[str]:
         """The pieces of text of one choice, as they come; raises as a loop over the queue does.
 
+        Text cannot be taken back: where the stream restarts after some of it was given, the error
+        that was the reason is raised.
+
         :param choice: the choice's index.
         """
         text = self._stream._core.endpoint.text
+        yielded = False
         for event in self:
+            if isinstance(event, Restarted):
+                if yielded:
+                    raise event.error
+                continue
             piece = text(event, choice)
             if piece:
+                yielded = True
                 yield piece
 
     def _wait(self, block: bool, timeout: float | None, to_the_end: bool = False) -> Any:
@@ -164,7 +201,7 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
             while True:
                 try:  # without a look at it first: others take without the lock
                     return self.queue.popleft()
-                except IndexError:  # noqa: SIM105 - a third of the cost of suppress()
+                except IndexError:
                     pass
                 if to_the_end and self._the_end is not None:  # put, but gone: others took it
                     return self._the_end
@@ -231,9 +268,12 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
         """The handle of the stream that fills the queue."""
         return self._stream
 
-    def close(self) -> None:
-        """``stream.close()``: stop the stream; what is in the queue stays, then comes ``DONE``."""
-        self._stream.close()
+    def close(self, drain: bool = False) -> None:
+        """``stream.close()``: stop the stream; what is in the queue stays, then comes ``DONE``.
+
+        :param drain: let the stream go on for its result.
+        """
+        self._stream.close(drain)
 
     def __enter__(self) -> EventQueue[E_co]:
         return self
@@ -287,3 +327,17 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
             self.is_shutdown = True
         self.not_empty.notify_all()
         self.not_full.notify_all()
+
+
+class Subscription(EventQueue[E_co]):
+    """A queue of :meth:`Stream.subscribe <openai_stream.Stream.subscribe>`."""
+
+    def close(self, drain: bool = False) -> None:
+        """End this subscription: what is in the queue stays, then comes ``DONE``.
+
+        :param drain: makes no difference.
+        """
+        self._stream._core.unsubscribe(self)
+
+    def __del__(self) -> None:
+        """Nobody waits for room in it."""

@@ -7,6 +7,7 @@ a function.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,7 @@ class Reader:
     :param endpoint: the endpoint that was asked.
     :param accumulator: takes in each event before it is delivered.
     :param limit: the most bytes of one event.
+    :param clean: takes secrets out of what the server says, for messages.
     """
 
     def __init__(
@@ -45,12 +47,14 @@ class Reader:
         endpoint: Endpoint[Any, Any],
         accumulator: Accumulator,
         limit: int,
+        clean: Callable[[str], str],
     ) -> None:
         self._response = response
         self._exchange = exchange
         self._endpoint = endpoint
         self._accumulator = accumulator
         self._limit = limit
+        self._clean = clean
         self._body = Body(response, exchange)
         self._frames = Frames(self._body.read, limit)
         self._noted = 0
@@ -67,11 +71,17 @@ class Reader:
         """Comments and events without data so far."""
         return self._frames.comments + self.empty
 
-    def read(self, deliver: Callable[[Any], object], flush: Callable[[], object]) -> None:
+    def read(
+        self,
+        deliver: Callable[[Any], object],
+        flush: Callable[[], object],
+        on_first: Callable[[], object],
+    ) -> None:
         """Read to the end of the answer, and keep the connection where that is possible.
 
         :param deliver: takes each event, as soon as it is parsed.
         :param flush: called before each wait for the network.
+        :param on_first: called before the first event is delivered.
         :returns: when the answer is complete.
         :raises Aborted: the exchange was aborted.
         :raises StreamInterruptedError: it ended before it was complete.
@@ -87,7 +97,7 @@ class Reader:
         self._exchange.before_wait = before_wait
         try:
             self._check_content_type()
-            self._read_events(deliver)
+            self._read_events(deliver, on_first)
         except UnicodeDecodeError as error:
             raise StreamDecodeError(
                 f"the server sent an event that is not UTF-8: {error.reason}"
@@ -101,10 +111,14 @@ class Reader:
         """Close the connection, unless it was kept."""
         self._body.close()
 
-    def _read_events(self, deliver: Callable[[Any], object]) -> None:
+    def _read_events(
+        self, deliver: Callable[[Any], object], on_first: Callable[[], object]
+    ) -> None:
         # This loop runs once an event: see benchmarks before and after any change.
         add = self._accumulator.add
         make = self._endpoint.event
+        server_event = self._endpoint.server_event
+        last = self._endpoint.last
         for message in events(self._frames):
             text = message.data
             if text == "[DONE]":
@@ -114,7 +128,7 @@ class Reader:
                     self.empty += 1
                     continue
                 if message.event == "error":
-                    raise api_error(_parse_leniently(text))
+                    raise api_error(_parse_leniently(text), self._clean)
             try:
                 data = decode_json(text)
             except StreamDecodeError:
@@ -127,19 +141,28 @@ class Reader:
                     continue
                 raise
             if data.__class__ is not dict:
-                raise StreamDecodeError(
-                    "the server sent an event that is not a JSON object: "
-                    f"its data is a {type(data).__name__}"
-                )
-            if "error" in data and data["error"] is not None:
-                raise api_error(data)
-            if data.get("object") == "error":  # vLLM
-                raise api_error(data)
+                if server_event is None:
+                    raise StreamDecodeError(
+                        "the server sent an event that is not a JSON object: "
+                        f"its data is a {type(data).__name__}"
+                    )
+            elif ("error" in data and data["error"] is not None) or data.get("object") == "error":
+                raise api_error(data, self._clean)  # the latter is vLLM's
             self.events += 1
             if self.events == 1:
                 self.first_event_seconds = self._exchange.last_byte - self._exchange.started
+                on_first()
             add(data)
+            if server_event is not None:
+                deliver(server_event(message, data))
+                continue
+            if last and data.get("type") in self._endpoint.failed:
+                raise api_error(data, self._clean)
             deliver(make(data))
+            if last and data.get("type") in last:
+                return
+        if server_event is not None and self._body.framed:
+            return
         if not self._accumulator.complete:
             raise self._cut()
 
@@ -154,7 +177,8 @@ class Reader:
         if kind in ("text/html", "application/xhtml+xml", "application/xml", "text/xml"):
             raise StreamDecodeError(
                 f"the server answered with a page ({kind}) instead of an event stream: is the "
-                "base URL right, and does it end in /v1 where the server wants that?"
+                "base URL right, and does it end in /v1 where the server wants that?",
+                lasting=True,
             )
         if kind == "application/json" or kind.endswith("+json"):
             raise self._whole_json(kind)
@@ -167,14 +191,15 @@ class Reader:
             body = None
         what = f"the server answered with JSON ({kind}) instead of an event stream"
         if isinstance(body, dict) and body.get("error") is not None:
-            return StreamDecodeError(f"{what}: {api_error(body)}")
+            return StreamDecodeError(f"{what}: {api_error(body, self._clean)}", lasting=True)
         if isinstance(body, dict) and self._endpoint.is_whole(body):
             return StreamDecodeError(
                 f"{what}: it ignores stream=True. The answer is whole, and is this error's "
                 "snapshot; call without stream=True",
                 snapshot=self._endpoint.whole(body),
+                lasting=True,
             )
-        return StreamDecodeError(f"{what}: is the base URL right?")
+        return StreamDecodeError(f"{what}: is the base URL right?", lasting=True)
 
     def _cut(self) -> StreamDecodeError | StreamInterruptedError:
         """The error for an orderly end that came too early."""
@@ -182,13 +207,14 @@ class Reader:
         if not self.events and head[:1] in (b"<", b"{", b"["):
             return StreamDecodeError(
                 "the server answered with something else than an event stream; it begins with "
-                f"{head[:1].decode()!r}: is the base URL right?"
+                f"{head[:1].decode()!r}: is the base URL right?",
+                lasting=True,
             )
         if not self.events:
             return StreamInterruptedError("the server ended the answer before its first event")
         return StreamInterruptedError(
-            f"the server ended the answer after {self.events} events, before it was complete: "
-            "neither [DONE] nor a finish_reason for every choice had come"
+            f"the server ended the answer after {self.events} events, before it was complete: its "
+            "last event, or a finish_reason for every choice, had not come"
         )
 
     def _note_wait(self) -> None:
@@ -212,12 +238,15 @@ def _parse_leniently(text: str) -> Any:
 def error_fields(body: Any) -> tuple[str | None, str | None, str | None]:
     """Message, type and code of an error, in any of the shapes that servers give them.
 
-    ``{"error": {"message": …}}`` (OpenAI), ``{"error": "…"}``, ``{"message": …}`` (vLLM),
-    ``{"detail": …}`` (FastAPI), or plain text.
+    ``{"error": {"message": …}}`` (OpenAI), the same in ``response`` (OpenAI's ``response.failed``),
+    ``{"error": "…"}``, ``{"message": …}`` (vLLM), ``{"detail": …}`` (FastAPI), or plain text.
     """
     error = body
-    if isinstance(body, dict) and body.get("error") is not None:
-        error = body["error"]
+    if isinstance(body, dict):
+        if isinstance(body.get("response"), dict):  # "response.failed"
+            body = body["response"]
+        if body.get("error") is not None:
+            error = body["error"]
     if not isinstance(error, dict):
         return (error if isinstance(error, str) else None), None, None
     said = next((v for k in ("message", "detail") if isinstance(v := error.get(k), str)), None)
@@ -227,8 +256,12 @@ def error_fields(body: Any) -> tuple[str | None, str | None, str | None]:
     return said, kind if isinstance(kind, str) else None, code if isinstance(code, str) else None
 
 
-def api_error(body: Any) -> StreamAPIError:
-    """The error that a server sent in a good response: an object, a string, or an event."""
+def api_error(body: Any, clean: Callable[[str], str]) -> StreamAPIError:
+    """The error that a server sent in a good response: an object, a string, or an event.
+
+    :param clean: takes secrets out, should the server have quoted them.
+    """
+    body = json.loads(clean(json.dumps(body)))
     said, kind, code = error_fields(body)
     named = ", ".join(part for part in (kind, code) if part)
     return StreamAPIError(

@@ -81,7 +81,8 @@ class Frames:
                     if len(whole) * whole.count(b"\n") > _MOST_WORK:
                         raise StreamDecodeError(
                             "the server sent an event of too many lines: "
-                            f"{whole.count(10)} in {len(whole)} bytes"
+                            f"{whole.count(10)} in {len(whole)} bytes",
+                            lasting=True,
                         )
                 if b"\n:" in whole or whole[0] == 58:  # ":"
                     self.comments += whole.count(b"\n:") + whole.startswith(b":")
@@ -111,7 +112,8 @@ class Frames:
         if max(longest, len(block) - end + (0 if end else len(whole))) > self._limit:
             raise StreamDecodeError(
                 f"the server sent an event of more than {self._limit} bytes; if such events are "
-                "to be expected, raise max_event_bytes"
+                "to be expected, raise max_event_bytes",
+                lasting=True,
             )
 
 

@@ -17,7 +17,7 @@ Who refers to whom: handles (``EventQueue`` → ``Stream``) → :class:`Core` �
 the queue only weakly. So a handle that is dropped is collected although the thread runs, and its
 finalizer ends the thread.
 
-Locks, in the order in which they may be taken: ``Core._calling``, then ``Core.lock``. The first is
+Locks, in the order in which they may be taken: ``Core.calling``, then ``Core.lock``. The first is
 held by the reader while callbacks run, and nobody waits for it without a limit. The second is held
 for moments, never while anything waits or user code runs; finalizers hand their work over to its
 holder (see ``locks``).
@@ -42,10 +42,24 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 import attrs
 
 from .endpoints import Endpoint
-from .errors import OpenAIStreamError, StreamError, StreamTimeoutError
+from .errors import (
+    OpenAIStreamError,
+    StreamAPIError,
+    StreamDecodeError,
+    StreamError,
+    StreamTimeoutError,
+)
 from .locks import HandoverLock
-from .queues import EventQueue
+from .queues import EventQueue, Restarted, Subscription
 from .reader import Reader, expiry
+from .sinks import (
+    CallbackSink,
+    ForeignSink,
+    QueueSink,
+    Sink,
+    SinkFailed,
+    TwoSinks,
+)
 from .transport import Aborted, Exchange, Expired
 
 if TYPE_CHECKING:
@@ -59,7 +73,6 @@ __all__ = ["Callbacks", "Core", "State", "Stats", "Stream"]
 
 _log = logging.getLogger("openai_stream")
 
-_BURST = 64  # events that go to the queue together, after the first of a burst, which goes at once
 _CALLBACK_GRACE = 0.05  # seconds that close() waits for a callback that is running
 _EXIT_GRACE = 0.5  # seconds that the interpreter's exit waits for readers that were stopped
 
@@ -118,11 +131,13 @@ class Stats:
     bytes: int
 
 
-class _CallbackFailed(BaseException):
-    """A callback raised: carries its exception past everything that might take it for its own."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
+def _is_passing(error: StreamError) -> bool:
+    """Whether the same request may do better: what ``restarts`` are for."""
+    if isinstance(error, StreamTimeoutError):
+        return error.deadline != "total"
+    if isinstance(error, StreamDecodeError):
+        return not error.lasting
+    return not isinstance(error, StreamAPIError)
 
 
 class Core(Generic[E, W]):
@@ -132,8 +147,11 @@ class Core(Generic[E, W]):
     :param timeout: the limits, from now.
     :param connect: makes the request, with an exchange; raises what the call should raise.
     :param limit: the most bytes of one event.
+    :param clean: takes secrets out of what the server says.
     :param callbacks: the user's functions.
     :param live_on: it goes on when no handle is left.
+    :param replay: keep the events for subscribers.
+    :param restarts: how often an answer that breaks off is asked for again.
     """
 
     def __init__(
@@ -142,38 +160,55 @@ class Core(Generic[E, W]):
         timeout: Timeout,
         connect: Callable[[Exchange], requests.Response],
         limit: int,
+        clean: Callable[[str], str],
         callbacks: Callbacks,
         live_on: bool,
+        replay: bool,
+        restarts: int,
     ) -> None:
         self.endpoint = endpoint
         self.state = State.CONNECTING
+        #: No more events to a callback or a foreign queue: the stream is closed, or drains.
+        self.muted = False
         self.error: BaseException | None = None
         self.response: requests.Response | None = None
-        self.accumulator = endpoint.accumulator()
         self.callbacks = callbacks
         self.live_on = live_on
         self.lock = HandoverLock()
         self.room = threading.Condition(self.lock)  # type: ignore[arg-type]
+        self.calling = threading.Lock()
         self.exchange = Exchange(timeout, streaming=True, lock=self.lock)
+        self._accumulator = endpoint.accumulator()
         self._over = threading.Condition(self.lock)  # type: ignore[arg-type]
-        self._calling = threading.Lock()
         self._connect = connect
         self._limit = limit
+        self._restarts = restarts
+        self._clean = clean
         self._queue: weakref.ref[EventQueue[E]] | None = None
-        self._reader: Reader | None = None
+        self._history: list[Any] | None = [] if replay else None
+        self._subscribers: list[weakref.ref[EventQueue[E]]] = []
+        self._sink: Sink = QueueSink(self)
+        self._readers: list[Reader] = []
         self._thread: threading.Thread | None = None
         self._ended_at: float | None = None
         self._pid = os.getpid()
+        if callbacks.on_next is not None:
+            self._send_to(CallbackSink(self, callbacks.on_next))
 
     # -- before the thread --------------------------------------------------------------------
 
-    def attach(self, queue: EventQueue[E]) -> None:
-        """Have the events put on ``queue``, as long as it lives."""
+    def make_queue(self, handle: Stream[E, W], maxsize: int, stream_close: bool) -> EventQueue[E]:
+        """The stream's own queue, which gets the events as long as it lives."""
+        queue = EventQueue(handle, self.lock, self.room, maxsize, stream_close)
         self._queue = weakref.ref(queue)
+        return queue
 
-    def queue(self) -> EventQueue[E] | None:
-        """The queue, if there is one and it is still referenced."""
-        return None if self._queue is None else self._queue()
+    def put_on(self, put: Callable[[Any], object], tag: Any) -> None:
+        """Have the events put on a queue that is not ours."""
+        self._send_to(ForeignSink(self, put, tag))
+
+    def _send_to(self, sink: CallbackSink | ForeignSink) -> None:
+        self._sink = sink if self._history is None else TwoSinks(QueueSink(self), sink)
 
     def connect(self) -> None:
         """Make the request on the calling thread.
@@ -215,78 +250,133 @@ class Core(Generic[E, W]):
 
     def _run(self) -> None:
         error: BaseException | None = None
-        raised = False  # by a callback
+        raised = False  # by a callback or a foreign queue
         try:
-            if self.response is None:
-                response = self._connect(self.exchange)
-                with self.lock:
-                    self.response = response
-                    if self.state is State.CONNECTING:
-                        self.state = State.STREAMING
-            self._read()
+            self._read_answers()
         except Aborted:
             pass
-        except _CallbackFailed as failed:
+        except SinkFailed as failed:
             error, raised = failed.error, True
         except BaseException as caught:
             error = caught
-        finally:
-            if self.response is not None and self._reader is None:
-                self.response.close()
         try:
             self._settle(error, raised)
         finally:
             _live.discard(self)
 
-    def _read(self) -> None:
-        assert self.response is not None
-        self._reader = Reader(
-            self.response, self.exchange, self.endpoint, self.accumulator, self._limit
-        )
-        sink = _QueueSink(self) if self.callbacks.on_next is None else _CallbackSink(self)
+    def _read_answers(self) -> None:
+        """Read the answer; where it breaks off, and that is wanted, ask again from the start."""
+        if self.response is None:
+            self._reconnect()
+        again: Restarted | None = None
+        while True:
+            try:
+                self._read(again)
+                return
+            except StreamError as error:
+                restarts = 0 if again is None else again.attempt
+                if restarts >= self._restarts or not _is_passing(error):
+                    raise
+                self._keep_snapshot(error)
+                again = Restarted(restarts + 1, error)
+                _log.debug("restart %d of the stream, after %s", restarts + 1, type(error).__name__)
+            try:
+                self.exchange.expired = None
+                self.exchange.back_off(restarts)
+            except Expired:
+                raise self._timed_out() from None
+            self._reconnect()
+
+    def _reconnect(self) -> None:
+        """Make a request, on the reader thread."""
+        response = self._connect(self.exchange)
+        with self.lock:
+            self.response = response
+            if self.state is State.CONNECTING:
+                self.state = State.STREAMING
+
+    def _read(self, again: Restarted | None) -> None:
+        """Read one response.
+
+        :param again: what to tell before its first event.
+        """
+        response = self.response
+        assert response is not None
+        accumulator = self._accumulator if again is None else self.endpoint.accumulator()
+
+        def on_first() -> None:
+            # Only now is what came before void.
+            if again is not None:
+                self._sink.restart(again)
+                self._accumulator = accumulator
+
+        try:
+            reader = Reader(
+                response, self.exchange, self.endpoint, accumulator, self._limit, self._clean
+            )
+        except BaseException:
+            response.close()
+            raise
+        self._readers.append(reader)
         try:
             try:
-                self._reader.read(sink.deliver, sink.flush)
+                reader.read(self._sink.deliver, self._sink.flush, on_first)
             except Exception:
-                sink.flush()  # what was parsed before it went wrong
+                self._sink.flush()  # what was parsed before it went wrong
                 raise
         except Expired:
-            raise StreamTimeoutError(expiry(self.exchange)) from None
+            raise self._timed_out() from None
         finally:
-            sink.close()
-            self._reader.close()
+            self._sink.release()
+            reader.close()
+
+    def _timed_out(self) -> StreamTimeoutError:
+        return StreamTimeoutError(expiry(self.exchange), deadline=self.exchange.expired)
+
+    def _keep_snapshot(self, error: StreamError) -> None:
+        error.__traceback__ = None  # nothing in it is the user's, and it leads back to here
+        if error.snapshot is None:
+            error.snapshot = self.snapshot()
 
     def _settle(self, error: BaseException | None, raised: bool) -> None:
-        """Tell the end: the last callback, then the queue, then everybody who waits.
+        """Tell the end: the last callback, then the queues, then everybody who waits.
 
-        :param raised: a callback raised the error, which then is the user's own, whatever it is.
+        :param raised: the error is a callback's or a foreign queue's, so the user's own.
         """
         whole = None
         if error is None:
             if self.callbacks.on_done is not None:
                 whole = self.snapshot()  # it may take its time, so not while close() waits
         elif not raised and isinstance(error, OpenAIStreamError):
-            error.__traceback__ = None  # nothing in it is the user's, and it leads back to here
-            if isinstance(error, StreamError) and error.snapshot is None:
-                error.snapshot = self.snapshot()
-        with self._calling:  # before the state says so: close() waits for what is about to start
+            error.__traceback__ = None
+            if isinstance(error, StreamError):
+                self._keep_snapshot(error)
+        with self.calling:  # before the state says so: close() waits for what is about to start
             with self.lock:
-                if self.state not in _ALIVE:
-                    return
-                self.state = State.ENDING
-                self._ended_at = time.monotonic()
-            if error is None and self.callbacks.on_done is not None:
+                ending = self.state in _ALIVE
+                if ending:
+                    self.state = State.ENDING
+                    self._ended_at = time.monotonic()
+            if ending and error is None and self.callbacks.on_done is not None:
                 try:
                     self.callbacks.on_done(whole)
                 except BaseException as caught:
                     error, raised = caught, True
-            if error is not None:
+            if ending and error is not None:
                 self._tell_error(error, raised)
+        # A foreign ``put`` may block for ever, so nothing is held here.
+        try:
+            self._sink.end(error if ending else None)
+        except SinkFailed as failed:
+            if ending and error is None:
+                error = failed.error
+                self._tell_error(error, raised=True)
+        if not ending:  # closed: everybody else knows
+            return
         with self.lock:
             self.error = error
             self.state = State.DONE if error is None else State.FAILED
-            queue = self.queue()
-            if queue is not None:
+            for queue in self._queues():
                 queue._end(error)
             self._over.notify_all()
 
@@ -298,6 +388,63 @@ class Core(Generic[E, W]):
                 _log.exception("on_error raised")
         elif raised or not isinstance(error, OpenAIStreamError):
             _log.error("this ended a stream that has no on_error", exc_info=error)
+
+    # -- with the lock held -------------------------------------------------------------------
+
+    @property
+    def streaming(self) -> bool:
+        """Events are wanted, if only for the result."""
+        return self.state is State.STREAMING
+
+    def queue(self) -> EventQueue[E] | None:
+        """The stream's own queue, if there is one that still takes events."""
+        return None if self._queue is None else self._queue()
+
+    def forget(self, again: Restarted) -> None:
+        """What was recorded is void."""
+        if self._history is not None:
+            self._history.clear()
+            for queue in self._queues(own=False):
+                queue._force([again])
+
+    def record(self, events: list[Any]) -> None:
+        """Keep the events for subscribers, and give them to those that are there."""
+        if self._history is not None:
+            self._history += events
+            for queue in self._queues(own=False):
+                queue._force(events)
+
+    def _queues(self, own: bool = True) -> list[EventQueue[E]]:
+        """The queues that still live, the own one last."""
+        queues = [queue for ref in self._subscribers if (queue := ref()) is not None]
+        if own and (queue := self.queue()) is not None:
+            queues.append(queue)
+        return queues
+
+    def _cancel(self) -> None:
+        """End it without a result. Waits for nothing: finalizers come here too."""
+        if self.state not in _ALIVE:
+            return
+        self.state = State.CANCELLED
+        self.muted = True
+        self._ended_at = time.monotonic()
+        for queue in self._queues():
+            queue._end(None)
+        self.exchange.abort()
+        self.room.notify_all()
+        self._over.notify_all()
+
+    def _drain(self) -> None:
+        """End it for the consumer, but read on for the result, as long as somebody holds it."""
+        if self.state not in _ALIVE or self.muted:
+            return
+        self.muted = True
+        self.live_on = False
+        queue = self.queue()
+        if queue is not None:
+            queue._end(None)
+            self._queue = None
+        self.room.notify_all()
 
     # -- any thread ---------------------------------------------------------------------------
 
@@ -314,32 +461,41 @@ class Core(Generic[E, W]):
         if self.inherited and self.state not in _OVER:
             raise RuntimeError("the stream belongs to the process that this one was forked from")
 
-    def close(self) -> None:
+    def close(self, drain: bool = False) -> None:
         """See :meth:`Stream.close`."""
         if self.inherited:
             return
         # A signal's handler may have interrupted this very thread while it held the lock: then it
         # is done when the handler returns, and waiting for that has an end.
-        self.lock.hand_over(self._cancel)
+        self.lock.hand_over(self._drain if drain else self._cancel)
         if self.lock.acquire(timeout=_CALLBACK_GRACE):
             self.lock.release()
         # A callback that was about to start when the state changed counts as running: wait for it,
         # but not for long: it may itself be waiting for this thread.
-        if not self._on_reader() and self._calling.acquire(timeout=_CALLBACK_GRACE):
-            self._calling.release()
+        if not self._on_reader() and self.calling.acquire(timeout=_CALLBACK_GRACE):
+            self.calling.release()
 
-    def _cancel(self) -> None:
-        """End it without a result. With the lock held; waits for nothing."""
-        if self.state not in _ALIVE:
-            return
-        self.state = State.CANCELLED
-        self._ended_at = time.monotonic()
-        queue = self.queue()
-        if queue is not None:
-            queue._end(None)
-        self.exchange.abort()
-        self.room.notify_all()
-        self._over.notify_all()
+    def subscribe(self, handle: Stream[E, W]) -> EventQueue[E]:
+        """See :meth:`Stream.subscribe`."""
+        queue = Subscription(handle, self.lock, threading.Condition(self.lock), 0, False)  # type: ignore[arg-type]
+        with self.lock:
+            if self._history is None:
+                raise RuntimeError("subscribe() needs a stream that was made with replay=True")
+            queue._force(self._history)
+            if self.state in _OVER:
+                queue._end(self.error)
+            else:
+                self._subscribers = [ref for ref in self._subscribers if ref() is not None]
+                self._subscribers.append(weakref.ref(queue))
+        return queue
+
+    def unsubscribe(self, queue: EventQueue[E]) -> None:
+        """End one subscriber; the stream goes on."""
+        with self.lock:
+            before = len(self._subscribers)
+            self._subscribers = [ref for ref in self._subscribers if ref() is not queue]
+            if len(self._subscribers) < before:
+                queue._end(None)
 
     def queue_dropped(self) -> None:
         """Finalizer: nobody can take from the queue any more, so nobody may wait for room."""
@@ -377,102 +533,27 @@ class Core(Generic[E, W]):
 
     def snapshot(self) -> W:
         """The answer as far as it has come."""
-        return self.endpoint.whole(self.accumulator.snapshot())
+        return self.endpoint.whole(self._accumulator.snapshot())
 
     def stats(self) -> Stats:
         """The figures so far."""
-        exchange, reader = self.exchange, self._reader
+        exchange, readers = self.exchange, list(self._readers)
         end = time.monotonic() if self._ended_at is None else self._ended_at
+        firsts = (reader.first_event_seconds for reader in readers)
         return Stats(
             connect_seconds=exchange.connect_seconds,
-            first_event_seconds=reader.first_event_seconds if reader else None,
-            longest_gap_seconds=reader.longest_gap_seconds if reader else 0.0,
+            first_event_seconds=next((first for first in firsts if first is not None), None),
+            longest_gap_seconds=max(
+                (reader.longest_gap_seconds for reader in readers), default=0.0
+            ),
             seconds=end - exchange.started,
-            events=reader.events if reader else 0,
-            keep_alives=reader.keep_alives if reader else 0,
+            events=sum(reader.events for reader in readers),
+            keep_alives=sum(reader.keep_alives for reader in readers),
             bytes=exchange.bytes,
         )
 
     def _on_reader(self) -> bool:
         return threading.current_thread() is self._thread
-
-
-class _QueueSink:
-    """Puts events on the stream's queue, bursts together, and waits for room."""
-
-    def __init__(self, core: Core[Any, Any]) -> None:
-        self._core = core
-        self._burst: list[Any] = []
-        self._most = 1
-
-    def deliver(self, event: Any) -> None:
-        self._burst.append(event)
-        if len(self._burst) >= self._most:
-            self._put()
-            self._most = _BURST
-
-    def flush(self) -> None:
-        self._most = 1  # the first event after a wait goes at once
-        if self._burst:
-            self._put()
-
-    def _put(self) -> None:
-        burst, self._burst = self._burst, []
-        core = self._core
-        with core.lock:
-            while burst:
-                if core.state is not State.STREAMING:
-                    raise Aborted
-                queue = core.queue()
-                if queue is None:  # dropped, but the stream is held for its result
-                    return
-                burst = burst[queue._offer(burst) :]
-                if burst:
-                    left = core.exchange.total_left()
-                    if left <= 0:
-                        queue._force(burst)  # what has arrived is not lost
-                        core.exchange.expired = "total"
-                        raise Expired
-                    del queue  # waiting must not keep it alive
-                    core.room.wait(left)
-
-    def close(self) -> None:
-        pass
-
-
-class _CallbackSink:
-    """Calls ``on_next``, and sees to it that none starts once :meth:`Core.close` has returned."""
-
-    def __init__(self, core: Core[Any, Any]) -> None:
-        assert core.callbacks.on_next is not None
-        self._core = core
-        self._on_next = core.callbacks.on_next
-        self._calling = core._calling
-        self._held = False
-
-    def deliver(self, event: Any) -> None:
-        # Held from the first event after a wait to the next wait, not from event to event.
-        if not self._held:
-            self._calling.acquire()
-            self._held = True
-        if self._core.state is not State.STREAMING:
-            raise Aborted
-        try:
-            self._on_next(event)
-        except BaseException as error:
-            raise _CallbackFailed(error) from None
-
-    def flush(self) -> None:
-        if self._held:
-            self._held = False
-            self._calling.release()
-        if self._core.state is not State.STREAMING:
-            raise Aborted  # closed by its own callback: nobody was there to be woken
-
-    def close(self) -> None:
-        if self._held:
-            self._held = False
-            self._calling.release()
 
 
 class Stream(Generic[E, W]):
@@ -534,15 +615,32 @@ class Stream(Generic[E, W]):
         """It has not ended yet."""
         return self._core.state not in _OVER
 
-    def close(self) -> None:
+    def close(self, drain: bool = False) -> None:
         """Stop the stream, from any thread and at any moment; twice is harmless.
 
         The consumer is released at once: what is in the queue stays, then comes ``DONE``. The
         reader is woken and closes the connection, so that the server stops generating. After this
         has returned no callback starts; where one is running, it is waited for up to 50
         milliseconds, unless this is it.
+
+        :param drain: release the consumer, but let the reader go on quietly, so that
+            :meth:`result` still has the whole answer, and the usage that an interrupted stream
+            never sends. Until then :meth:`running` is true and the deadlines hold; ``on_next`` is
+            called no more, ``on_done`` and ``on_error`` are; subscribers get their events; a
+            foreign queue gets its ``DONE`` when the next event comes. Closing without ``drain``,
+            or dropping every handle, ends it.
         """
-        self._core.close()
+        self._core.close(drain)
+
+    def subscribe(self) -> EventQueue[E]:
+        """A new queue that gives every event from the first, also after the end, then the end.
+
+        For a page that was reloaded, or a second reader at its own pace; unbounded. On it,
+        ``close()`` and ``with`` end only this subscription.
+
+        :raises RuntimeError: the stream was not made with ``replay=True``.
+        """
+        return self._core.subscribe(self)
 
     def snapshot(self) -> W:
         """The answer as far as it has come: a copy, at any time, also after a failure."""
@@ -617,7 +715,10 @@ class _Exit:
         try:
             if not cls._interrupted():
                 # One after another, and those that callbacks start meanwhile as well.
-                while core := next((c for c in list(_live) if c.live_on and not c.inherited), None):
+                while core := next(
+                    (c for c in list(_live) if c.callbacks.on_next is not None and not c.inherited),
+                    None,
+                ):
                     thread = core._thread
                     if thread is None or thread is threading.current_thread():
                         break

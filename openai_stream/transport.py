@@ -17,6 +17,7 @@ import contextlib
 import http.client
 import io
 import os
+import random
 import socket
 import threading
 import time
@@ -190,6 +191,15 @@ class Exchange:
             while not self.aborted and (left := until - _now()) > 0:
                 self._wake.wait(left)
         self.check()
+
+    def back_off(self, retries: int) -> None:
+        """Wait before the next attempt: exponentially longer, up to 8 s, with jitter, so that many
+        clients do not come back together.
+
+        :param retries: how often there was a wait already.
+        :raises: as :meth:`sleep`.
+        """
+        self.sleep(min(8.0, 0.5 * 2**retries) * random.uniform(0.75, 1))  # noqa: S311
 
     def limit(self, seconds: float) -> None:
         """Allow what is left of this attempt no more than ``seconds``."""
@@ -413,6 +423,8 @@ class _Response(http.client.HTTPResponse):
         while not self._ended:
             arrived = self.fp.peek(1)  # all that is buffered; waits where nothing is
             if not arrived:
+                if self._trailing:  # some servers leave the last line end out
+                    break
                 raise http.client.HTTPException("the connection ended before the last chunk")
             data, used = self._unchunk(arrived)
             if used:
@@ -714,6 +726,8 @@ class Body:
             self._read = self._read_foreign
             exchange.enter_shut(getattr(raw, "shutdown", None))
         exchange.in_body = True
+        #: The connection itself tells where the body ends: it cannot be cut unnoticed.
+        self.framed: bool = raw.chunked or getattr(raw, "length_remaining", None) is not None
 
     def _read_wire(self) -> bytes:
         block: bytes | None = self._raw.read1(_BLOCK, decode_content=True)

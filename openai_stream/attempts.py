@@ -1,0 +1,309 @@
+"""Attempts: how often a request is tried, and what to tell when it brings no answer.
+
+From a request to a response with a good status, or an error of ours. What is asked for, and with
+whose key, the client knows; what is in a good response is not looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import ssl
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+import requests
+import urllib3
+import urllib3.exceptions
+
+from . import errors
+from .errors import (
+    APIConnectionError,
+    APITimeoutError,
+    ConfigurationError,
+    OpenAIStreamError,
+    RateLimitError,
+    StreamError,
+)
+from .reader import clip, error_fields, expiry
+from .request import Request, shown
+from .transport import Aborted, Body, Exchange, Expired, reason, send
+
+__all__ = ["Attempts", "Trace"]
+
+Trace = Callable[[requests.PreparedRequest, requests.Response | None], object]
+
+_LONGEST_RETRY_AFTER = 60.0  # seconds; a server that wants more gets no further attempt
+_RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})
+_ERROR_BODY = 1024 * 1024  # bytes of an error's body that are looked at
+_ERROR_BODY_SECONDS = 5.0  # and how long it may take: the status is the news, not the body
+
+
+@attrs.frozen
+class _Failure:
+    """An attempt that brought no answer.
+
+    :param error: what to raise if it is the last.
+    :param retry: whether another may do better.
+    :param after: seconds that the server wants to be left alone.
+    """
+
+    error: OpenAIStreamError
+    retry: bool
+    after: float | None = None
+
+
+@attrs.frozen
+class Attempts:
+    """How a client tries its requests.
+
+    :param session: gives the session to use.
+    :param authorize: puts the key into a request; asked for each attempt.
+    :param keys: gives the keys, which must show nowhere.
+    :param max_retries: attempts after the first.
+    :param trace: the user's function.
+    """
+
+    session: Callable[[], requests.Session]
+    authorize: Callable[[requests.PreparedRequest], requests.PreparedRequest] | None
+    keys: Callable[[], Iterable[str | None]]
+    max_retries: int
+    trace: Trace | None
+
+    def open(self, request: Request, exchange: Exchange) -> requests.Response:
+        """Try until there is a response with a good status.
+
+        :raises OpenAIStreamError: there is none.
+        :raises Aborted: the exchange was aborted.
+        """
+        retries = 0
+        while True:
+            try:
+                exchange.begin()
+                outcome = self._try(request, exchange)
+                if isinstance(outcome, requests.Response):
+                    return outcome
+                wait = outcome.after
+                long = wait is not None and wait > _LONGEST_RETRY_AFTER
+                if not outcome.retry or retries >= self.max_retries or long:
+                    break
+                if wait is None:
+                    exchange.back_off(retries)
+                else:
+                    exchange.sleep(wait)
+                retries += 1
+            except Expired:
+                raise APITimeoutError(f"{expiry(exchange)}, after {retries} retries") from None
+        raise outcome.error
+
+    def _try(self, request: Request, exchange: Exchange) -> requests.Response | _Failure:
+        session = self.session()
+        response: requests.Response | None = None
+        failure: _Failure | None = None
+        prepared = self._prepared(session, request)
+        try:
+            response = send(session, prepared, exchange)
+        except (
+            requests.RequestException,
+            urllib3.exceptions.HTTPError,
+            http.client.HTTPException,
+            OSError,
+            ValueError,
+        ) as error:
+            if exchange.aborted:
+                raise Aborted from None
+            failure = self._no_response(error, exchange, request.url)
+        try:
+            if self.trace is not None:
+                self.trace(prepared, response)
+            if response is None:
+                assert failure is not None
+                return failure
+            if 200 <= response.status_code < 300:
+                return response
+            return self._bad_status(response, exchange, request.url)
+        except BaseException:
+            if response is not None:
+                response.close()
+            raise
+
+    def _prepared(self, session: requests.Session, request: Request) -> requests.PreparedRequest:
+        try:
+            return session.prepare_request(
+                requests.Request(
+                    "POST",
+                    request.url,
+                    headers=request.headers,
+                    data=request.body,
+                    auth=self.authorize,
+                )
+            )
+        except (requests.RequestException, UnicodeError) as error:  # the session's own headers, say
+            why = self.without_secrets(reason(error))
+            raise ConfigurationError(
+                f"{shown(request.url)}: the request cannot be made: {why}"
+            ) from (error if self._is_clean(error) else None)
+
+    def _no_response(self, error: Exception, exchange: Exchange, url: str) -> _Failure:
+        """What to tell of an attempt that brought no response."""
+        where = shown(url)
+        why = self.without_secrets(reason(error))
+        told: OpenAIStreamError
+        retry = True
+        if exchange.expired is not None:
+            told = APITimeoutError(f"{where}: {expiry(exchange)}")
+            retry = exchange.expired != "total"
+            exchange.expired = None
+        elif isinstance(error, _NOT_SENT):
+            told = ConfigurationError(f"{where}: the request cannot be made: {why}")
+            retry = False
+        elif isinstance(error, (requests.Timeout, TimeoutError)):
+            told = APITimeoutError(f"{where}: {why}")
+        elif isinstance(error, requests.exceptions.SSLError):
+            told = APIConnectionError(f"{where}: TLS failed: {why}")
+            retry = not _is_verification(error)
+        elif isinstance(error, requests.exceptions.ProxyError):
+            told = APIConnectionError(f"{where}: the proxy gives no connection: {why}")
+        else:
+            told = APIConnectionError(
+                f"{where}: no response: {why}. Is the server running, and the base URL right?"
+            )
+        told.__cause__ = error if self._is_clean(error) else None
+        return _Failure(told, retry)
+
+    def _bad_status(self, response: requests.Response, exchange: Exchange, url: str) -> _Failure:
+        """What to tell of a response that is no answer."""
+        where = shown(url)
+        status = response.status_code
+        if 300 <= status < 400:
+            target = self.without_secrets(shown(response.headers.get("location", "nowhere")))
+            response.close()
+            return _Failure(
+                APIConnectionError(
+                    f"{where}: the server redirects ({status}) to {target}. Redirects are not "
+                    "followed, they would carry the key along: use that address as base URL"
+                ),
+                retry=False,
+            )
+        text = self.without_secrets(_error_body(response, exchange))
+        body: Any = text or None
+        with contextlib.suppress(ValueError, RecursionError):
+            body = json.loads(text)
+        said, kind, code = error_fields(body)
+        after = _retry_after(response.headers)
+        request_id = response.headers.get("x-request-id")
+        cls = errors.status_error(status)
+        message = f"{where}: {status} {response.reason or ''}".rstrip()
+        if said or text:
+            message += f": {clip(said or text)}"
+        if named := ", ".join(part for part in (kind, code) if part):
+            message += f" ({named})"
+        if status == 400 and "stream_options" in text:
+            message += ". This server does not take stream_options: leave it out"
+        elif hint := _HINTS.get(status):
+            message += f". {hint}"
+        if request_id:
+            message += f" [request {request_id}]"
+        told = cls(
+            message,
+            status_code=status,
+            body=body,
+            code=code,
+            type=kind,
+            request_id=request_id,
+            headers=response.headers,
+        )
+        if isinstance(told, RateLimitError):
+            told.retry_after = after
+        wish = response.headers.get("x-should-retry", "").lower()
+        return _Failure(
+            told, retry=wish != "false" and (wish == "true" or status in _RETRIED), after=after
+        )
+
+    def _secrets(self) -> list[str]:
+        """What must show nowhere: the key, and passwords of proxies."""
+        proxies = urllib.request.getproxies()
+        proxies.update(self.session().proxies)
+        secrets = [*self.keys()]
+        for proxy in proxies.values():
+            with contextlib.suppress(ValueError):
+                secrets.append(urlsplit(proxy).password)
+        return [secret for secret in secrets if secret]
+
+    def without_secrets(self, text: str) -> str:
+        """The text with stars in the place of keys and passwords."""
+        for secret in self._secrets():
+            # What local servers are given ("x", "none") is a part of many words.
+            border = "" if len(secret) >= 8 else r"\b"
+            text = re.sub(border + re.escape(secret) + border, "***", text)
+        return text
+
+    def _is_clean(self, error: BaseException) -> bool:
+        """Whether neither the error nor its causes show a secret, as a traceback would print."""
+        seen: list[BaseException] = []
+        link: BaseException | None = error
+        while link is not None and link not in seen:
+            seen.append(link)
+            link = link.__cause__ or link.__context__
+        text = "".join(f"{link!s}{link!r}" for link in seen)
+        return self.without_secrets(text) == text
+
+
+_NOT_SENT = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidProxyURL,
+    urllib3.exceptions.LocationParseError,
+    UnicodeError,
+)
+
+_HINTS = {
+    401: "Is the API key right?",
+    404: "Are the model's name and the base URL right?",
+    429: "Slow down, or look at the account's limits",
+}
+
+
+def _is_verification(error: BaseException) -> bool:
+    """Whether a certificate was refused, which no retry mends."""
+    link: BaseException | None = error
+    for _ in range(10):
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return True
+        inner = [getattr(link, "reason", None), *getattr(link, "args", ())]
+        link = next((item for item in inner if isinstance(item, BaseException)), None)
+    return False
+
+
+def _error_body(response: requests.Response, exchange: Exchange) -> str:
+    """The text of an error's body, as far as it comes in a few seconds."""
+    body = Body(response, exchange)
+    exchange.limit(_ERROR_BODY_SECONDS)
+    text = bytearray()
+    try:
+        while len(text) < _ERROR_BODY and (block := body.read()):
+            text += block
+        body.finish()
+    except (Expired, StreamError):
+        exchange.expired = None
+    finally:
+        body.close()
+    return bytes(text[:_ERROR_BODY]).decode(errors="replace").strip()
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks to wait: ``retry-after-ms``, else ``Retry-After`` (RFC 9110)."""
+    try:
+        return max(0.0, float(headers["retry-after-ms"]) / 1000)
+    except (KeyError, ValueError):
+        pass
+    try:
+        return max(0.0, urllib3.Retry().parse_retry_after(headers["retry-after"]))
+    except (KeyError, ValueError, urllib3.exceptions.InvalidHeader):
+        return None

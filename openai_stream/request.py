@@ -1,0 +1,170 @@
+"""What is sent: a request's URL, headers and body, checked before anything is.
+
+Whatever HTTP or JSON cannot carry, or would take for something else, is refused here with the name
+of the argument, and without showing its value where that may be a secret.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import attrs
+import requests
+import requests.structures
+
+from .errors import ConfigurationError
+
+__all__ = [
+    "Headers",
+    "Request",
+    "check_header_value",
+    "check_headers",
+    "check_url",
+    "encode",
+    "merge",
+    "shown",
+    "take_mapping",
+    "with_query",
+]
+
+Headers = Mapping[str, str | None]
+
+
+@attrs.frozen(repr=False)
+class Request:
+    """A request, as it is for each attempt."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def _jsonable(value: Any) -> Any:
+    """What an earlier call returned may be sent again: a message, say."""
+    to_dict = getattr(value, "to_dict", None)
+    if callable(to_dict):
+        return to_dict()
+    raise TypeError(f"a {type(value).__name__} is not JSON")
+
+
+def _dumps(value: Any) -> bytes:
+    return json.dumps(value, allow_nan=False, default=_jsonable, separators=(",", ":")).encode()
+
+
+def encode(body: dict[str, Any]) -> bytes:
+    """The body as JSON.
+
+    :raises ConfigurationError: naming the argument that JSON cannot carry.
+    """
+    try:
+        return _dumps(body)
+    except (TypeError, ValueError, RecursionError):
+        for name, value in body.items():
+            try:
+                _dumps({name: value})
+            except (TypeError, ValueError, RecursionError) as error:
+                raise ConfigurationError(f"{name}: JSON cannot carry it: {error}") from None
+        raise
+
+
+def with_query(url: str, query: Mapping[str, Any]) -> str:
+    """The URL with parameters added to those that it has."""
+    if not query:
+        return url
+    parts = urlsplit(url)
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    pairs += [(name, value) for name, value in query.items() if value is not None]
+    return urlunsplit(parts._replace(query=urlencode(pairs, doseq=True)))
+
+
+def take_mapping(arguments: dict[str, Any], name: str) -> Mapping[str, Any]:
+    value = arguments.pop(name, None)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping, not {value!r}")
+    return value
+
+
+def merge(*layers: Mapping[str, str | None]) -> Mapping[str, str]:
+    """Headers, the later ones before the earlier, in any case; ``None`` takes one away."""
+    merged: requests.structures.CaseInsensitiveDict[Any]
+    merged = requests.structures.CaseInsensitiveDict()
+    for layer in layers:
+        merged.update(layer)
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+
+
+def check_header_value(name: str, value: Any) -> None:
+    """Refuse what HTTP cannot carry or would take for another header; never shows the value.
+
+    :raises ConfigurationError: naming the argument.
+    """
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} must be a string, not a {type(value).__name__}")
+    if _CONTROL.search(value):
+        raise ConfigurationError(
+            f"{name} has a line break or another control character in it: was it read from a file "
+            "and not stripped?"
+        )
+    if value != value.strip():
+        raise ConfigurationError(f"{name} begins or ends with white space")
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ConfigurationError(
+            f"{name} has characters in it that an HTTP header cannot carry"
+        ) from None
+
+
+def check_headers(name: str, headers: Any) -> None:
+    if not isinstance(headers, Mapping):
+        raise ConfigurationError(f"{name} must be a mapping, not a {type(headers).__name__}")
+    for header, value in headers.items():
+        if not isinstance(header, str) or not _TOKEN.fullmatch(header):
+            raise ConfigurationError(f"{name}: {header!r} cannot be the name of a header")
+        if value is not None:
+            check_header_value(f"{name}[{header!r}]", value)
+
+
+def check_url(name: str, url: Any) -> None:
+    """Refuse what is no base URL.
+
+    :raises ConfigurationError: naming the argument.
+    """
+    if not isinstance(url, str):
+        raise ConfigurationError(f"{name} must be a string, not a {type(url).__name__}")
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        requests.PreparedRequest().prepare_url(url, None)
+    except (ValueError, requests.RequestException):
+        good = False
+    if not good or re.search(r"[\x00-\x20\x7f]", url):
+        raise ConfigurationError(
+            f"{name} must be a URL such as https://api.openai.com/v1, with its scheme: "
+            f"{shown(url)!r}"
+        )
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError(
+            f"{name} has a user name or a password in it, which would show in messages: use "
+            "headers={'Authorization': …}"
+        )
+
+
+def shown(url: str | None) -> str:
+    """A URL for people: without user name, password and query, where secrets may be."""
+    if not url:
+        return ""
+    bare = url.split("?", 1)[0].split("#", 1)[0]
+    scheme, separator, rest = bare.rpartition("://")
+    host, slash, path = rest.partition("/")
+    return scheme + separator + host.rpartition("@")[2] + slash + path

@@ -1,0 +1,207 @@
+"""Where the events of a stream go: its queue, its subscribers, a callback, or a queue of others.
+
+One class for each, with the same methods, all called on the reader thread: ``deliver`` with each
+event, ``restart`` when what came before is void, ``flush`` before each wait for the network,
+``release`` when an answer has no more events, ``end`` once with the outcome. A new sink is a new
+class here. When a stream ends, and who may end it, is the stream's business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .queues import DONE, Restarted, Tagged
+from .transport import Aborted, Expired
+
+if TYPE_CHECKING:
+    from .stream import Core
+
+__all__ = ["CallbackSink", "ForeignSink", "QueueSink", "Sink", "SinkFailed", "TwoSinks"]
+
+_BURST = 64  # events that go to a queue together, after the first of a burst, which goes at once
+
+
+class SinkFailed(BaseException):
+    """A callback or a foreign ``put`` raised.
+
+    It carries the user's exception past everything that might take it for its own.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class QueueSink:
+    """Puts events on the stream's own queue and its subscribers', bursts together.
+
+    It is what waits for room: the one place where a slow consumer holds the server back.
+    """
+
+    def __init__(self, core: Core[Any, Any]) -> None:
+        self._core = core
+        self._burst: list[Any] = []
+        self._most = 1
+
+    def restart(self, again: Restarted) -> None:
+        self.flush()
+        with self._core.lock:
+            self._core.forget(again)
+        self._put([again], record=False)
+
+    def deliver(self, event: Any) -> None:
+        self._burst.append(event)
+        if len(self._burst) >= self._most:
+            self._put_burst()
+            self._most = _BURST
+
+    def flush(self) -> None:
+        self._most = 1  # the first event after a wait goes at once
+        if self._burst:
+            self._put_burst()
+
+    def _put_burst(self) -> None:
+        burst, self._burst = self._burst, []
+        self._put(burst)
+
+    def _put(self, burst: list[Any], record: bool = True) -> None:
+        core = self._core
+        with core.lock:
+            if not core.streaming:
+                raise Aborted
+            if record:
+                core.record(burst)
+            while burst:
+                queue = core.queue()
+                if queue is None:  # dropped or drained, but the stream is held for its result
+                    return
+                burst = burst[queue._offer(burst) :]
+                if burst:
+                    left = core.exchange.total_left()
+                    if left <= 0:
+                        queue._force(burst)  # what has arrived is not lost
+                        core.exchange.expired = "total"
+                        raise Expired
+                    del queue  # waiting must not keep it alive
+                    core.room.wait(left)
+                    if not core.streaming:
+                        raise Aborted
+
+    def end(self, error: BaseException | None) -> None:
+        """Nothing: the core ends its queues itself, under its lock."""
+
+    def release(self) -> None:
+        """Nothing is held."""
+
+
+class CallbackSink:
+    """Calls ``on_next``, and sees to it that no call starts once ``close()`` has returned."""
+
+    def __init__(self, core: Core[Any, Any], on_next: Callable[[Any], object]) -> None:
+        self._core = core
+        self._on_next = on_next
+        self._calling = core.calling
+        self._held = False
+
+    def restart(self, again: Restarted) -> None:
+        self.deliver(again)
+
+    def deliver(self, event: Any) -> None:
+        # Held from the first event after a wait to the next wait, not from event to event.
+        if not self._held:
+            self._calling.acquire()
+            self._held = True
+        if self._core.muted:
+            if not self._core.streaming:
+                raise Aborted
+            return
+        try:
+            self._on_next(event)
+        except BaseException as error:
+            raise SinkFailed(error) from None
+
+    def flush(self) -> None:
+        self.release()
+        if not self._core.streaming:
+            raise Aborted  # closed by its own callback: nobody was there to be woken
+
+    def end(self, error: BaseException | None) -> None:
+        """Nothing: ``on_done`` and ``on_error`` are the core's, in every mode."""
+
+    def release(self) -> None:
+        """Let those who close the stream go on."""
+        if self._held:
+            self._held = False
+            self._calling.release()
+
+
+class ForeignSink:
+    """Puts events, then the end, on a queue that is not ours: anything with ``put(item)``."""
+
+    def __init__(self, core: Core[Any, Any], put: Callable[[Any], object], tag: Any) -> None:
+        self._core = core
+        self._put_item = put
+        self._tag = tag
+        self._over = False
+
+    def restart(self, again: Restarted) -> None:
+        self.deliver(again)
+
+    def deliver(self, event: Any) -> None:
+        if self._core.muted:
+            if not self._core.streaming:
+                raise Aborted
+            with contextlib.suppress(SinkFailed):  # drained: nobody is there to be told
+                self.end(None)
+        else:
+            self._put(event)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def end(self, error: BaseException | None) -> None:
+        """Put the error, if it is one, then ``DONE``; once."""
+        if not self._over:
+            if error is not None:
+                self._put(error)
+            self._put(DONE)
+            self._over = True
+
+    def release(self) -> None:
+        """Nothing is held."""
+
+    def _put(self, item: Any) -> None:
+        try:
+            self._put_item(item if self._tag is None else Tagged(self._tag, item))
+        except BaseException as error:
+            self._over = True  # whoever refuses an event is not asked to take the end
+            raise SinkFailed(error) from None
+
+
+class TwoSinks:
+    """One after the other: subscribers first, then the callback or the foreign queue."""
+
+    def __init__(self, first: QueueSink, second: CallbackSink | ForeignSink) -> None:
+        self._sinks = (first, second)
+
+    def restart(self, again: Restarted) -> None:
+        for sink in self._sinks:
+            sink.restart(again)
+
+    def deliver(self, event: Any) -> None:
+        for sink in self._sinks:
+            sink.deliver(event)
+
+    def flush(self) -> None:
+        for sink in self._sinks:
+            sink.flush()
+
+    def end(self, error: BaseException | None) -> None:
+        self._sinks[1].end(error)
+
+    def release(self) -> None:
+        self._sinks[1].release()
+
+
+Sink = QueueSink | CallbackSink | ForeignSink | TwoSinks
