@@ -239,8 +239,10 @@ class Attempts:
         """The text with stars in the place of keys and passwords."""
         for secret in self._secrets():
             # What local servers are given ("x", "none") is a part of many words.
-            border = "" if len(secret) >= 8 else r"\b"
-            text = re.sub(border + re.escape(secret) + border, "***", text)
+            pattern = re.escape(secret)
+            if len(secret) < 8:
+                pattern = rf"(?<!\w){pattern}(?!\w)"
+            text = re.sub(pattern, "***", text)
         return text
 
     def _is_clean(self, error: BaseException) -> bool:

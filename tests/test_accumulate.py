@@ -1028,36 +1028,55 @@ def test_whatever_differs_from_the_chunk_before_is_seen(odd: JSON, count: int) -
 
 @pytest.mark.parametrize("kind", [ChatAccumulator, CompletionAccumulator])
 @pytest.mark.parametrize(
-    ("before", "after"),
-    [(1, True), (0, False), (True, 1), ([1], [True]), (1, 2), ("a", "b"), (None, "a")],
+    ("first", "second"),
+    [(1, True), (0, False), ([1], [True]), (1, 2), ("a", "b"), ("a", ["a"]), ("a", {"a": 1})],
 )
-def test_equal_is_not_the_same(kind: type[Accumulator], before: Any, after: Any) -> None:
-    """Python holds 1 and true for equal."""
-    chunks = [{**BASE, "x": value} for value in (before, before, after)]
-    assert json.dumps(whole(chunks, kind)["x"]) == json.dumps(after)
-    chunks = [{**BASE, "choices": [{**CHOICE, "x": value}]} for value in (before, before, after)]
-    assert json.dumps(whole(chunks, kind)["choices"][0]["x"]) == json.dumps(after)
-
-
-def test_the_fast_way_is_taken_for_the_chunks_of_a_usual_stream(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("level", ["chunk", "choice"])
+def test_equal_is_not_the_same(
+    kind: type[Accumulator], level: str, first: Any, second: Any
 ) -> None:
-    seen: list[JSON] = []
-    general = Slow.add
+    """Python holds 1 and true for equal; and what changes back has changed."""
 
-    def add(self: Any, item: JSON) -> None:
-        seen.append(item)
-        general(self, item)
+    def last(*values: Any) -> str:
+        if level == "chunk":
+            return json.dumps(whole([{**BASE, "x": value} for value in values], kind)["x"])
+        chunks = [{**BASE, "choices": [{**CHOICE, "x": value}]} for value in values]
+        return json.dumps(whole(chunks, kind)["choices"][0]["x"])
 
-    monkeypatch.setattr(ChatAccumulator.__mro__[1], "add", add)
-    envelopes: list[JSON] = [{}, {"usage": None}, {"obfuscation": "a"}]
-    for fields in envelopes:
-        accumulator = ChatAccumulator()
-        deltas = [{"role": "assistant"}, *[{"content": "x"}] * 5, {"tool_calls": [part(0, "a")]}]
-        for delta in deltas:
-            accumulator.add(envelope(choices=[{**CHOICE, "delta": delta}], **fields))
-        assert len(seen) == 1
-        seen.clear()
+    assert last(first, first, second) == last(second, second) == json.dumps(second)
+    assert last(second, second, first) == last(first, first) == json.dumps(first)
+    assert last(first, first, second, first) == last(first, None, first) == json.dumps(first)
+
+
+@pytest.mark.parametrize("fields", [{}, {"usage": None}, {"obfuscation": "a"}])
+def test_the_fast_way_is_taken_for_the_chunks_of_a_usual_stream(
+    monkeypatch: pytest.MonkeyPatch, fields: JSON
+) -> None:
+    calls = []
+    base = ChatAccumulator.__mro__[1]
+
+    def count(name: str) -> None:
+        method = getattr(base, name)
+
+        def counted(self: Any, item: JSON) -> None:
+            calls.append(name)
+            method(self, item)
+
+        monkeypatch.setattr(base, name, counted)
+
+    count("add")
+    count("_add_envelope")
+    deltas: list[JSON] = [{"role": "assistant"}, *[{"content": "x"}] * 5, {"tool_calls": []}]
+    chunks = [envelope(choices=[{**CHOICE, "delta": delta}], **fields) for delta in deltas]
+    collect(chunks)
+    assert calls == ["add", "_add_envelope"]
+    # Where the choices take turns, and a text choice always, only the envelope is passed over.
+    calls.clear()
+    collect(envelope(choices=[{**CHOICE, "index": number % 2}], **fields) for number in range(6))
+    assert calls == ["add", "_add_envelope", "add", "add", "add"]
+    calls.clear()
+    collect(chunks, CompletionAccumulator)
+    assert calls == ["add", "_add_envelope", *["add"] * 6]
 
 
 # Responses ----------------------------------------------------------------------------------------
@@ -1319,13 +1338,13 @@ def test_parts_that_are_announced_out_of_order() -> None:
     events = [
         STARTED[0],
         *(
-            event("content_part.added", output_index=0, content_index=index, part=said(""))
+            event("content_part.added", output_index=0, content_index=index, part=said("", n=index))
             for index in (1, 0)
         ),
         event("output_text.delta", output_index=0, content_index=1, delta="b"),
         event("output_text.delta", output_index=0, content_index=0, delta="a"),
     ]
-    assert output(*events)[0]["content"] == [said("a"), said("b")]
+    assert output(*events)[0]["content"] == [said("a", n=0), said("b", n=1)]
 
 
 def test_a_text_that_was_none_gives_way_to_one() -> None:

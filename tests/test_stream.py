@@ -321,9 +321,10 @@ def test_stats(server: ScriptedServer, chat: Chat) -> None:
     took = time.monotonic() - begin
     stats = stream.stats
     assert 0 < stats.connect_seconds < stats.first_event_seconds
-    assert 0.05 <= stats.first_event_seconds < took
-    assert 0.1 <= stats.longest_gap_seconds < took
-    assert 0.15 <= stats.seconds <= took
+    # The server's pauses, but for what passes between a send and the next wait.
+    assert 0.04 <= stats.first_event_seconds < took
+    assert 0.09 <= stats.longest_gap_seconds < took
+    assert 0.14 <= stats.seconds <= took
     assert (stats.events, stats.keep_alives) == (len(WHOLE), 1)
     assert stats.bytes == server.connections[0].sent
     time.sleep(0.02)
@@ -971,20 +972,21 @@ class TestOwnership:
         self, server: ScriptedServer, chat: Chat
     ) -> None:
         server.play(answer(WHOLE), answer(WHOLE), answer([WHOLE[0], Reset()]))
-        assert content(chat().stream.result(SOON)) == "one two three"
-        assert content(chat(maxsize=1).stream.result(SOON)) == "one two three"
+        # Not inside an assert: pytest holds on to what it may want to show.
+        results = [chat(maxsize=maxsize).stream.result(SOON) for maxsize in (0, 1)]
+        assert [content(result) for result in results] == ["one two three"] * 2
         with pytest.raises(StreamInterruptedError):
             chat(maxsize=1).stream.result(SOON)
 
     def test_dropping_the_queue_frees_a_reader_that_waits_for_room(
         self, server: ScriptedServer, chat: Chat
     ) -> None:
-        server.play(answer(chat_chunks("a " * 100)))
+        server.play(answer(chat_chunks(["a"] * 100)))
         events = chat(maxsize=1)
         stream = events.stream
         wait_until(lambda: stream._core.room._waiters)
         del events
-        assert len(content(stream.result(SOON)) or "") == 199
+        assert content(stream.result(SOON)) == "a" * 100
 
     def test_dropping_the_queue_while_the_reader_waits_for_bytes(
         self, server: ScriptedServer, chat: Chat
