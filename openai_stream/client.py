@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import attrs
 import requests
 
+from ._version import VERSION
 from .attempts import Attempts, Trace
 from .calls import STREAM_ARGUMENTS, Streaming, typed
 from .endpoints import CHAT_COMPLETIONS, COMPLETIONS, RESPONSES, Endpoint, any_endpoint
@@ -197,7 +198,7 @@ class BaseClient:
                     # Compression holds events back until its window fills.
                     "Accept-Encoding": "identity",
                     "Content-Type": "application/json",
-                    "User-Agent": f"openai-stream requests/{requests.__version__}",
+                    "User-Agent": f"openai-stream/{VERSION} requests/{requests.__version__}",
                 },
                 self._own_headers(),
                 self.headers or {},

@@ -500,7 +500,7 @@ class Core(Generic[E, W]):
     def queue_dropped(self) -> None:
         """Finalizer: nobody can take from the queue any more, so nobody may wait for room."""
         if not self.inherited:
-            self.lock.hand_over(self._detach)
+            self.lock.hand_over(self.room.notify_all)
 
     def _detach(self) -> None:
         # Until the finalizer has returned, the weak reference still gives the queue to the reader.

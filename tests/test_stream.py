@@ -988,6 +988,24 @@ class TestOwnership:
         del events
         assert content(stream.result(SOON)) == "a" * 100
 
+    def test_a_queue_whose_finalizer_takes_its_time_is_gone(
+        self, server: ScriptedServer, chat: Chat, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Until a finalizer returns, weak references still work, and the reader has one."""
+        finalize = EventQueue.__del__
+
+        def take_time(events: EventQueue[Any]) -> None:
+            finalize(events)
+            time.sleep(0.05)
+
+        monkeypatch.setattr(EventQueue, "__del__", take_time)
+        server.play(answer(WHOLE))
+        events = chat(maxsize=1)
+        stream = events.stream
+        wait_until(lambda: stream._core.room._waiters)
+        del events
+        assert content(stream.result(SOON)) == "one two three"
+
     def test_dropping_the_queue_while_the_reader_waits_for_bytes(
         self, server: ScriptedServer, chat: Chat
     ) -> None:

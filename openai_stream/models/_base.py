@@ -258,9 +258,7 @@ def clipped(value: Any, depth: int = 2) -> str:
         return repr(value if len(value) <= CLIP_STRING else value[: CLIP_STRING - 1] + "…")
     if isinstance(value, (dict, list, tuple)):
         opening, closing = "{}" if isinstance(value, dict) else "[]"
-        if not value:
-            return opening + closing
-        if not depth:
+        if value and not depth:
             return f"{opening}…{closing}"
         first = list(itertools.islice(value, CLIP_ITEMS))
         if isinstance(value, dict):
@@ -280,7 +278,7 @@ def clipped(value: Any, depth: int = 2) -> str:
 
 
 class _Field(abc.ABC):
-    """How the value of one field is read and given back. *types* are those that it may have.
+    """How the value of one field is read and given back.
 
     :meth:`read` is the meaning. :meth:`check` and :meth:`take` are the same in Python source, where
     *v* is the variable that holds the value. What else the source names goes into *names*, under a
@@ -296,14 +294,6 @@ class _Field(abc.ABC):
     #: Makes what :meth:`Model.to_dict` gives of an attribute; ``None`` where it is the same.
     give: Callable[[Any], Any] | None = None
 
-    def __init__(self, *types: type) -> None:
-        self.types = types
-
-    def fits(self, value: Any) -> bool:
-        if isinstance(value, bool):  # which isinstance() takes for an int
-            return bool in self.types
-        return isinstance(value, self.types)
-
     @abc.abstractmethod
     def read(self, value: Any) -> tuple[Any, bool]:
         """The attribute for *value*, and whether it says all that *value* says."""
@@ -318,12 +308,17 @@ class _Field(abc.ABC):
 
 
 class _Scalar(_Field):
-    """A string, number or boolean, or a JSON value that is left as it is."""
+    """A string, number or boolean, or a JSON value that is left as it is; one of *types*."""
 
     def __init__(self, *types: type) -> None:
-        super().__init__(*types)
+        self.types = types
         if dict in types or list in types:
             self.give = _copied
+
+    def fits(self, value: Any) -> bool:
+        if isinstance(value, bool):  # which isinstance() takes for an int
+            return bool in self.types
+        return isinstance(value, self.types)
 
     def read(self, value: Any) -> tuple[Any, bool]:
         if value is None or self.fits(value):
@@ -337,7 +332,7 @@ class _Scalar(_Field):
         return v
 
 
-class _Scalars(_Field):
+class _Scalars(_Scalar):
     """A list of what :class:`_Scalar` reads."""
 
     missing = NONE_GIVEN
@@ -374,7 +369,6 @@ class _Part(_Field):
     """An object of the API that has a class of its own."""
 
     def __init__(self, cls: type[Model], *, always: bool) -> None:
-        super().__init__(dict)
         self.cell = cls._wire.cell
         self.give = _given
         if always:
@@ -403,7 +397,6 @@ class _Parts(_Field):
     null = NULL_GIVEN
 
     def __init__(self, cls: type[Model]) -> None:
-        super().__init__(dict)
         self.cell = cls._wire.cell
         self.give = _given
 
