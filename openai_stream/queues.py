@@ -85,6 +85,7 @@ class _Failure:
 
 
 _ENDS = (Done, _Failure)
+_NOTHING = object()
 
 
 class EventQueue(queue.Queue[Any], Generic[E_co]):
@@ -142,6 +143,8 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
         try:
             item = self.queue.popleft()
         except IndexError:
+            item = _NOTHING
+        if item is _NOTHING:  # not in the handler: tracebacks would tell of the IndexError
             item = self._wait(block, timeout)
         if self._crowded:
             self._make_known_room()
@@ -162,6 +165,8 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
             try:
                 item = self.queue.popleft()
             except IndexError:
+                item = _NOTHING
+            if item is _NOTHING:
                 item = self._wait(True, None, to_the_end=True)
             if self._crowded:
                 self._make_known_room()

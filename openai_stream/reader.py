@@ -7,7 +7,6 @@ a function.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -119,10 +118,12 @@ class Reader:
         make = self._endpoint.event
         server_event = self._endpoint.server_event
         last = self._endpoint.last
+        done = False
         for message in events(self._frames):
             text = message.data
             if text == "[DONE]":
-                return
+                done = True
+                break
             if message.event != "message":
                 if message.event in _KEEP_ALIVE_EVENTS:
                     self.empty += 1
@@ -135,7 +136,8 @@ class Reader:
                 # Not JSON: the few things that servers send which mean no harm.
                 text = text.strip()
                 if text == "[DONE]":
-                    return
+                    done = True
+                    break
                 if not text or text.startswith(":") or text.lower() in _KEEP_ALIVE_DATA:
                     self.empty += 1
                     continue
@@ -161,9 +163,11 @@ class Reader:
             deliver(make(data))
             if last and data.get("type") in last:
                 return
-        if server_event is not None and self._body.framed:
-            return
-        if not self._accumulator.complete:
+        # A proxy may put "[DONE]" behind any stream, one that was cut too: where an answer has a
+        # last event of its own, it completes nothing.
+        done = done and not last
+        framed = server_event is not None and self._body.framed
+        if not (done or framed or self._accumulator.complete):
             raise self._cut()
 
     def _check_content_type(self) -> None:
@@ -261,7 +265,10 @@ def api_error(body: Any, clean: Callable[[str], str]) -> StreamAPIError:
 
     :param clean: takes secrets out, should the server have quoted them.
     """
-    body = json.loads(clean(json.dumps(body)))
+    try:
+        body = _cleaned(body, clean)
+    except RecursionError:
+        body = None  # JSON that could just be read, and says nothing that deep
     said, kind, code = error_fields(body)
     named = ", ".join(part for part in (kind, code) if part)
     return StreamAPIError(
@@ -272,6 +279,16 @@ def api_error(body: Any, clean: Callable[[str], str]) -> StreamAPIError:
         type=kind,
         body=body,
     )
+
+
+def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_cleaned(item, clean) for item in value]
+    if isinstance(value, dict):
+        return {clean(name): _cleaned(item, clean) for name, item in value.items()}
+    return value
 
 
 def clip(text: str, length: int = 500) -> str:

@@ -190,6 +190,7 @@ class Core(Generic[E, W]):
         self._sink: Sink = QueueSink(self)
         self._readers: list[Reader] = []
         self._thread: threading.Thread | None = None
+        self._left = threading.Event()  # the reader has nothing more to do
         self._ended_at: float | None = None
         self._pid = os.getpid()
         if callbacks.on_next is not None:
@@ -239,7 +240,7 @@ class Core(Generic[E, W]):
         try:
             self._thread.start()
         except RuntimeError as error:
-            _live.discard(self)
+            self._leave()
             with self.lock:
                 self._cancel()
             if self.response is not None:
@@ -262,7 +263,11 @@ class Core(Generic[E, W]):
         try:
             self._settle(error, raised)
         finally:
-            _live.discard(self)
+            self._leave()
+
+    def _leave(self) -> None:
+        _live.discard(self)
+        self._left.set()
 
     def _read_answers(self) -> None:
         """Read the answer; where it breaks off, and that is wanted, ask again from the start."""
@@ -500,7 +505,7 @@ class Core(Generic[E, W]):
     def queue_dropped(self) -> None:
         """Finalizer: nobody can take from the queue any more, so nobody may wait for room."""
         if not self.inherited:
-            self.lock.hand_over(self.room.notify_all)
+            self.lock.hand_over(self._detach)
 
     def _detach(self) -> None:
         # Until the finalizer has returned, the weak reference still gives the queue to the reader.
@@ -719,10 +724,9 @@ class _Exit:
                     (c for c in list(_live) if c.callbacks.on_next is not None and not c.inherited),
                     None,
                 ):
-                    thread = core._thread
-                    if thread is None or thread is threading.current_thread():
-                        break
-                    thread.join()
+                    # No ``join()``: before Python 3.13, one that was interrupted takes the thread
+                    # for ended ever after.
+                    core._left.wait()
         finally:
             until = time.monotonic() + _EXIT_GRACE
             mine = [core for core in list(_live) if not core.inherited]

@@ -313,6 +313,12 @@ class Exchange:
             left, why = total, "total"
         return left, why
 
+    def wait_left(self) -> float:
+        """Seconds that a wait for the headers may last, for who takes only one number."""
+        limits = self.timeout
+        waits = (limits.idle if self._streaming else None, limits.gap, self.total_left())
+        return max(min(seconds for seconds in waits if seconds is not None), 0.001)
+
     def timed_out(self, *, sending: bool = False) -> NoReturn:
         """A wait on the network timed out: raise for the deadline that was nearest."""
         if self.aborted:
@@ -688,7 +694,6 @@ def send(
         ``http.client``'s, ``OSError`` and ``ValueError``.
     """
     limits = exchange.timeout
-    waits = [limits.gap, exchange.total_left()]
     settings = session.merge_environment_settings(request.url, {}, True, None, None)
     outer = _current_exchange()
     _current.exchange = exchange
@@ -696,11 +701,8 @@ def send(
         return session.send(
             request,
             allow_redirects=False,
-            # For connections of ours only what is sent down; each wait is set by the exchange.
-            timeout=(
-                limits.connect,
-                min(seconds for seconds in [*waits, _NEVER] if seconds is not None),
-            ),
+            # What a session that was given goes by; each wait of ours is set by the exchange.
+            timeout=(limits.connect, exchange.wait_left()),
             **settings,
         )
     finally:

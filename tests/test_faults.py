@@ -140,7 +140,7 @@ def ends() -> Iterator[Fault]:
     """FIN and RST wherever there is a difference."""
     framings: tuple[Framing, ...] = ("chunked", "length", "close")
     third = FRAMES[2]
-    places: list[tuple[str, list[Event], int]] = [
+    places: list[tuple[str, Sequence[Event], int]] = [
         ("before the first event", [], 0),
         ("in the first event", [FRAMES[0][:50]], 0),
         ("between events", [*FRAMES[:2]], 2),
@@ -346,12 +346,13 @@ def compression() -> Iterator[Fault]:
     wrong_sum = third[:-8] + b"\0" * 8
     decode = urllib3.exceptions.DecodeError
     # What was decompressed in one go with the fault is lost: ``zlib`` does not give it away.
-    for name, parts, count in [
+    rows: list[tuple[str, Sequence[Event], int]] = [
         ("gzip that is corrupt", [*good, TAKEN, b"\xff" * 100], 2),
         ("gzip whose checksum is wrong", [*good, TAKEN, wrong_sum], 2),
         ("gzip that is none", FRAMES, 0),
         ("gzip with a corrupt header", [b"\x1f\x8b\xff" + good[0][3:]], 0),
-    ]:
+    ]
+    for name, parts, count in rows:
         yield Fault(
             name,
             [*played(parts, headers=headers), Hang()],
@@ -447,17 +448,17 @@ def other_bodies() -> Iterator[Fault]:
         StreamDecodeError,
         "base URL",
     )
-    for kind in ("text/event-stream", "text/plain", None):
+    for said in ("text/event-stream", "text/plain", None):
         yield Fault(
-            f"a page said to be {kind}",
-            answer([b"\r\n " + page], done=False, content_type=kind, framing="length"),
+            f"a page said to be {said}",
+            answer([b"\r\n " + page], done=False, content_type=said, framing="length"),
             0,
             StreamDecodeError,
             "begins with '<'",
         )
         yield Fault(
-            f"JSON said to be {kind}",
-            answer([json.dumps(WHOLE).encode()], done=False, content_type=kind, framing="close"),
+            f"JSON said to be {said}",
+            answer([json.dumps(WHOLE).encode()], done=False, content_type=said, framing="close"),
             0,
             StreamDecodeError,
             "begins with '{'",
@@ -644,13 +645,14 @@ def stalls() -> Iterator[Fault]:
     gap = Timeout(gap=0.3)
     timeout = StreamTimeoutError
     keep_alives = Repeat(chunk(b": keep-alive\n\n"), delay=0.05)
-    for place, events in [
+    places: list[tuple[str, Sequence[Event]]] = [
         ("before the first event", []),
         ("between events", CHUNKS[:2]),
         ("in an event", [*CHUNKS[:2], FRAMES[2][:30]]),
         ("before an event's blank line", [*CHUNKS[:2], FRAMES[2][:-1]]),
         ("after the last finish_reason", CHUNKS),
-    ]:
+    ]
+    for place, events in places:
         count = min(len(events), 2) if len(events) < ALL else ALL
         yield Fault(
             f"a stall {place}",
@@ -1058,14 +1060,15 @@ def test_every_choice_has_to_be_finished(server: ScriptedServer, client: Client)
         return events.stream.exception(WAIT)
 
     assert asked(part(0, None), part(1, None), part(0, "stop"), part(1, "length")) is None
-    for parts in (
+    wanting: list[list[dict[str, Any]]] = [
         [part(0, None), part(1, None), part(0, "stop")],
         [part(0, None), part(1, "stop")],
         [part(0, "")],
         [part(0, "stop"), part(1, "")],
         [{"choices": [], "usage": {"total_tokens": 1}}],
         [{}],
-    ):
+    ]
+    for parts in wanting:
         assert type(asked(*parts)) is StreamInterruptedError
 
 
