@@ -7,10 +7,12 @@ whose key, the client knows; what is in a good response is not looked at.
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import http.client
 import json
 import re
 import ssl
+import time
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -30,7 +32,7 @@ from .errors import (
     RateLimitError,
     StreamError,
 )
-from .reader import clip, error_fields, expiry
+from .reader import cleaned, clip, error_fields, expiry
 from .request import Request, shown
 from .transport import Aborted, Body, Exchange, Expired, reason, send
 
@@ -190,17 +192,18 @@ class Attempts:
                 ),
                 retry=False,
             )
-        text = self.without_secrets(_error_body(response, exchange))
-        body: Any = text or None
+        text = _error_body(response, exchange)
+        body: Any = self.without_secrets(text) or None
         with contextlib.suppress(ValueError, RecursionError):
-            body = json.loads(text)
+            body = cleaned(json.loads(text), self.without_secrets)
         said, kind, code = error_fields(body)
+        said = said or (body if isinstance(body, str) else json.dumps(body) if body else None)
         after = _retry_after(response.headers)
         request_id = response.headers.get("x-request-id")
         cls = errors.status_error(status)
         message = f"{where}: {status} {response.reason or ''}".rstrip()
-        if said or text:
-            message += f": {clip(said or text)}"
+        if said:
+            message += f": {clip(said)}"
         if named := ", ".join(part for part in (kind, code) if part):
             message += f" ({named})"
         if status == 400 and "stream_options" in text:
@@ -301,11 +304,12 @@ def _error_body(response: requests.Response, exchange: Exchange) -> str:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that the server asks to wait: ``retry-after-ms``, else ``Retry-After`` (RFC 9110)."""
-    try:
+    with contextlib.suppress(KeyError, ValueError):
         return max(0.0, float(headers["retry-after-ms"]) / 1000)
-    except (KeyError, ValueError):
-        pass
-    try:
-        return max(0.0, urllib3.Retry().parse_retry_after(headers["retry-after"]))
-    except (KeyError, ValueError, urllib3.exceptions.InvalidHeader):
-        return None
+    value = headers.get("retry-after", "")
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(value))
+    with contextlib.suppress(ValueError, OverflowError):
+        if date := email.utils.parsedate_tz(value):
+            return max(0.0, email.utils.mktime_tz(date) - time.time())
+    return None

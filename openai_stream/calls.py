@@ -102,10 +102,9 @@ def _same(value: Any, default: Any) -> bool:
     return value is default or (type(value) is type(default) and value in (default,))
 
 
-#: What goes with a call to any endpoint, and not into the body.
+#: What goes with a stream of any endpoint, and not into the body.
 STREAM_ARGUMENTS = frozenset(
     {
-        "stream",
         "timeout",
         "extra_headers",
         "extra_query",

@@ -189,6 +189,8 @@ class BaseClient:
         if body is _ARGUMENTS:
             body = {**arguments, **({"stream": True} if stream else {})}
         if extra_body:
+            if not isinstance(body, dict):
+                raise TypeError(f"extra_body cannot be added to a {type(body).__name__}")
             body = {**body, **extra_body}
         return Request(
             url=with_query(self._url(path, body), query),
@@ -343,10 +345,10 @@ class Client(BaseClient):
             ``extra_…``.
         :returns: an :class:`EventQueue`, or with ``on_next`` or ``queue`` the :class:`Stream`.
         """
-        arguments["stream"] = True
         unknown = arguments.keys() - STREAM_ARGUMENTS
         if unknown:
             raise TypeError(f"stream() takes no argument {min(unknown)!r}: put it into the body")
+        arguments["stream"] = True
         return self._call(any_endpoint("/" + path.lstrip("/")), arguments, body)
 
     def _url(self, endpoint: str, body: Any) -> str:
@@ -444,17 +446,6 @@ class AzureClient(BaseClient):
             check_header_value("azure_ad_token", token)
         self._last_token = token
         return "Authorization", f"Bearer {token}"
-
-    def _attempts(self) -> Attempts:
-        # Any ``auth`` keeps ``~/.netrc`` out; a session that has its own keeps that.
-        own = self.session is not None and self.session.auth and not any(self._keys())
-        return Attempts(
-            session=self._session,
-            authorize=None if own else self._authorize,
-            keys=self._keys,
-            max_retries=self.max_retries,
-            trace=self.trace,
-        )
 
     def _keys(self) -> list[str | None]:
         return [self.api_key, self._last_token]

@@ -71,8 +71,9 @@ class Endpoint(Generic[E, W]):
     accumulator: Callable[[], Accumulator]
     text: Callable[[E, int], str | None]
     is_whole: Callable[[dict[str, Any]], bool]
-    last: frozenset[str] = frozenset()
-    failed: frozenset[str] = frozenset()
+    # Tuples: what a server gives as a type may have no hash.
+    last: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
     server_event: Callable[[Any, Any], E] | None = None
 
 
@@ -130,8 +131,8 @@ RESPONSES: Endpoint[ResponseEvent, Response] = Endpoint(
     accumulator=ResponseAccumulator,
     text=_response_text,
     is_whole=lambda answer: isinstance(answer.get("output"), list),
-    last=frozenset({"response.completed", "response.incomplete"}),
-    failed=frozenset({"response.failed", "error"}),
+    last=("response.completed", "response.incomplete"),
+    failed=("response.failed", "error"),
 )
 
 

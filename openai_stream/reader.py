@@ -21,7 +21,7 @@ from .errors import (
 from .sse import Frames, decode_json, events
 from .transport import Body, Exchange
 
-__all__ = ["Reader", "api_error", "clip", "error_fields", "expiry"]
+__all__ = ["Reader", "api_error", "cleaned", "clip", "error_fields", "expiry"]
 
 # What some servers send so that proxies see traffic, as an event's name or as its data.
 _KEEP_ALIVE_EVENTS = frozenset({"ping", "keep-alive", "keepalive", "heartbeat"})
@@ -266,7 +266,7 @@ def api_error(body: Any, clean: Callable[[str], str]) -> StreamAPIError:
     :param clean: takes secrets out, should the server have quoted them.
     """
     try:
-        body = _cleaned(body, clean)
+        body = cleaned(body, clean)
     except RecursionError:
         body = None  # JSON that could just be read, and says nothing that deep
     said, kind, code = error_fields(body)
@@ -281,13 +281,21 @@ def api_error(body: Any, clean: Callable[[str], str]) -> StreamAPIError:
     )
 
 
-def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:
+def cleaned(value: Any, clean: Callable[[str], str]) -> Any:
+    """JSON with all its texts cleaned.
+
+    :raises RecursionError: it is nested too deep.
+    """
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, list):
-        return [_cleaned(item, clean) for item in value]
+        return [cleaned(item, clean) for item in value]
     if isinstance(value, dict):
-        return {clean(name): _cleaned(item, clean) for name, item in value.items()}
+        # No name of a field is that long; and a key of a local server may well be "code".
+        return {
+            clean(name) if len(name) > 16 else name: cleaned(item, clean)
+            for name, item in value.items()
+        }
     return value
 
 

@@ -55,7 +55,7 @@ def _dumps(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False, default=_jsonable, separators=(",", ":")).encode()
 
 
-def encode(body: dict[str, Any]) -> bytes:
+def encode(body: Any) -> bytes:
     """The body as JSON.
 
     :raises ConfigurationError: naming the argument that JSON cannot carry.
@@ -63,7 +63,8 @@ def encode(body: dict[str, Any]) -> bytes:
     try:
         return _dumps(body)
     except (TypeError, ValueError, RecursionError):
-        for name, value in body.items():
+        parts = body if isinstance(body, dict) else {"body": body}
+        for name, value in parts.items():
             try:
                 _dumps({name: value})
             except (TypeError, ValueError, RecursionError) as error:
@@ -165,6 +166,4 @@ def shown(url: str | None) -> str:
     if not url:
         return ""
     bare = url.split("?", 1)[0].split("#", 1)[0]
-    scheme, separator, rest = bare.rpartition("://")
-    host, slash, path = rest.partition("/")
-    return scheme + separator + host.rpartition("@")[2] + slash + path
+    return re.sub(r"[^/]*@", "", bare)

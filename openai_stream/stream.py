@@ -240,7 +240,8 @@ class Core(Generic[E, W]):
         try:
             self._thread.start()
         except RuntimeError as error:
-            self._leave()
+            _live.discard(self)
+            self._left.set()
             with self.lock:
                 self._cancel()
             if self.response is not None:
@@ -263,11 +264,8 @@ class Core(Generic[E, W]):
         try:
             self._settle(error, raised)
         finally:
-            self._leave()
-
-    def _leave(self) -> None:
-        _live.discard(self)
-        self._left.set()
+            _live.discard(self)
+            self._left.set()
 
     def _read_answers(self) -> None:
         """Read the answer; where it breaks off, and that is wanted, ask again from the start."""
@@ -713,6 +711,9 @@ class _Exit:
         """At the first stream: importing has no side effects."""
         if not cls._registered:
             cls._registered = True
+            # Handlers run last in, first out: this one has that of ``weakref``, which closes the
+            # connections that urllib3 keeps, run after ours, when they have come back.
+            weakref.finalize(cls, bool)
             atexit.register(cls._leave)
 
     @classmethod
@@ -724,6 +725,8 @@ class _Exit:
                     (c for c in list(_live) if c.callbacks.on_next is not None and not c.inherited),
                     None,
                 ):
+                    if core._on_reader():
+                        break
                     # No ``join()``: before Python 3.13, one that was interrupted takes the thread
                     # for ended ever after.
                     core._left.wait()

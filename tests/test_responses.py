@@ -1,9 +1,10 @@
-"""``create_response``: the events of ``/responses``, what completes them, and what they add up to."""
+"""``create_response``: the events of ``/responses``, what completes them, what they add up to."""
 
 from __future__ import annotations
 
 import json
 import queue
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from openai_stream import (
     ResponseEvent,
     Stream,
     StreamAPIError,
+    StreamError,
     StreamInterruptedError,
     Timeout,
     create_response,
@@ -149,9 +151,7 @@ def events_of_item(index: int, item: JSON) -> Iterator[JSON]:
         for position, part in enumerate(item["content"]):
             yield from events_of_part({**where, "content_index": position}, part)
     elif item["type"] == "function_call":
-        yield from events_of_text(
-            "function_call_arguments", where, "arguments", item["arguments"]
-        )
+        yield from events_of_text("function_call_arguments", where, "arguments", item["arguments"])
     else:
         for position, part in enumerate(item["summary"]):
             there = {**where, "summary_index": position}
@@ -234,6 +234,17 @@ def client(server: ScriptedServer) -> Iterator[Client]:
 
 def ask(client: Client, **arguments: Any) -> EventQueue[ResponseEvent]:
     return client.create_response(model="m", input="Hi", stream=True, **arguments)  # type: ignore[no-any-return]
+
+
+def taken(events: EventQueue[ResponseEvent]) -> tuple[list[JSON], BaseException | None]:
+    """What ``get()`` gives, and what it raises in the end."""
+    got = []
+    try:
+        while (event := events.get(timeout=WAIT)) is not DONE:
+            got.append(event.to_dict())
+    except StreamError as error:
+        return got, error
+    return got, None
 
 
 def as_text(event: ResponseEvent | JSON) -> str:
@@ -349,6 +360,8 @@ def test_what_an_event_tells(server: ScriptedServer, client: Client) -> None:
     [
         {"type": "response.telepathy.delta", "delta": "mm", "thought": {"depth": 2}},
         {"type": None, "delta": 5},
+        {"type": ["response.completed"]},
+        {"type": {"response.failed": 1}, "item": []},
         {"delta": ["no", "text"], "item": "no dict", "response": [], "sequence_number": "7"},
         {"extra": 1, "self": 2, "type": "response.output_text.delta"},
         {},
@@ -486,22 +499,17 @@ def test_an_error_in_the_stream(
     server.play(script, script)
     errors: list[BaseException] = []
     events = ask(client, on_error=errors.append)
-    got: list[ResponseEvent] = []
-    with pytest.raises(StreamAPIError, match=said) as caught:
-        got.extend(iter(events))
-    error = caught.value
+    got, error = taken(events)
+    assert got == EVENTS[:before]
+    assert isinstance(error, StreamAPIError)
+    assert said in str(error)
     assert error.code == code
     assert error.body == body
+    assert isinstance(error.snapshot, Response)
     assert errors == [error]
     assert events.stream.exception(WAIT) is error
-    assert isinstance(error.snapshot, Response)
-    # Delivered is what came before.
-    events = ask(client)
-    got = []
-    with pytest.raises(StreamAPIError):
-        while (event := events.get(timeout=WAIT)) is not DONE:
-            got.append(event)
-    assert [event.to_dict() for event in got] == EVENTS[:before]
+    with pytest.raises(StreamAPIError, match=said):
+        list(ask(client).text())
 
 
 @pytest.mark.parametrize(
@@ -519,15 +527,13 @@ def test_a_cut_is_an_interruption_wherever_it_is(
         then = () if end is None else (end,)
         server.play(played(sent[:cut], *then, framing=framing))
         events = ask(client)
-        got: list[ResponseEvent] = []
-        with pytest.raises(StreamInterruptedError) as caught:
-            while (event := events.get(timeout=WAIT)) is not DONE:
-                got.append(event)
+        got, error = taken(events)
         if not isinstance(end, Reset):  # which may overtake what was sent before it
-            assert [event.to_dict() for event in got] == sent[:cut]
-        assert events.stream.exception(WAIT) is caught.value
-        assert isinstance(caught.value.snapshot, Response)
-        assert caught.value.snapshot.status in (None, "in_progress")
+            assert got == sent[:cut]
+        assert isinstance(error, StreamInterruptedError)
+        assert events.stream.exception(WAIT) is error
+        assert isinstance(error.snapshot, Response)
+        assert error.snapshot.status in (None, "in_progress")
 
 
 def test_done_without_a_last_event_is_an_interruption(
@@ -574,20 +580,15 @@ def test_the_snapshot_of_deltas_alone(server: ScriptedServer, client: Client, ki
 
 def test_snapshots_grow_with_the_stream(server: ScriptedServer, client: Client) -> None:
     seen: list[str] = []
-    sent = streamed(HELLO)
-    server.play(played(sent))
-    stream: Stream[ResponseEvent, Response]
-    ready: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    returned = threading.Event()
 
     def on_next(event: ResponseEvent) -> None:
-        nonlocal stream
-        if not seen:
-            stream = ready.get(timeout=WAIT)
+        assert returned.wait(WAIT)
         seen.append(stream.snapshot().output_text)
 
-    ready.put(client.create_response(model="m", input="Hi", stream=True, on_next=on_next))
-    stream = ready.get() if not ready.empty() else stream
-    ready.put(stream)
+    server.play(played(EVENTS))
+    stream = client.create_response(model="m", input="Hi", stream=True, on_next=on_next)
+    returned.set()
     stream.result(WAIT)
     expected = [""] * 4
     for piece in pieces(TEXT):

@@ -141,7 +141,7 @@ class TestLikeAFuture:
         assert (stream.running(), stream.done(), stream.cancelled()) == (True, False, False)
         with pytest.raises(TimeoutError):
             stream.result(timeout=0.02)
-        with pytest.raises(concurrent.futures.TimeoutError):
+        with pytest.raises(TimeoutError):
             stream.exception(timeout=0)
         go.set()
         whole = stream.result(SOON)

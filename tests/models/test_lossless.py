@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openai_stream import models
@@ -24,6 +24,9 @@ from openai_stream.models import (
     ResponseEvent,
     _base,
 )
+
+#: A busy machine is no error.
+calmly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 CLASSES: list[type[Model]] = [
     cls
@@ -148,6 +151,7 @@ read = top.flatmap(lambda cls: st.tuples(st.just(cls), objects(cls) | any_object
 # -- what is asked of all of them -----------------------------------------------------------------
 
 
+@calmly
 @given(read)
 def test_to_dict_gives_the_same_json_text(pair: tuple[type[Model], dict[str, Any]]) -> None:
     cls, d = pair
@@ -159,6 +163,7 @@ def test_to_dict_gives_the_same_json_text(pair: tuple[type[Model], dict[str, Any
     assert json.dumps(d) == text
 
 
+@calmly
 @given(read)
 def test_attributes_hold_what_is_documented(pair: tuple[type[Model], dict[str, Any]]) -> None:
     cls, d = pair
@@ -216,6 +221,7 @@ def fits(value: Any, kind: Any) -> bool:
     return type(value) is origin
 
 
+@calmly
 @given(read)
 def test_both_ways_of_reading_make_the_same(pair: tuple[type[Model], dict[str, Any]]) -> None:
     cls, d = pair
@@ -242,10 +248,9 @@ def alike(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-@given(read, st.data())
-def test_a_caller_can_change_nothing(
-    pair: tuple[type[Model], dict[str, Any]], data: st.DataObject
-) -> None:
+@calmly
+@given(read)
+def test_a_caller_can_change_nothing(pair: tuple[type[Model], dict[str, Any]]) -> None:
     cls, d = pair
     text = json.dumps(d)
     event = cls.from_dict(d)
@@ -267,6 +272,7 @@ def wreck(value: Any) -> None:
         value[:] = ["wrecked"]
 
 
+@calmly
 @given(read)
 def test_equality_is_that_of_to_dict(pair: tuple[type[Model], dict[str, Any]]) -> None:
     cls, d = pair
@@ -278,6 +284,7 @@ def test_equality_is_that_of_to_dict(pair: tuple[type[Model], dict[str, Any]]) -
     assert event != cls.from_dict({**copy, "another key": None})
 
 
+@calmly
 @given(read)
 def test_repr_is_short(pair: tuple[type[Model], dict[str, Any]]) -> None:
     cls, d = pair
@@ -296,3 +303,4 @@ def test_every_class_gives_back_every_single_field(cls: type[Model]) -> None:
             event = cls.from_dict(d)
             assert json.dumps(event.to_dict()) == json.dumps(d)
             expect(event, d)
+            assert alike(cls._wire.read(d, tuple(d)), cls._wire.write(tuple(d))(d))

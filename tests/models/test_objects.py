@@ -168,7 +168,7 @@ def test_equality() -> None:
     assert Delta.from_dict({"a": 1, "b": 2}) == Delta.from_dict({"b": 2, "a": 1})
     assert ChatCompletion() != ChatCompletionChunk()
     assert Delta(content="x") != {"content": "x"}
-    assert Delta() != None  # noqa: E711
+    assert (Delta() == 1) is False
     with pytest.raises(TypeError):
         hash(Delta())
 
@@ -229,6 +229,7 @@ def test_repr_in_a_loop() -> None:
     )
     assert repr(Usage(total_tokens=0)) == "Usage(total_tokens=0)"
     assert repr(Delta()) == "Delta()"
+    assert repr(Delta.from_dict({"role": 3})) == "Delta()"
 
 
 def test_repr_of_much_is_short() -> None:
@@ -237,6 +238,8 @@ def test_repr_of_much_is_short() -> None:
     assert repr(Delta(content="x" * 60)) == f"Delta(content='{'x' * 60}')"
     many = Completion(choices=[CompletionChoice(index=i) for i in range(1000)])
     assert repr(many).endswith("CompletionChoice(index=3), …])")
+    few = Completion(choices=[CompletionChoice(index=i) for i in range(4)])
+    assert repr(few).endswith("CompletionChoice(index=3)])")
     much: dict[str, Any] = {long: [{"a": {}, "b": [], "c": [{}]}] * 9} | {
         str(i): i for i in range(1000)
     }

@@ -392,6 +392,5 @@ def test_nesting_in_fields_of_another_type() -> None:
 
 
 def test_a_number_too_long_to_print_can_be_shown() -> None:
-    limit = getattr(sys, "get_int_max_str_digits", lambda: 0)()
-    number = 10 ** (limit + 10)
-    assert repr(Delta.from_dict({"x": number})).startswith("Delta(extra={'x': ")
+    number = 10 ** (sys.get_int_max_str_digits() + 10)
+    assert repr(Delta.from_dict({"x": number})) == "Delta(extra={'x': …})"
