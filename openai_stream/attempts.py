@@ -16,7 +16,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 import attrs
 import requests
@@ -234,8 +234,9 @@ class Attempts:
         proxies.update(self.session().proxies)
         secrets = [*self.keys()]
         for proxy in proxies.values():
-            with contextlib.suppress(ValueError):
-                secrets.append(urlsplit(proxy).password)
+            # As it stands in the URL, which may be wrong, and as it is meant.
+            user, _, password = (proxy or "").rpartition("@")[0].rpartition("://")[2].partition(":")
+            secrets += [password or user, unquote(password or user)]
         return [secret for secret in secrets if secret]
 
     def without_secrets(self, text: str) -> str:

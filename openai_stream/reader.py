@@ -144,6 +144,9 @@ class Reader:
                 raise
             if data.__class__ is not dict:
                 if server_event is None:
+                    if data is None:  # llama.cpp's, one for each prompt of several but the first
+                        self.empty += 1
+                        continue
                     raise StreamDecodeError(
                         "the server sent an event that is not a JSON object: "
                         f"its data is a {type(data).__name__}"

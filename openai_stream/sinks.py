@@ -161,9 +161,9 @@ class ForeignSink:
         """Nothing is held back."""
 
     def end(self, error: BaseException | None) -> None:
-        """Put the error, if it is one, then ``DONE``; once."""
+        """Put the error, if it is one that the consumer waits for, then ``DONE``; once."""
         if not self._over:
-            if error is not None:
+            if error is not None and not self._core.muted:
                 self._put(error)
             self._put(DONE)
             self._over = True

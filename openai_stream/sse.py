@@ -58,7 +58,7 @@ class Frames:
             # WHATWG 9.2.6: a line ends in "\r\n", "\n" or "\r". Most servers send the second only.
             if after_cr and block[:1] == b"\n":
                 block = block[1:]
-            after_cr = block[-1:] == b"\r" if block else False
+            after_cr = block[-1:] == b"\r"
             if b"\r" in block:
                 block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
@@ -70,7 +70,7 @@ class Frames:
             else:
                 end = 0
             if size + (end or len(block)) > self._limit:
-                self._check(parts, block, end)
+                yield from self._check(parts, block, end)
             if end:
                 whole = block[:end] if end < len(block) else block
                 if parts:
@@ -105,16 +105,27 @@ class Frames:
         while block := self._read():
             yield block
 
-    def _check(self, parts: list[bytes], block: bytes, end: int) -> None:
-        """Refuse a frame over the limit; blocks with several frames are looked at one by one."""
+    def _check(self, parts: list[bytes], block: bytes, end: int) -> Iterator[bytes]:
+        """Refuse a frame over the limit, after the whole ones in front of it, which are given;
+        blocks with several frames are looked at one by one.
+        """
         whole = b"".join([*parts, block[:end]])
-        longest = max((len(frame) for frame in whole.split(b"\n\n")), default=0)
-        if max(longest, len(block) - end + (0 if end else len(whole))) > self._limit:
-            raise StreamDecodeError(
-                f"the server sent an event of more than {self._limit} bytes; if such events are "
-                "to be expected, raise max_event_bytes",
-                lasting=True,
-            )
+        good = 0
+        for frame in whole.split(b"\n\n"):
+            if len(frame) > self._limit:
+                break
+            good += len(frame) + 2
+        else:
+            rest = len(block) - end + (0 if end else len(whole))
+            if rest <= self._limit:
+                return
+        if end and good:
+            yield whole[:good]
+        raise StreamDecodeError(
+            f"the server sent an event of more than {self._limit} bytes; if such events are "
+            "to be expected, raise max_event_bytes",
+            lasting=True,
+        )
 
 
 def events(frames: Frames) -> Iterator[Any]:

@@ -310,8 +310,8 @@ class Core(Generic[E, W]):
         def on_first() -> None:
             # Only now is what came before void.
             if again is not None:
-                self._sink.restart(again)
                 self._accumulator = accumulator
+                self._sink.restart(again)
 
         try:
             reader = Reader(
@@ -494,10 +494,12 @@ class Core(Generic[E, W]):
 
     def unsubscribe(self, queue: EventQueue[E]) -> None:
         """End one subscriber; the stream goes on."""
+        if self.inherited:
+            return
         with self.lock:
-            before = len(self._subscribers)
-            self._subscribers = [ref for ref in self._subscribers if ref() is not queue]
-            if len(self._subscribers) < before:
+            others = [ref for ref in self._subscribers if ref() is not queue]
+            if len(others) < len(self._subscribers) and self.state not in _OVER:
+                self._subscribers = others
                 queue._end(None)
 
     def queue_dropped(self) -> None:

@@ -26,7 +26,7 @@ def _seconds(instance: Any, attribute: Any, value: Any) -> None:
         )
 
 
-def _limit(value: Any) -> Any:
+def _limit(value: float | None) -> float | None:
     return None if isinstance(value, float) and value == math.inf else value
 
 

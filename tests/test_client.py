@@ -158,6 +158,7 @@ def test_the_arguments_in_their_order(server: ScriptedServer) -> None:
 
 def test_a_number_as_timeout_is_idle() -> None:
     assert Client("k", timeout=5).timeout == Timeout(idle=5)
+    assert Client("k", timeout=None).timeout == Timeout(connect=None, idle=None, gap=None)
     with pytest.raises(ConfigurationError, match="timeout"):
         Client("k", timeout=-1)
 
@@ -892,6 +893,15 @@ def test_nothing_is_retried_after_the_response_began(server: ScriptedServer) -> 
     assert len(server.requests) == 1
 
 
+def test_all_addresses_of_a_name_are_tried(server: ScriptedServer) -> None:
+    # Where "localhost" is ::1 too, nobody listens there.
+    server.play(GOOD)
+    with client_of(server, base_url=f"http://localhost:{server.port}/v1") as client:
+        assert ask(client).to_dict() == WHOLE
+    with refused_url() as url, pytest.raises(APIConnectionError, match="refused"):
+        ask(Client(KEY, url.replace("127.0.0.1", "localhost"), max_retries=0))
+
+
 def test_a_name_that_does_not_exist() -> None:
     client = Client(KEY, "http://does-not-exist.invalid/v1", max_retries=0)
     with pytest.raises(APIConnectionError, match=r"does-not-exist\.invalid"):
@@ -917,6 +927,15 @@ def test_redirects_are_not_followed(server: ScriptedServer, status: int, own_ses
                 assert "abc" not in str(caught.value)
         assert other.connections == []
     assert len(server.requests) == 2
+
+
+def test_the_body_of_a_redirect_is_not_waited_for(server: ScriptedServer, client: Client) -> None:
+    server.play([head(302, {"Location": "http://elsewhere/", "Content-Length": "9"}), Hang()])
+    start = time.monotonic()
+    with pytest.raises(APIConnectionError, match="redirect"):
+        stream(client)
+    assert time.monotonic() - start < 0.5
+    assert server.connections[0].client_closed.wait(WAIT)
 
 
 # Secrets -------------------------------------------------------------------------------------
@@ -1152,10 +1171,13 @@ def test_a_stream_over_a_session_is_stopped_while_it_reads(
         assert len(list(stream(client))) == len(CHUNKS)
 
 
-def test_deadlines_over_a_session(server: ScriptedServer, session: requests.Session) -> None:
+@pytest.mark.parametrize("framing", ["chunked", "close"])
+def test_deadlines_over_a_session(
+    server: ScriptedServer, session: requests.Session, framing: Any
+) -> None:
     with client_of(server, session=session) as client:
         for timeout in (Timeout(idle=0.3), Timeout(gap=0.3), Timeout(total=0.3)):
-            server.play([*answer(CHUNKS[:1])[:2], Hang()])
+            server.play([*answer(CHUNKS[:1], framing=framing)[:2], Hang()])
             start = time.monotonic()
             events = stream(client, timeout=timeout)
             events.get(timeout=WAIT)

@@ -290,6 +290,14 @@ def chunk_sizes() -> Iterator[Fault]:
         CUT,
     )
     yield Fault(
+        "a chunk with something between its end and its line end",
+        [start, good, chunk(FRAMES[2])[:-2] + b"xyz\r\n", *map(chunk, FRAMES[3:]), LAST_CHUNK],
+        3,
+        StreamInterruptedError,
+        "the connection broke",
+        CUT,
+    )
+    yield Fault(
         "a chunk size larger than any body",
         [start, good, b"f" * 40 + b"\r\n" + FRAMES[2], TAKEN, Fin()],
         3,
@@ -552,7 +560,7 @@ def bad_events() -> Iterator[Fault]:
         )
     for data, kind in [
         (b"5", "int"), (b"[]", "list"), (b'"text"', "str"), (b"true", "bool"),
-        (b"null", "NoneType"), (b"1.5", "float"), (b" [1] ", "list"),
+        (b"1.5", "float"), (b" [1] ", "list"),
     ]:  # fmt: skip
         yield Fault(
             f"an event of {data.decode()}",
@@ -1081,6 +1089,22 @@ def test_a_whole_answer_instead_of_a_stream_is_the_snapshot(
         events.get(timeout=WAIT)
     assert caught.value.snapshot.to_dict() == WHOLE
     assert_not_kept(server)
+
+
+def test_json_nested_as_deep_as_can_just_be_read(server: ScriptedServer, client: Client) -> None:
+    # Somewhere between what is read and what is not, code that walks over it might give up.
+    for depth in range(900, 1000, 2):
+        nested = b"[" * depth + b"]" * depth
+        server.play(answer([b'data: {"error": %b}\n\n' % nested], done=False))
+        server.play(answer([b'data: {"x": %b}\n\n' % nested, *CHUNKS]))
+        error = client.create_chat_completion(model="m", messages=[], stream=True)
+        assert type(error.stream.exception(WAIT)) in (StreamAPIError, StreamDecodeError)
+        extra = client.create_chat_completion(model="m", messages=[], stream=True)
+        if extra.stream.exception(WAIT) is None:
+            assert len([event.to_dict() for event in extra]) == ALL + 1
+            assert extra.stream.result(WAIT).choices[0].message.content == "Hello big wörld"
+        else:
+            assert type(extra.stream.exception(WAIT)) is StreamDecodeError
 
 
 # Memory --------------------------------------------------------------------------------------

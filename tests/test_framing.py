@@ -348,6 +348,7 @@ def test_prompt_delivery_to_a_callback(server: ScriptedServer, client: Client) -
         b'event: ping\ndata: {"type": "ping"}\n\n',
         b"data: [PING]\n\n",
         b"data:\n\n",
+        b"data: null\n\n",
     ],
 )
 def test_keep_alives_are_no_events(

@@ -38,7 +38,7 @@ from openai_stream.testing import (
 SOON = 10.0  # seconds; what is waited for happens at once
 WHOLE = chat_chunks("one two three")
 BODY: dict[str, Any] = {"model": "any", "messages": [{"role": "user", "content": "Count"}]}
-Chat = Callable[..., EventQueue[Any]]
+Chat = Callable[..., Any]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def client(server: ScriptedServer) -> Iterator[Client]:
 
 @pytest.fixture
 def chat(client: Client) -> Chat:
-    def stream(**arguments: Any) -> EventQueue[Any]:
+    def stream(**arguments: Any) -> Any:
         return client.create_chat_completion(**BODY, stream=True, **arguments)
 
     return stream
@@ -72,7 +72,7 @@ def wait_for_takers(events: EventQueue[Any], count: int) -> None:
 
 def taken(events: EventQueue[Any]) -> list[Any]:
     """What ``get()`` gives, to the end, which comes last."""
-    items = []
+    items: list[Any] = []
     while not items or items[-1] is not DONE:
         items.append(events.get(timeout=SOON))
     return items
@@ -403,10 +403,9 @@ def test_a_loop_after_get_took_the_end(server: ScriptedServer, chat: Chat) -> No
 def test_an_error_is_raised_from_every_loop(server: ScriptedServer, chat: Chat) -> None:
     server.play(answer([*WHOLE[:2], Reset()]))
     events = chat()
-    got = []
+    got: list[Any] = []
     with pytest.raises(StreamInterruptedError) as first:
-        for event in events:
-            got.append(event)
+        got.extend(events)
     assert as_dicts(got) == WHOLE[:2]
     for _ in range(2):
         with pytest.raises(StreamInterruptedError) as again:
@@ -607,7 +606,7 @@ def test_taking_from_a_full_queue_lets_the_next_one_in(server: ScriptedServer, c
         while not events.full():
             assert time.monotonic() < deadline
             time.sleep(0.001)
-        assert events.get_nowait().to_dict() == WHOLE[number]  # type: ignore[union-attr]
+        assert events.get_nowait().to_dict() == WHOLE[number]
     assert events.get(timeout=SOON) is DONE
 
 

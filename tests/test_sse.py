@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from openai_stream.errors import StreamDecodeError
@@ -19,6 +19,8 @@ from openai_stream.sse import Frames, decode_json, events
 
 BOM = b"\xef\xbb\xbf"
 LIMIT = 2**20
+#: A loaded machine may take its time.
+unhurried = settings(deadline=None)
 
 Event = tuple[str, str, "str | None"]
 
@@ -101,6 +103,7 @@ def cut_streams(draw: st.DrawFn) -> list[bytes]:
     return [stream[a:b] for a, b in itertools.pairwise(edges) if a < b]
 
 
+@unhurried
 @given(cut_streams())
 @example([b"data: a\r", b"\ndata: b\r", b"\n\r", b"\n"])
 @example([b"data: a\n", b"\r", b"\n"])
@@ -116,6 +119,7 @@ def test_any_stream_in_any_pieces_is_read_as_the_standard_says(blocks: list[byte
         assert parsed(blocks) == whatwg(b"".join(blocks))
 
 
+@unhurried
 @given(cut_streams())
 def test_an_event_is_there_before_more_than_its_bytes_is_read(blocks: list[bytes]) -> None:
     seen = 0
@@ -133,6 +137,7 @@ def test_an_event_is_there_before_more_than_its_bytes_is_read(blocks: list[bytes
         seen += 1
 
 
+@unhurried
 @given(cut_streams())
 def test_the_parser_is_given_whole_normalised_frames_only(blocks: list[bytes]) -> None:
     for piece in Frames(reader(blocks), LIMIT):
@@ -140,6 +145,7 @@ def test_the_parser_is_given_whole_normalised_frames_only(blocks: list[bytes]) -
         assert b"\r" not in piece
 
 
+@unhurried
 @given(cut_streams())
 def test_comments_are_counted(blocks: list[bytes]) -> None:
     text = b"".join(blocks).decode().removeprefix("\ufeff")
@@ -225,6 +231,7 @@ def test_the_first_bytes_are_kept_for_the_message() -> None:
 # Bounds --------------------------------------------------------------------------------------
 
 
+@unhurried
 @given(
     st.lists(st.integers(1, 60), min_size=1, max_size=20),
     st.sets(st.integers(0, 1200)),
@@ -295,12 +302,14 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
+@unhurried
 @given(json_values, spaces, spaces, st.booleans())
 def test_all_json_is_read(value: Any, before: str, after: str, ascii_only: bool) -> None:
     text = before + json.dumps(value, ensure_ascii=ascii_only) + after
     assert json.dumps(decode_json(text)) == json.dumps(value)
 
 
+@unhurried
 @given(
     st.text()
     | st.text('{}[]":,0123456789.eE+-truefalsn \\u', max_size=12)

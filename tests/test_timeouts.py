@@ -363,7 +363,10 @@ def test_gap_of_a_whole_answer_bounds_the_wait_for_its_headers(
     # And not the body.
     (whole,) = json_answer(WHOLE)
     assert isinstance(whole, bytes)
-    server.play([whole[:-20], Pause(0.7 * LIMIT), whole[-20:-10], Pause(0.7 * LIMIT), whole[-10:]])
+    script: Script = [whole[:-20]]
+    for byte in whole[-20:-16], whole[-16:-12], whole[-12:-8], whole[-8:]:
+        script += [Pause(0.7 * LIMIT), byte]
+    server.play(script)
     assert ask(client, Timeout(gap=LIMIT)).to_dict() == WHOLE
 
 
@@ -376,6 +379,17 @@ def test_gap_starts_anew_with_each_event(server: ScriptedServer, client: Client)
     server.play([*script, chunk(frame("[DONE]")), LAST_CHUNK])
     with in_time(3 * LIMIT, 60):
         assert len(list(stream(client, Timeout(gap=LIMIT)))) == len(chunks)
+
+
+@pytest.mark.parametrize("name", ["gap", "total"])
+def test_a_last_byte_shortly_before_the_deadline_does_not_put_it_off(
+    server: ScriptedServer, client: Client, name: str
+) -> None:
+    server.play([*begun(), Pause(0.65), chunk(b": x\n\n"), Hang()])
+    limit: Any = {name: 0.75}
+    events = stream(client, Timeout(**limit))
+    with in_time(0.6, 1.15), pytest.raises(StreamTimeoutError):
+        events.get(timeout=WAIT)
 
 
 def test_gap_is_retried_before_the_response(server: ScriptedServer) -> None:

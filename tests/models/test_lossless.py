@@ -303,4 +303,6 @@ def test_every_class_gives_back_every_single_field(cls: type[Model]) -> None:
             event = cls.from_dict(d)
             assert json.dumps(event.to_dict()) == json.dumps(d)
             expect(event, d)
+            wreck(event.to_dict())
+            assert json.dumps(event.to_dict()) == json.dumps(d)
             assert alike(cls._wire.read(d, tuple(d)), cls._wire.write(tuple(d))(d))

@@ -1,0 +1,97 @@
+"""Many rounds of one race, and what is known at their end."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from openai_stream import Client
+from openai_stream.testing import ScriptedServer
+
+#: How many rounds; few unless the environment says so, for the ordinary tests run them too.
+RUNS = int(os.environ.get("RUNS", "30"))
+SOON = 10.0  # seconds; what takes longer hangs
+#: A line for each figure, for the end of the run.
+FIGURES: list[str] = []
+
+
+class Moments:
+    """When the parts of a round's outcome came, in seconds after it was brought about."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    def begin(self) -> None:
+        """Now it is brought about."""
+        self._begin = time.monotonic()
+
+    def note(self, what: str, at: float | None = None) -> None:
+        """It came now, or when it is said to have come."""
+        seconds = (time.monotonic() if at is None else at) - self._begin
+        self.seconds[what] = max(0.0, seconds)
+
+
+#: A round: gets its own source of chance, and notes when the outcome came.
+Round = Callable[[random.Random, Moments], None]
+
+
+class Track:
+    """Where a race is run: a server and a client."""
+
+    def __init__(self, name: str, server: ScriptedServer, client: Client) -> None:
+        self.server = server
+        self.client = client
+        self._name = name
+
+    def run(self, one_round: Round) -> None:
+        """Run it so many times; no round may leave a reader behind."""
+        seconds: dict[str, list[float]] = {}
+        for number in range(RUNS):
+            moments = Moments()
+            try:
+                one_round(random.Random(number), moments)  # noqa: S311 - to be run again
+                wait_for_no_readers()
+            except BaseException:
+                print(f"{self._name}: round {number} of {RUNS}", file=sys.stderr)
+                raise
+            for what, value in moments.seconds.items():
+                seconds.setdefault(what, []).append(value * 1000)
+            self.server.forget()
+        for what, values in seconds.items():
+            middle, slowest = statistics.median(values), max(values)
+            name = f"{self._name}: {what}"
+            FIGURES.append(f"{name:66}{len(values):6}{middle:9.2f}{slowest:9.2f}")
+
+
+@contextmanager
+def a_track(name: str) -> Iterator[Track]:
+    """A track; in the end no thread and no descriptor may be left."""
+    gc.collect()
+    before = threading.active_count(), _descriptors()
+    with (
+        ScriptedServer() as server,
+        Client(api_key="test", base_url=server.base_url, max_retries=0) as client,
+    ):
+        yield Track(name, server, client)
+    gc.collect()
+    assert (threading.active_count(), _descriptors()) == before
+
+
+def wait_for_no_readers() -> None:
+    """Until no thread of a stream is left."""
+    deadline = time.monotonic() + SOON
+    while readers := [one for one in threading.enumerate() if "openai-stream-" in one.name]:
+        readers[0].join(max(0.0, deadline - time.monotonic()))
+        assert time.monotonic() < deadline, f"left behind: {readers}"
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0

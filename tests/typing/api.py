@@ -1,0 +1,223 @@
+"""What type checkers make of the calls. Only read by mypy, never run."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from typing_extensions import assert_type
+
+from openai_stream import (
+    DONE,
+    APIStatusError,
+    AzureClient,
+    ChatCompletion,
+    ChatCompletionChunk,
+    Client,
+    Completion,
+    Done,
+    EventQueue,
+    RateLimitError,
+    Response,
+    ResponseEvent,
+    Restarted,
+    Stats,
+    Stream,
+    StreamAPIError,
+    StreamError,
+    Tagged,
+    Timeout,
+    create_chat_completion,
+    create_completion,
+    create_response,
+)
+
+ChatQueue = EventQueue[ChatCompletionChunk]
+ChatStream = Stream[ChatCompletionChunk, ChatCompletion]
+
+client = Client(api_key="k", timeout=Timeout(connect=1, idle=None, gap=2.5, total=3))
+azure = AzureClient(api_key="k", endpoint="https://e", azure_ad_token=lambda: "t")
+
+
+# The calls -----------------------------------------------------------------------------------
+
+
+def without_stream() -> None:
+    assert_type(create_chat_completion(model="m", messages=[]), ChatCompletion)
+    assert_type(create_chat_completion(model="m", messages=[], stream=False), ChatCompletion)
+    assert_type(create_completion(model="m", prompt="p", client=client), Completion)
+    assert_type(create_response(model="m", input="i", timeout=5), Response)
+    assert_type(client.create_chat_completion(model="m", messages=[]), ChatCompletion)
+    assert_type(client.create_completion(model="m", prompt="p"), Completion)
+    assert_type(client.create_response(model="m", input="i"), Response)
+    assert_type(azure.create_chat_completion(model="m", messages=[]), ChatCompletion)
+
+
+def into_a_queue() -> None:
+    assert_type(create_chat_completion(model="m", messages=[], stream=True), ChatQueue)
+    assert_type(
+        create_chat_completion(
+            model="m",
+            messages=[],
+            stream=True,
+            on_done=print,
+            on_error=print,
+            stream_close=True,
+            maxsize=8,
+            nowait=True,
+            timeout=Timeout(),
+            client=azure,
+            temperature=0.5,
+        ),
+        ChatQueue,
+    )
+    assert_type(create_completion(model="m", prompt="p", stream=True), EventQueue[Completion])
+    assert_type(create_response(model="m", input="i", stream=True), EventQueue[ResponseEvent])
+    assert_type(client.create_chat_completion(model="m", messages=[], stream=True), ChatQueue)
+    assert_type(client.create_completion(model="m", stream=True), EventQueue[Completion])
+    assert_type(client.create_response(model="m", stream=True), EventQueue[ResponseEvent])
+    assert_type(azure.create_chat_completion(model="m", stream=True), ChatQueue)
+
+
+def to_a_callback() -> None:
+    def on_next(event: ChatCompletionChunk) -> None: ...
+
+    def on_done(whole: ChatCompletion) -> int:
+        return len(whole.choices)
+
+    def on_error(error: BaseException) -> None: ...
+
+    assert_type(
+        create_chat_completion(
+            model="m",
+            messages=[],
+            stream=True,
+            on_next=on_next,
+            on_done=on_done,
+            on_error=on_error,
+            nowait=True,
+        ),
+        ChatStream,
+    )
+    assert_type(create_chat_completion(model="m", stream=True, on_next=print), ChatStream)
+    assert_type(
+        create_completion(model="m", stream=True, on_next=print), Stream[Completion, Completion]
+    )
+    assert_type(
+        client.create_response(model="m", stream=True, on_next=lambda event: print(event.type)),
+        Stream[ResponseEvent, Response],
+    )
+
+
+def into_a_foreign_queue() -> None:
+    class Mine:
+        def put(self, item: object) -> None: ...
+
+    assert_type(create_chat_completion(model="m", stream=True, queue=Mine()), ChatStream)
+    assert_type(
+        create_chat_completion(model="m", stream=True, queue=queue.Queue[Any](), tag=1),
+        ChatStream,
+    )
+
+
+def with_restarts() -> None:
+    events = create_chat_completion(model="m", stream=True, restarts=2)
+    assert_type(events, EventQueue[ChatCompletionChunk | Restarted])
+    for event in events:
+        if isinstance(event, Restarted):
+            assert_type(event.attempt, int)
+            assert_type(event.error, StreamError)
+        else:
+            assert_type(event, ChatCompletionChunk)
+
+
+# What comes back -----------------------------------------------------------------------------
+
+
+def done_narrows(events: ChatQueue) -> None:
+    assert_type(events.get(), ChatCompletionChunk | Done)
+    assert_type(events.get_nowait(), ChatCompletionChunk | Done)
+    assert_type(events.get(timeout=1.5), ChatCompletionChunk | Done)
+    while (event := events.get()) is not DONE:
+        assert_type(event, ChatCompletionChunk)
+        for choice in event.choices:
+            assert_type(choice.delta.content or "", str)
+    assert_type(event, Literal[Done.DONE])
+
+
+def a_queue(events: ChatQueue) -> None:
+    for event in events:
+        assert_type(event, ChatCompletionChunk)
+    assert_type(events.text(), Iterator[str])
+    assert_type(events.text(choice=1), Iterator[str])
+    assert_type(events.stream, Stream[ChatCompletionChunk, Any])
+    with events as same:
+        assert_type(same, ChatQueue)
+    plain: queue.Queue[Any] = events
+    plain.qsize()
+
+
+def a_stream(stream: ChatStream) -> None:
+    assert_type(stream.result(), ChatCompletion)
+    assert_type(stream.result(timeout=1), ChatCompletion)
+    assert_type(stream.snapshot(), ChatCompletion)
+    assert_type(stream.exception(), BaseException | None)
+    assert_type(stream.done(), bool)
+    assert_type(stream.cancelled(), bool)
+    assert_type(stream.running(), bool)
+    assert_type(stream.status_code, int | None)
+    assert_type(stream.headers, Mapping[str, str] | None)
+    assert_type(stream.request_id, str | None)
+    with stream as same:
+        assert_type(same, ChatStream)
+
+
+def figures(stats: Stats) -> None:
+    assert_type(stats.connect_seconds, float | None)
+    assert_type(stats.first_event_seconds, float | None)
+    assert_type(stats.longest_gap_seconds, float)
+    assert_type(stats.seconds, float)
+    assert_type(stats.events, int)
+    assert_type(stats.keep_alives, int)
+    assert_type(stats.bytes, int)
+
+
+def a_completion(whole: ChatCompletion, response: Response) -> None:
+    assert_type(whole.choices[0].message.content, str | None)
+    assert_type(whole.choices[0].finish_reason, str | None)
+    assert_type(whole.id, str | None)
+    assert_type(whole.created, int | None)
+    if whole.usage is not None:
+        assert_type(whole.usage.total_tokens, int | None)
+    assert_type(whole.to_dict(), dict[str, Any])
+    assert_type(ChatCompletion.from_dict({}), ChatCompletion)
+    assert_type(response.id, str | None)
+
+
+def a_tagged(item: Tagged) -> None:
+    assert_type(item.tag, Any)
+
+
+def errors() -> None:
+    try:
+        create_chat_completion(model="m", messages=[])
+    except RateLimitError as error:
+        assert_type(error.retry_after, float | None)
+        assert_type(error.status_code, int)
+    except APIStatusError as error:
+        assert_type(error.code, str | None)
+        assert_type(error.type, str | None)
+        assert_type(error.request_id, str | None)
+        assert_type(error.headers, Mapping[str, str])
+    except StreamAPIError as error:
+        assert_type(error.code, str | None)
+
+
+# What is refused -----------------------------------------------------------------------------
+
+
+def refused() -> None:
+    create_chat_completion("m")  # type: ignore[call-overload]
+    Timeout(idle="5")  # type: ignore[arg-type]
+    Client(timeout="5")  # type: ignore[arg-type]
