@@ -24,7 +24,7 @@ help:
 	@echo "make demo    a real model on this machine answers, token by token"
 	@echo "make test    all tests, with coverage"
 	@echo "make lint    ruff: rules and format        make format  repair what can be repaired"
-	@echo "make types   mypy --strict                 make docs    README and CHANGELOG render"
+	@echo "make types   mypy --strict                 make docs    README, CHANGELOG and docs render"
 	@echo "make races   the races, $(RUNS) runs each      make build   sdist and wheel into dist/"
 	@echo "make check   lint, types, docs and test    make clean   remove all that was made"
 
@@ -78,6 +78,7 @@ types: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m docutils --halt=2 README.rst /dev/null
 	$(BIN)/python -m docutils --halt=2 CHANGELOG.rst /dev/null
+	$(BIN)/python -m docutils --halt=2 docs/quirks.rst /dev/null
 
 build: $(VENV)/.installed-dev
 	rm -rf dist

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import math
 import sys
 import threading
 import time
@@ -1965,7 +1966,9 @@ def test_100_000_deltas_take_ten_times_as_long_as_10_000(
         accumulator.snapshot()
         return time.process_time() - start
 
-    few = min(seconds(10_000) for _ in range(5))
-    many = min(seconds(100_000) for _ in range(3))
-    # Linear is 10, and quadratic 100; the rest is for a busy machine.
-    assert many < 25 * few
+    few = many = math.inf
+    for rounds in range(20):
+        few, many = min(few, seconds(10_000)), min(many, seconds(100_000))
+        if rounds >= 2 and many <= 12 * few:  # linear is 10, and quadratic 100
+            return
+    pytest.fail(f"10,000 took {few} s and 100,000 took {many} s")  # a busy machine had its chances

@@ -941,7 +941,7 @@ def test_total_is_met_where_nobody_reads_a_full_queue(server: ScriptedServer, ch
     begin = time.monotonic()
     events = chat(maxsize=1, timeout=Timeout(total=0.3))
     error = events.stream.exception(SOON)
-    assert 0.3 <= time.monotonic() - begin < 0.8
+    assert 0.3 <= time.monotonic() - begin < 1.3  # half a second, and more on a loaded machine
     assert isinstance(error, StreamTimeoutError)
     assert "total" in str(error)
     got = []
@@ -956,7 +956,7 @@ def test_total_is_met_against_a_server_that_floods(server: ScriptedServer, chat:
     begin = time.monotonic()
     stream = chat(timeout=Timeout(total=0.3)).stream
     assert isinstance(stream.exception(SOON), StreamTimeoutError)
-    assert 0.3 <= time.monotonic() - begin < 0.8
+    assert 0.3 <= time.monotonic() - begin < 1.3  # half a second, and more on a loaded machine
 
 
 # Ownership -----------------------------------------------------------------------------------

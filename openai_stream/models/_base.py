@@ -480,8 +480,8 @@ class _Wire:
         self.cls = cls
         # Every class is frozen. Its twin has the same slots without that, so that they can be
         # filled by plain assignment, after which the object changes its class (0.02 µs). Through
-        # the frozen __init__, the chunk of a chat takes 3.8 µs instead of 1.1. (Only where both
-        # __setattr__ and __delattr__ are the object's own does CPython store without a look-up.)
+        # the frozen __init__, the chunk of a chat takes 3.8 µs instead of 1.1; without the line
+        # for __delattr__ 3.1 µs, for CPython has one slot for it and __setattr__.
         self.twin: Callable[[], Any] = type(
             cls.__name__,
             (cls,),
