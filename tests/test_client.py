@@ -46,12 +46,14 @@ from openai_stream import (
     StreamTimeoutError,
     Timeout,
     UnprocessableEntityError,
+    attempts,
 )
 from openai_stream.testing import (
     Answer,
     Fin,
     Handshake,
     Hang,
+    Repeat,
     Reset,
     Script,
     ScriptedServer,
@@ -705,6 +707,18 @@ def test_a_huge_body_of_an_error_is_not_read_to_its_end(
     with pytest.raises(PermissionDeniedError):
         ask(client)
     assert time.monotonic() - start < 2
+    assert server.connections[0].closed.wait(WAIT)
+
+
+def test_a_body_of_an_error_that_trickles_is_not_read_to_its_end(
+    server: ScriptedServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "_ERROR_BODY_SECONDS", 0.2)
+    server.play([head(403, {"Content-Length": "1000"}), Repeat(b"no ", delay=0.02)])
+    start = time.monotonic()
+    with pytest.raises(PermissionDeniedError, match="no no no"):
+        ask(client)
+    assert 0.2 <= time.monotonic() - start < 0.7
     assert server.connections[0].closed.wait(WAIT)
 
 

@@ -148,6 +148,8 @@ def test_work_that_raises_leaves_the_lock_free(lock: HandoverLock) -> None:
     with pytest.raises(ZeroDivisionError):
         lock.hand_over(lambda: 1 // 0)
     assert not lock.locked()
+    with lock:
+        pass  # and is not done again
 
 
 def test_nothing_is_forgotten_whoever_comes_first(lock: HandoverLock) -> None:

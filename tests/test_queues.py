@@ -164,6 +164,16 @@ def test_get_takes_what_comes_while_it_waits(server: ScriptedServer, chat: Chat)
         assert getting.result(SOON).to_dict() == WHOLE[0]
 
 
+def test_events_that_come_together_wake_as_many_threads(server: ScriptedServer, chat: Chat) -> None:
+    go = threading.Event()
+    server.play(answer([Wait(go), *WHOLE, Hang()], events_per_chunk=len(WHOLE)))
+    with chat() as events, threads(len(WHOLE), events.get) as getting:
+        wait_for_takers(events, len(WHOLE))
+        go.set()
+        got = [future.result(SOON).to_dict() for future in getting]
+        assert all(event in got for event in WHOLE)
+
+
 # stream_close --------------------------------------------------------------------------------
 
 

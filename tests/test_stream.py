@@ -205,10 +205,12 @@ class TestLikeAFuture:
         with concurrent.futures.ThreadPoolExecutor(5) as pool:
             waiting = [pool.submit(told) for _ in range(5)]
             wait_until(lambda: len(stream._core._over._waiters) == 5)
+            begin = time.monotonic()
             go.set()
             if outcome is concurrent.futures.CancelledError:
                 stream.close()
             assert [future.result() for future in waiting] == [outcome] * 5
+            assert time.monotonic() - begin < SOON / 2  # told, not timed out
 
     def test_a_with_block_closes_at_its_end(self, server: ScriptedServer, chat: Chat) -> None:
         server.play(answer([Hang()]), answer([Hang()]))
@@ -821,12 +823,16 @@ class TestClose:
     ) -> None:
         """The last callback starts right after the state says that it will."""
         go = threading.Event()
-        server.play(answer([Wait(go), *chat_chunks(["x"] * 20_000)], events_per_chunk=500))
+        choices = [{**WHOLE[-1]["choices"][0], "index": index} for index in range(20_000)]
+        whole = {**WHOLE[-1], "choices": choices}  # takes longer than close() waits
+        server.play(answer([Wait(go), whole]))
         closed = threading.Event()
         late: list[bool] = []
         stream = chat(on_next=nothing, on_done=lambda _: late.append(closed.is_set()))
         go.set()
-        wait_until(lambda: stream.stats.events == 20_002)
+        wait_until(lambda: stream.stats.events)
+        wait_until(lambda: server.connections[0].sent > 1_000_000)
+        time.sleep(0.01)  # the end of the body is read, too
         stream.close()
         closed.set()
         wait_for_readers()
@@ -937,7 +943,7 @@ class TestNowait:
 
 
 def test_total_is_met_where_nobody_reads_a_full_queue(server: ScriptedServer, chat: Chat) -> None:
-    server.play(answer([*WHOLE, Hang()]))
+    server.play(answer([*WHOLE, Hang()], events_per_chunk=100))
     begin = time.monotonic()
     events = chat(maxsize=1, timeout=Timeout(total=0.3))
     error = events.stream.exception(SOON)

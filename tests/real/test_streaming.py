@@ -336,7 +336,7 @@ def test_several_prompts(client: Client, unstreamed: Unstreamed, way: Way) -> No
 
 @EACH
 def test_characters_of_all_kinds(client: Client, question: Question) -> None:
-    text = 'Größe\t"1" \\\n\n水 👩‍🔬 \u2028 data: [DONE]'
+    text = 'Größe "1" \\\n\n水👩‍🔬\u2028[DONE]'
     # The model has no choice: the grammar permits nothing else.
     arguments = {"grammar": f"root ::= {json.dumps(text, ensure_ascii=False)}", question.limit: 100}
     whole = question.ask(client, **arguments)
@@ -372,14 +372,11 @@ TEMPLATE = """\
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}"""
 TOOL = {
-    "name": "get_weather",
+    "name": "weather",
     "parameters": {
         "type": "object",
-        "properties": {
-            "city": {"type": "string", "enum": ["Paris", "Rome"]},
-            "days": {"type": "integer", "minimum": 1, "maximum": 9},
-        },
-        "required": ["city", "days"],
+        "properties": {"city": {"enum": ["Paris", "Rome"]}},
+        "required": ["city"],
     },
 }
 CALLING = {
@@ -470,13 +467,13 @@ def test_a_tool_call(tools: Tools, unstreamed: Unstreamed, question: Question, w
         **CALLING[question.create],
         tool_choice="required",
         logit_bias={tools.call: 100, tools.end: 200},
-        **{question.limit: 100},
+        **{question.limit: 60},
     )
     events, result = way(question, tools.client, **with_usage(question))
     whole = unstreamed(tools.client, question)
     [(name, called)] = check_tool_calls(question, events, result, whole)
-    assert name == "get_weather"
-    assert json.loads(called).keys() == {"city", "days"}
+    assert name == "weather"
+    assert json.loads(called)["city"] in {"Paris", "Rome"}
     if question.create == "create_chat_completion":
         assert result.choices[0].finish_reason == "tool_calls"
 
@@ -487,12 +484,12 @@ def test_a_tool_call_and_one_that_is_cut_off(tools: Tools, question: Question) -
         **CALLING[question.create],
         tool_choice="required",
         logit_bias={tools.call: 100},  # so it never comes to an end
-        **{question.limit: 64},
+        **{question.limit: 54},
     )
     events, result = by_get(question, tools.client, **with_usage(question))
     whole = question.ask(tools.client)
     [(_, called), (name, cut)] = check_tool_calls(question, events, result, whole)
-    assert name == "get_weather"
+    assert name == "weather"
     assert called.startswith(cut)
     assert cut != called
     if question.create == "create_chat_completion":
@@ -553,12 +550,13 @@ def test_a_reader_slower_than_the_server(
 
 def test_streams_one_after_another_share_a_connection(client: Client) -> None:
     connects = []
-    for question in (CHAT, COMPLETION, RESPONSE, CHAT):
-        question.ask(client, **{question.limit: 1})
+    for question in (COMPLETION, CHAT, RESPONSE, COMPLETION):
         events = question.ask(client, stream=True, **{question.limit: 2})
         take(events)
         connects.append(events.stream.stats.connect_seconds)
-    assert connects == [0, 0, 0, 0]
+        COMPLETION.ask(client, max_tokens=1)
+    assert connects[0] > 0
+    assert connects[1:] == [0, 0, 0]
 
 
 # Callbacks ------------------------------------------------------------------------------------
@@ -830,9 +828,8 @@ for create, arguments in zip(
         count += 1
     called = []
     stream = create(**arguments, stream=True, on_next=called.append)
-    stream.result()
-    text = "".join(create(**arguments, stream=True).text())
-    print(json.dumps([whole.to_dict(), count, len(called), text]))
+    streamed = [events.stream.result().to_dict(), stream.result().to_dict()]
+    print(json.dumps([whole.to_dict(), streamed, count, len(called)]))
 """
 
 
@@ -854,8 +851,10 @@ def test_a_program_that_knows_the_server_from_its_environment(
     assert done.stderr == ""
     assert done.returncode == 0
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    for question, (whole, taken, called, text) in zip(questions, lines, strict=True):
+    for question, (whole, streamed, taken, called) in zip(questions, lines, strict=True):
         expected = unstreamed(client, question)
-        assert comparable(type(expected).from_dict(whole)) == comparable(expected)
-        assert text == question.text(expected)
+        kind = type(expected)
+        assert comparable(kind.from_dict(whole)) == comparable(expected)
+        for each in streamed:
+            assert question.text(kind.from_dict(each)) == question.text(expected)
         assert taken == called > SHORT
