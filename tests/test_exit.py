@@ -319,6 +319,12 @@ threading.Thread(target=list, args=[chat()], daemon=True).start()
         assert server.connections
         assert all(one.client_closed.wait(SOON) for one in server.connections)
 
+    def test_are_closed(self, server: ScriptedServer, run: Run) -> None:
+        server.always(answer([WHOLE[0], Hang()]))
+        script = run("atexit.register(lambda: say(events.stream.cancelled())); events = chat()")
+        script.says("True")
+        script.ends_quietly()
+
     def test_with_a_server_that_floods(self, server: ScriptedServer, run: Run) -> None:
         server.always(FLOOD)
         script = run(

@@ -198,7 +198,7 @@ def test_connect_while_a_handshake_trickles(server: ScriptedServer, tls_url: str
 
 
 def test_connect_is_over_when_the_connection_stands(server: ScriptedServer, client: Client) -> None:
-    server.play([Pause(2 * LIMIT), *answer(CHUNKS, delay=0.1)])
+    server.play([Pause(1.2 * LIMIT), *answer(CHUNKS, delay=0.02)])
     assert len(list(stream(client, Timeout(connect=LIMIT)))) == len(CHUNKS)
 
 
@@ -212,7 +212,7 @@ def test_connect_over_tls_is_over_too(tmp_path: Path, monkeypatch: pytest.Monkey
         ScriptedServer(ssl_context=context) as secure,
         client_of(secure.base_url) as client,
     ):
-        secure.always([Pause(2 * LIMIT), *answer(CHUNKS, delay=0.1)])
+        secure.always([Pause(1.2 * LIMIT), *answer(CHUNKS)])
         for _ in range(2):
             assert len(list(stream(client, Timeout(connect=LIMIT)))) == len(CHUNKS)
 
@@ -533,10 +533,10 @@ def test_a_slow_consumer(server: ScriptedServer, client: Client) -> None:
 
 
 def test_a_slow_callback(server: ScriptedServer, client: Client) -> None:
-    server.play(answer(CHUNKS[:3]))
+    server.play(answer(CHUNKS[:2]))
     never = threading.Event()
     handle = stream(client, BOTH, on_next=lambda event: never.wait(SLOW))
-    with in_time(3 * SLOW, 60):
+    with in_time(2 * SLOW, 60):
         handle.result(WAIT)
 
 

@@ -497,11 +497,12 @@ def test_a_signal_handler_closes(track: Track) -> None:
         sender = threading.Thread(target=send, args=(chance.random() * 0.005,))
         try:
             sender.start()
-            while True:
-                events.qsize()
+            item = None
+            while item is not DONE:
+                for _ in range(50):
+                    events.qsize()  # under the lock, most of the time
                 with contextlib.suppress(queue.Empty):
-                    if events.get(timeout=0.001) is DONE:
-                        break
+                    item = events.get(timeout=0.001)
             moments.note("consumer released")
             sender.join(SOON)
         finally:
