@@ -142,7 +142,7 @@ class Attempts:
                     request.url,
                     headers=request.headers,
                     data=request.body,
-                    auth=self.authorize,
+                    auth=_leave_alone if request.anonymous else self.authorize,
                 )
             )
         except (requests.RequestException, UnicodeError) as error:  # the session's own headers, say
@@ -274,6 +274,11 @@ _HINTS = {
     404: "Are the model's name and the base URL right?",
     429: "Slow down, or look at the account's limits",
 }
+
+
+def _leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """An ``auth`` that does nothing, but for keeping ``~/.netrc`` out."""
+    return request
 
 
 def _is_verification(error: BaseException) -> bool:

@@ -39,8 +39,13 @@ class Request:
     """A request, as it is for each attempt."""
 
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str | None]
     body: bytes
+
+    @property
+    def anonymous(self) -> bool:
+        """The header with the key was taken away: ``extra_headers={"Authorization": None}``."""
+        return any(self.headers.get(name, "") is None for name in ("Authorization", "api-key"))
 
 
 def _jsonable(value: Any) -> Any:
@@ -91,13 +96,13 @@ def take_mapping(arguments: dict[str, Any], name: str) -> Mapping[str, Any]:
     return value
 
 
-def merge(*layers: Mapping[str, str | None]) -> Mapping[str, str]:
+def merge(*layers: Headers) -> Headers:
     """Headers, the later ones before the earlier, in any case; ``None`` takes one away."""
     merged: requests.structures.CaseInsensitiveDict[Any]
     merged = requests.structures.CaseInsensitiveDict()
     for layer in layers:
         merged.update(layer)
-    return {name: value for name, value in merged.items() if value is not None}
+    return merged
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")

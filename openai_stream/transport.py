@@ -740,7 +740,7 @@ class Body:
         exchange = self._exchange
         if exchange.before_wait is not None:
             exchange.before_wait()
-        sock = getattr(getattr(self._raw, "connection", None), "sock", None)
+        sock = self._foreign_socket()
         if sock is not None:
             exchange.arm(sock)
         else:
@@ -756,6 +756,9 @@ class Body:
         exchange.waited += end - start
         exchange.bytes += len(block)
         return block
+
+    def _foreign_socket(self) -> Any:
+        return getattr(getattr(self._raw, "connection", None), "sock", None)
 
     def read(self) -> bytes:
         """What has arrived, at most 64 KiB, decompressed; waits for the first byte.
@@ -816,7 +819,8 @@ class Body:
         exchange.limit(_FAREWELL)
         whole = False
         try:
-            if exchange.wired or self._raw.closed:
+            # Without a socket of ours to time it, a look could take for ever.
+            if exchange.wired or self._foreign_socket() is not None or self._raw.closed:
                 whole = any(not self.read() for _ in range(16))
         except (Aborted, Expired, StreamDecodeError, StreamInterruptedError):
             exchange.expired = None

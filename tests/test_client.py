@@ -1590,3 +1590,25 @@ def test_errors_of_the_server_in_a_good_response(server: ScriptedServer, client:
         ask(client)
     assert caught.value.code == "503"
     assert caught.value.body == {"error": {"message": "overloaded", "code": 503}}
+
+
+def test_a_header_of_none_takes_the_key_away(server: ScriptedServer) -> None:
+    with Client(api_key="sk-secret", base_url=server.base_url) as client:
+        server.play(json_answer({"choices": []}), json_answer({"choices": []}))
+        client.create_chat_completion(model="m", extra_headers={"authorization": None})
+        client.create_chat_completion(model="m", extra_headers={"Authorization": "Basic x"})
+    assert [request.headers.get("authorization") for request in server.requests] == [
+        None,
+        "Basic x",
+    ]
+
+
+def test_a_given_session_keeps_its_connection_from_stream_to_stream(
+    server: ScriptedServer,
+) -> None:
+    with requests.Session() as session:
+        client = Client(api_key="sk-secret", base_url=server.base_url, session=session)
+        for _ in range(3):
+            server.play(answer(chat_chunks("one two")))
+            list(client.create_chat_completion(model="m", stream=True))
+        assert len(server.connections) == 1
