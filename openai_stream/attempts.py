@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 import attrs
 import requests
+import requests.structures
 import urllib3
 import urllib3.exceptions
 
@@ -199,9 +200,12 @@ class Attempts:
         said, kind, code = error_fields(body)
         said = said or (body if isinstance(body, str) else json.dumps(body) if body else None)
         after = _retry_after(response.headers)
-        request_id = response.headers.get("x-request-id")
+        headers = requests.structures.CaseInsensitiveDict(
+            (name, self.without_secrets(value)) for name, value in response.headers.items()
+        )
+        request_id = headers.get("x-request-id")
         cls = errors.status_error(status)
-        message = f"{where}: {status} {response.reason or ''}".rstrip()
+        message = f"{where}: {status} {self.without_secrets(response.reason or '')}".rstrip()
         if said:
             message += f": {clip(said)}"
         if named := ", ".join(part for part in (kind, code) if part):
@@ -219,7 +223,7 @@ class Attempts:
             code=code,
             type=kind,
             request_id=request_id,
-            headers=response.headers,
+            headers=headers,
         )
         if isinstance(told, RateLimitError):
             told.retry_after = after

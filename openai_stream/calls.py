@@ -70,6 +70,9 @@ class Streaming:
         for name in ("on_next", "on_done", "on_error"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise TypeError(f"{name} must be callable, not {getattr(self, name)!r}")
+        for name in ("stream_close", "nowait", "replay"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r}")
         for name in ("maxsize", "restarts"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool):

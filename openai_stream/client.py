@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -123,7 +124,7 @@ class BaseClient:
         timeout = arguments.pop("timeout", None)
         timeout = self.timeout if timeout is None else timeout_of(timeout)
         request = self._prepare(endpoint.path, arguments, stream, body)
-        attempts = self._attempts()
+        attempts = self._attempts(request)
         if not stream:
             return self._ask(endpoint, request, timeout, attempts)
 
@@ -216,13 +217,13 @@ class BaseClient:
             request.headers[header[0]] = header[1]
         return request
 
-    def _attempts(self) -> Attempts:
+    def _attempts(self, request: Request) -> Attempts:
         # Any ``auth`` keeps ``~/.netrc`` out; a session that has its own keeps that.
         own = self.session is not None and self.session.auth and not any(self._keys())
         return Attempts(
             session=self._session,
             authorize=None if own else self._authorize,
-            keys=self._keys,
+            keys=lambda: [*self._keys(), *request.secrets],
             max_retries=self.max_retries,
             trace=self.trace,
         )
@@ -348,6 +349,8 @@ class Client(BaseClient):
         unknown = arguments.keys() - STREAM_ARGUMENTS
         if unknown:
             raise TypeError(f"stream() takes no argument {min(unknown)!r}: put it into the body")
+        if not isinstance(path, str):
+            raise TypeError(f"path must be a string, not {path!r}")
         arguments["stream"] = True
         return self._call(any_endpoint("/" + path.lstrip("/")), arguments, body)
 
@@ -360,7 +363,10 @@ class Client(BaseClient):
         return {"OpenAI-Organization": self.organization, "OpenAI-Project": self.project}
 
     def _authorization(self) -> tuple[str, str] | None:
-        return ("Authorization", f"Bearer {self.api_key}") if self.api_key else None
+        if not self.api_key:
+            return None
+        check_header_value("api_key", self.api_key)  # it may have been set since
+        return "Authorization", f"Bearer {self.api_key}"
 
 
 @attrs.define(eq=False)
@@ -392,7 +398,8 @@ class AzureClient(BaseClient):
     _own_session: Session | None = attrs.field(default=None, init=False, repr=False)
     _own_pid: int = attrs.field(default=0, init=False, repr=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
-    _last_token: str | None = attrs.field(default=None, init=False, repr=False)
+    # The newest tokens: what a server says of one may come when the next has been asked for.
+    _tokens: deque[str] = attrs.field(factory=lambda: deque(maxlen=16), init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.api_key is None and self.azure_ad_token is None:
@@ -444,8 +451,9 @@ class AzureClient(BaseClient):
         if not isinstance(token, str):
             token = token()
             check_header_value("azure_ad_token", token)
-        self._last_token = token
+        if token not in self._tokens:
+            self._tokens.append(token)
         return "Authorization", f"Bearer {token}"
 
     def _keys(self) -> list[str | None]:
-        return [self.api_key, self._last_token]
+        return [self.api_key, *self._tokens]

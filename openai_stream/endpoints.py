@@ -6,7 +6,6 @@ What is common to all (frames, errors in the stream, ``[DONE]``) is the reader's
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -20,6 +19,7 @@ from .models import (
     Response,
     ResponseEvent,
     ServerEvent,
+    copied,
 )
 
 __all__ = [
@@ -148,7 +148,7 @@ class _LastData:
         self._data = chunk
 
     def snapshot(self) -> Any:
-        return copy.deepcopy(self._data)
+        return copied(self._data)
 
 
 def _server_event(message: Any, data: Any) -> ServerEvent:

@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
 
 import attrs
 
@@ -258,15 +258,17 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
         :param immediate: drop what is in the queue, instead of letting it be taken.
         """
         self.close()
-        with self.mutex:
-            self.is_shutdown = True
-            if immediate:
-                self.unfinished_tasks = max(0, self.unfinished_tasks - len(self.queue))
-                self.queue.clear()
-                if not self.unfinished_tasks:
-                    self.all_tasks_done.notify_all()
-            self.not_empty.notify_all()
-            self.not_full.notify_all()
+        self._stream._core.lock.hand_over(lambda: self._shut_down(immediate))
+
+    def _shut_down(self, immediate: bool) -> None:
+        self.is_shutdown = True
+        if immediate:
+            self.unfinished_tasks = max(0, self.unfinished_tasks - len(self.queue))
+            self.queue.clear()
+            if not self.unfinished_tasks:
+                self.all_tasks_done.notify_all()
+        self.not_empty.notify_all()
+        self.not_full.notify_all()
 
     @property
     def stream(self) -> Stream[E_co, Any]:
@@ -290,6 +292,9 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError("a stream's queue has a lock, and is not to be copied or pickled")
 
     def __repr__(self) -> str:
         return f"<EventQueue of {self.qsize()}, {self._stream._core.state.name.lower()}>"

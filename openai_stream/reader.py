@@ -7,10 +7,12 @@ a function.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import requests
+from urllib3.response import HTTPResponse
 
 from .endpoints import Accumulator, Endpoint
 from .errors import (
@@ -57,6 +59,7 @@ class Reader:
         self._body = Body(response, exchange)
         self._frames = Frames(self._body.read, limit)
         self._noted = 0
+        self._waits = 0
         #: Events so far.
         self.events = 0
         #: Events without data so far.
@@ -169,7 +172,7 @@ class Reader:
         # A proxy may put "[DONE]" behind any stream, one that was cut too: where an answer has a
         # last event of its own, it completes nothing.
         done = done and not last
-        framed = server_event is not None and self._body.framed
+        framed = server_event is not None and self._body.framed and not self._frames.cut
         if not (done or framed or self._accumulator.complete):
             raise self._cut()
 
@@ -179,7 +182,8 @@ class Reader:
         WHATWG 9.2.2 wants ``text/event-stream``, but servers that stream well send ``text/plain``
         or nothing.
         """
-        content_type = self._response.headers.get("content-type", "")
+        self._check_compression()
+        content_type = self._clean(self._response.headers.get("content-type", ""))
         kind = content_type.split(";", 1)[0].strip().lower()
         if kind in ("text/html", "application/xhtml+xml", "application/xml", "text/xml"):
             raise StreamDecodeError(
@@ -189,6 +193,16 @@ class Reader:
             )
         if kind == "application/json" or kind.endswith("+json"):
             raise self._whole_json(kind)
+
+    def _check_compression(self) -> None:
+        known = {"identity", "", *HTTPResponse.CONTENT_DECODERS}
+        for coding in self._response.headers.get("content-encoding", "").lower().split(","):
+            if coding.strip() not in known:
+                what = clip(self._clean(coding), 40)
+                raise StreamDecodeError(
+                    f"the server compressed its answer, unasked, by {what!r}: no way to undo that",
+                    lasting=True,
+                )
 
     def _whole_json(self, kind: str) -> StreamDecodeError:
         """The error for a JSON body, which may well be a whole answer that was not streamed."""
@@ -225,13 +239,18 @@ class Reader:
         )
 
     def _note_wait(self) -> None:
-        """Events came since the last wait: the gap before them is over."""
+        """Where events came since the last wait, the gap before them is over."""
         if self.events != self._noted:
             waited = self._exchange.waited
             if self._noted and waited > self.longest_gap_seconds:
                 self.longest_gap_seconds = waited
             self._exchange.waited = 0.0
             self._noted = self.events
+        elif self._waits:
+            # What came was no event, and no consumer took time: keep-alives in a flood, which
+            # leaves nothing to wait for, shall not outrun the gap.
+            self._exchange.waited += time.monotonic() - self._exchange.last_byte
+        self._waits += 1
 
 
 def _parse_leniently(text: str) -> Any:
@@ -313,10 +332,11 @@ def expiry(exchange: Exchange) -> str:
     limits = exchange.timeout
     if exchange.expired == "connect":
         return (
-            f"no connection within {limits.connect} s: raise Timeout(connect=…) or look for a proxy"
+            f"no connection within {limits.connect} s: is there a proxy in between? "
+            "Timeout(connect=…) allows more"
         )
     if exchange.expired == "gap":
-        return f"no event for {limits.gap} s: raise Timeout(gap=…) if the server needs longer"
+        return f"no event for {limits.gap} s; Timeout(gap=…) allows more"
     if exchange.expired == "total":
         return f"the total time of {limits.total} s is up"
-    return f"no progress for {limits.idle} s: raise Timeout(idle=…) if the server needs longer"
+    return f"no progress for {limits.idle} s; Timeout(idle=…) allows more"

@@ -31,6 +31,8 @@ __all__ = [
     "with_query",
 ]
 
+_SECRET_HEADERS = ("Authorization", "api-key", "x-api-key", "Proxy-Authorization", "Cookie")
+
 Headers = Mapping[str, str | None]
 
 
@@ -41,6 +43,12 @@ class Request:
     url: str
     headers: Mapping[str, str | None]
     body: bytes
+
+    @property
+    def secrets(self) -> list[str]:
+        """What is secret in the given headers: whole values, and what follows a scheme."""
+        values = [self.headers.get(name) or "" for name in _SECRET_HEADERS]
+        return [part for value in values for part in (value, value.rpartition(" ")[2]) if part]
 
     @property
     def anonymous(self) -> bool:
@@ -84,7 +92,11 @@ def with_query(url: str, query: Mapping[str, Any]) -> str:
     parts = urlsplit(url)
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     pairs += [(name, value) for name, value in query.items() if value is not None]
-    return urlunsplit(parts._replace(query=urlencode(pairs, doseq=True)))
+    try:
+        encoded = urlencode(pairs, doseq=True)
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"extra_query: a URL cannot carry it: {error.reason}") from None
+    return urlunsplit(parts._replace(query=encoded))
 
 
 def take_mapping(arguments: dict[str, Any], name: str) -> Mapping[str, Any]:

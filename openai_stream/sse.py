@@ -43,6 +43,8 @@ class Frames:
         self._limit = limit
         #: Comments seen (WHATWG 9.2.6: a line that starts with a colon), the usual keep-alives.
         self.comments = 0
+        #: The stream has ended in the middle of an event.
+        self.cut = False
         #: The first bytes of the stream, for the message that says what it was instead.
         self.head = b""
 
@@ -91,6 +93,8 @@ class Frames:
             if block:
                 parts.append(block)
                 size += len(block)
+        rest = b"".join(parts).strip()
+        self.cut = bool(rest) and not rest.startswith(b":")
 
     def _blocks(self) -> Iterator[bytes]:
         """The blocks, without the byte-order mark (WHATWG 9.2.5: one leading U+FEFF is ignored)."""

@@ -239,11 +239,13 @@ class Core(Generic[E, W]):
         _live.add(self)
         try:
             self._thread.start()
-        except RuntimeError as error:
-            _live.discard(self)
-            self._left.set()
+        except BaseException as error:
             with self.lock:
                 self._cancel()
+            if not isinstance(error, RuntimeError):
+                raise  # a Ctrl-C while it was starting: it runs, or will, and finds the end told
+            _live.discard(self)
+            self._left.set()
             if self.response is not None:
                 self.response.close()
             raise OpenAIStreamError(f"cannot start a reader thread: {error}") from error
@@ -263,6 +265,10 @@ class Core(Generic[E, W]):
             error = caught
         try:
             self._settle(error, raised)
+        except BaseException as bug:
+            # Nothing in there should raise; but whoever waits for the end must get one.
+            self._conclude(error or bug)
+            raise
         finally:
             _live.discard(self)
             self._left.set()
@@ -374,9 +380,14 @@ class Core(Generic[E, W]):
             if ending and error is None:
                 error = failed.error
                 self._tell_error(error, raised=True)
-        if not ending:  # closed: everybody else knows
-            return
+        if ending:  # otherwise it was closed, and everybody else knows
+            self._conclude(error)
+
+    def _conclude(self, error: BaseException | None) -> None:
+        """Tell the outcome to the queues and to everybody who waits."""
         with self.lock:
+            if self.state in _OVER:
+                return
             self.error = error
             self.state = State.DONE if error is None else State.FAILED
             for queue in self._queues():
@@ -389,8 +400,9 @@ class Core(Generic[E, W]):
                 self.callbacks.on_error(error)
             except BaseException:
                 _log.exception("on_error raised")
-        elif raised or not isinstance(error, OpenAIStreamError):
-            _log.error("this ended a stream that has no on_error", exc_info=error)
+        elif raised or self.callbacks.on_next or not isinstance(error, OpenAIStreamError):
+            # In queue mode the consumer gets it; otherwise nobody would ever know.
+            _log.error("a stream that has no on_error failed", exc_info=error)
 
     # -- with the lock held -------------------------------------------------------------------
 
@@ -493,14 +505,17 @@ class Core(Generic[E, W]):
         return queue
 
     def unsubscribe(self, queue: EventQueue[E]) -> None:
-        """End one subscriber; the stream goes on."""
-        if self.inherited:
-            return
-        with self.lock:
-            others = [ref for ref in self._subscribers if ref() is not queue]
-            if len(others) < len(self._subscribers) and self.state not in _OVER:
-                self._subscribers = others
-                queue._end(None)
+        """End one subscriber; the stream goes on. From anywhere, like :meth:`close`."""
+        if not self.inherited:
+            self.lock.hand_over(lambda: self._unsubscribe(queue))
+            if self.lock.acquire(timeout=_CALLBACK_GRACE):
+                self.lock.release()
+
+    def _unsubscribe(self, queue: EventQueue[E]) -> None:
+        others = [ref for ref in self._subscribers if ref() is not queue]
+        if len(others) < len(self._subscribers) and self.state not in _OVER:
+            self._subscribers = others
+            queue._end(None)
 
     def queue_dropped(self) -> None:
         """Finalizer: nobody can take from the queue any more, so nobody may wait for room."""
@@ -685,6 +700,9 @@ class Stream(Generic[E, W]):
     ) -> None:
         self.close()
 
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError("a stream has a thread, and is not to be copied or pickled")
+
     def __repr__(self) -> str:
         return f"<Stream of {self._core.endpoint.path}, {self._core.state.name.lower()}>"
 
@@ -706,17 +724,24 @@ class _Exit:
     for the script, one for the wait at its end. What a plain thread would have done is done here.
     """
 
-    _registered = False
+    _registered_in: int | None = None  # a process
 
     @classmethod
     def register(cls) -> None:
         """At the first stream: importing has no side effects."""
-        if not cls._registered:
-            cls._registered = True
-            # Handlers run last in, first out: this one has that of ``weakref``, which closes the
-            # connections that urllib3 keeps, run after ours, when they have come back.
-            weakref.finalize(cls, bool)
-            atexit.register(cls._leave)
+        if cls._registered_in == os.getpid():
+            return
+        cls._registered_in = os.getpid()
+        atexit.unregister(cls._leave)  # inherited from a parent
+        # Handlers run last in, first out: this one has that of ``weakref``, which closes the
+        # connections that urllib3 keeps, run after ours, when they have come back.
+        weakref.finalize(cls, bool)
+        atexit.register(cls._leave)
+        # A child of multiprocessing leaves by os._exit(), past atexit, and has an exit of its own.
+        # Whoever is one has imported these.
+        process, util = map(sys.modules.get, ("multiprocessing.process", "multiprocessing.util"))
+        if process is not None and util is not None and process.parent_process() is not None:
+            util.Finalize(None, cls._leave, exitpriority=100)
 
     @classmethod
     def _leave(cls) -> None:

@@ -15,6 +15,9 @@ from .errors import ConfigurationError
 __all__ = ["Timeout", "timeout_of"]
 
 
+_NEVER = 1e12  # seconds, some 30,000 years: who asks for that wants no limit
+
+
 def _seconds(instance: Any, attribute: Any, value: Any) -> None:
     if value is None:
         return
@@ -27,7 +30,7 @@ def _seconds(instance: Any, attribute: Any, value: Any) -> None:
 
 
 def _limit(value: float | None) -> float | None:
-    return None if isinstance(value, float) and value == math.inf else value
+    return None if isinstance(value, (int, float)) and value >= _NEVER else value
 
 
 @attrs.frozen

@@ -16,8 +16,10 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import math
 import os
 import random
+import re
 import socket
 import threading
 import time
@@ -42,11 +44,13 @@ __all__ = ["Aborted", "Body", "Deadline", "Exchange", "Expired", "Session", "rea
 #: Which of the four limits of :class:`~openai_stream.Timeout` was reached.
 Deadline = Literal["connect", "idle", "gap", "total"]
 
-_NEVER = 10_000_000.0  # seconds; the C library takes no infinity
+_NEVER = 10_000_000.0  # seconds that a wait may last at most; the C library takes no infinity
 _BLOCK = 65536  # bytes asked for at once: what the kernel holds mostly fits
 _SLACK = 0.2  # seconds by which a socket's timeout may exceed the deadline before it is set anew
 _FAREWELL = 0.02  # seconds given to the end of a body after its last event
 _POOL = 10  # hosts, and idle connections kept to each; more may be open at once
+
+_INTERIM = range(102, 200)  # statuses before the one that counts; 101 ends what is HTTP
 
 _now = time.monotonic
 # The plain socket's ``shutdown``, for TLS sockets too: their own drops the TLS object on the way,
@@ -116,8 +120,8 @@ class Exchange:
         self._shut: Callable[[], object] | None = None
         self._wired = False  # a response reads from the socket, and will be the one to close it
         self._armed = -1.0  # the timeout that the socket has now
-        self._connect_until = _NEVER
-        self._until = _NEVER
+        self._connect_until = math.inf
+        self._until = math.inf
         #: Set by :meth:`abort`.
         self.aborted = False
         #: The deadline that ended this exchange.
@@ -136,7 +140,7 @@ class Exchange:
         #: Seconds that the first attempt took for TCP, proxy and TLS; 0 on a kept connection.
         self.connect_seconds: float | None = None
         self.started = _now()
-        self._total_until = self.started + (timeout.total or _NEVER)
+        self._total_until = self.started + (timeout.total or math.inf)
 
     # -- any thread ---------------------------------------------------------------------------
 
@@ -166,8 +170,8 @@ class Exchange:
         self.attempts += 1
         self.waited = 0.0
         self.in_body = self._wired = False
-        self._until = _NEVER
-        self._connect_until = _now() + (self.timeout.connect or _NEVER)
+        self._until = math.inf
+        self._connect_until = _now() + (self.timeout.connect or math.inf)
 
     def check(self) -> None:
         """Raise where nothing more is to be done.
@@ -207,7 +211,7 @@ class Exchange:
 
     def total_left(self) -> float:
         """Seconds until ``total`` is up."""
-        return self._total_until - _now()
+        return min(self._total_until - _now(), _NEVER)
 
     # -- the working thread: sockets ----------------------------------------------------------
 
@@ -242,7 +246,7 @@ class Exchange:
             while connecting, leaves it to the connection.
         """
         self._armed = -1.0  # urllib3 has set a timeout of its own
-        if self._connect_until == _NEVER:
+        if self._connect_until == math.inf:
             self._wired = True
         return self._wired
 
@@ -272,7 +276,7 @@ class Exchange:
         """The connection stands, after ``seconds``; from here ``idle`` and ``gap`` count."""
         if self.connect_seconds is None:
             self.connect_seconds = seconds
-        self._connect_until = _NEVER
+        self._connect_until = math.inf
 
     def arm(self, sock: Any, *, sending: bool = False) -> None:
         """Set the timeout for the wait that is about to begin on ``sock``.
@@ -296,7 +300,11 @@ class Exchange:
         now = _now()
         left: float = _NEVER
         why: Deadline = "idle"
-        if limits.idle is not None and (self._streaming or self.in_body or sending):
+        if (
+            limits.idle is not None
+            and limits.idle < left
+            and (self._streaming or self.in_body or sending)
+        ):
             left = limits.idle
         if limits.gap is not None and not (self.in_body and not self._streaming):
             gap = limits.gap - self.waited
@@ -369,6 +377,7 @@ class _Wire(io.RawIOBase):
         self._recv_into = sock.recv_into
         self._exchange = exchange
         self._owner = exchange.wire()
+        self._last = 0.0  # when the last bytes came
 
     def readable(self) -> bool:
         return True
@@ -377,6 +386,9 @@ class _Wire(io.RawIOBase):
         exchange = self._exchange
         if exchange.before_wait is not None:
             exchange.before_wait()
+        elif self._last:
+            # What came was no event either: a flood of it shall not outrun the gap.
+            exchange.waited += _now() - self._last
         exchange.arm(self._sock)
         start = _now()
         try:
@@ -384,7 +396,7 @@ class _Wire(io.RawIOBase):
         except TimeoutError:
             exchange.waited += _now() - start
             exchange.timed_out()
-        end = exchange.last_byte = _now()
+        end = exchange.last_byte = self._last = _now()
         exchange.waited += end - start
         if exchange.aborted:
             raise Aborted
@@ -422,6 +434,18 @@ class _Response(http.client.HTTPResponse):
             wire = _Wire(self.fp.detach(), sock, exchange)
             self.fp = io.BufferedReader(wire, _BLOCK)
             self._wired = True
+
+    def begin(self) -> None:
+        super().begin()
+        # RFC 9110, section 15.2: a client must read past any 1xx; http.client knows 100 alone.
+        while self._wired and self.status in _INTERIM:
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
+        # It also knows "chunked" only when nothing else is said, where urllib3 looks for the word.
+        codings = ",".join(self.headers.get_all("transfer-encoding", ()))
+        if not self.chunked and "chunked" in re.split(r"[\s,]+", codings.lower()):
+            self.chunked = True
+            self.length = None
 
     def read1(self, n: int = -1) -> bytes:
         if not (self._wired and self.chunked) or self.fp is None:
@@ -728,8 +752,7 @@ class Body:
             self._read = self._read_foreign
             exchange.enter_shut(getattr(raw, "shutdown", None))
         exchange.in_body = True
-        #: The connection itself tells where the body ends: it cannot be cut unnoticed.
-        self.framed: bool = raw.chunked or getattr(raw, "length_remaining", None) is not None
+        self._framed = raw.chunked or getattr(raw, "length_remaining", None) is not None
 
     def _read_wire(self) -> bytes:
         block: bytes | None = self._raw.read1(_BLOCK, decode_content=True)
@@ -756,6 +779,13 @@ class Body:
         exchange.waited += end - start
         exchange.bytes += len(block)
         return block
+
+    @property
+    def framed(self) -> bool:
+        """At its end: the body itself told that it ends here, so it was not cut unnoticed."""
+        # urllib3 does not tell whether compressed data broke off.
+        decompressor = getattr(getattr(self._raw, "_decoder", None), "_obj", None)
+        return bool(self._framed and getattr(decompressor, "eof", True))
 
     def _foreign_socket(self) -> Any:
         return getattr(getattr(self._raw, "connection", None), "sock", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
 import queue
@@ -35,6 +36,7 @@ from openai_stream.testing import (
     answer,
     error_answer,
     frame,
+    head,
     json_answer,
 )
 
@@ -60,6 +62,12 @@ def stream(client: Client, **arguments: Any) -> Any:
 
 def datas(events: EventQueue[ServerEvent]) -> list[Any]:
     return [event.data for event in events]
+
+
+def at_once(script: list[Step | bytes]) -> list[Step | bytes]:
+    """In one piece: the body's end comes with its last event, however busy the machine is."""
+    steps = [step for step in script if not isinstance(step, bytes)]
+    return [b"".join(part for part in script if isinstance(part, bytes)), *steps]
 
 
 # The call ------------------------------------------------------------------------------------
@@ -226,7 +234,7 @@ def test_everywhere_that_events_go(server: ScriptedServer, client: Client) -> No
 def test_complete_where_the_body_says_so(
     server: ScriptedServer, client: Client, framing: Any, done: bool
 ) -> None:
-    server.play(*[answer(FRAMES, framing=framing, done=done)] * 3)
+    server.play(*[at_once(answer(FRAMES, framing=framing, done=done))] * 3)
     for _ in range(3):
         events = stream(client)
         assert datas(events) == DATA
@@ -339,3 +347,38 @@ def test_a_restart(server: ScriptedServer, client: Client) -> None:
     assert isinstance(again, Restarted)
     assert again.error.snapshot == {"n": 1}
     assert events.stream.result(WAIT) == {"n": 2}
+
+
+def test_events_that_are_nested_deeply(server: ScriptedServer, client: Client) -> None:
+    deep: Any = "bottom"
+    for _ in range(900):
+        deep = [deep]
+    server.play(answer([{"x": deep}]), answer([{"x": deep}, Reset()]))
+    done: list[Any] = []
+    assert stream(client, on_done=done.append).stream.result(WAIT)["x"]
+    assert done[0]["x"]
+    events = stream(client)
+    assert events.get(timeout=WAIT).data["x"]
+    with pytest.raises(StreamInterruptedError):
+        events.get(timeout=WAIT)
+
+
+@pytest.mark.parametrize("lost", [4, 12, 30])
+def test_compressed_data_that_breaks_off_in_an_orderly_body(
+    server: ScriptedServer, client: Client, lost: int
+) -> None:
+    whole = gzip.compress(b"".join(frame({"n": n}) for n in range(30)))
+    for body in (whole, whole[:-lost]):
+        headers = {"Content-Encoding": "gzip", "Content-Length": str(len(body))}
+        server.play([head(200, headers), body])
+    assert stream(client).stream.result(WAIT) == {"n": 29}
+    with pytest.raises(StreamInterruptedError):
+        stream(client).stream.result(WAIT)
+
+
+def test_a_frame_that_breaks_off_in_an_orderly_body(server: ScriptedServer, client: Client) -> None:
+    server.play(answer([{"n": 1}, b'data: {"n": 2}'], done=False))
+    server.play(answer([{"n": 1}, b": bye"], done=False))
+    with pytest.raises(StreamInterruptedError):
+        stream(client).stream.result(WAIT)
+    assert stream(client).stream.result(WAIT) == {"n": 1}

@@ -822,12 +822,14 @@ def test_retry_after(
     [
         ("61", 61, 61),
         ("100000", 100_000, 100_000),
-        (email.utils.formatdate(time.time() + 600, usegmt=True), 500, 600),
+        ("a date", 500, 600),
     ],
 )
 def test_a_long_retry_after_is_not_waited_for(
     server: ScriptedServer, value: str, least: float, most: float
 ) -> None:
+    if value == "a date":
+        value = email.utils.formatdate(time.time() + 600, usegmt=True)
     server.play(error_answer(429, "later", headers={"Retry-After": value}))
     start = time.monotonic()
     with client_of(server, max_retries=2) as client, pytest.raises(RateLimitError) as caught:
@@ -1298,12 +1300,14 @@ def test_a_proxy_that_refuses(
     proxied(monkeypatch, proxy)
     scripts: dict[Any, Script] = {"RST": [Reset()], "FIN": [Fin()], "rubbish": [b"no\r\n", Fin()]}
     proxy.always(scripts.get(refusal) or error_answer(refusal, "the proxy says pass%20word%2F1"))
-    with Client(KEY, f"{scheme}://far.invalid/v1", max_retries=0) as client:
-        with pytest.raises((APIConnectionError, APIStatusError)) as caught:
-            stream(client)
-        assert isinstance(caught.value, APIConnectionError) or scheme == "http"
-        assert "far.invalid" in str(caught.value)
-        assert_no_password(caught.value, caplog)
+    with (
+        Client(KEY, f"{scheme}://far.invalid/v1", max_retries=0) as client,
+        pytest.raises((APIConnectionError, APIStatusError)) as caught,
+    ):
+        stream(client)
+    assert isinstance(caught.value, APIConnectionError) or scheme == "http"
+    assert "far.invalid" in str(caught.value)
+    assert_no_password(caught.value, caplog)
 
 
 def test_no_proxy_there(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -1612,3 +1616,74 @@ def test_a_given_session_keeps_its_connection_from_stream_to_stream(
             server.play(answer(chat_chunks("one two")))
             list(client.create_chat_completion(model="m", stream=True))
         assert len(server.connections) == 1
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        b"HTTP/1.1 401 bad key sk-echoed-0123\r\nContent-Length: 0\r\n\r\n",
+        error_answer(
+            401, "no", headers={"x-request-id": "sk-echoed-0123", "x-key": "sk-echoed-0123"}
+        ),
+        error_answer(401, "sk-echoed-0123"),
+        answer(["x"], content_type="application/x-sk-echoed-0123+json"),
+        answer(["x"], headers={"Content-Encoding": "sk-echoed-0123"}),
+        answer([{"error": {"message": "sk-echoed-0123"}}]),
+    ],
+)
+@pytest.mark.parametrize("how", ["api_key", "extra_headers"])
+def test_a_key_that_the_server_says_again_does_not_show(
+    server: ScriptedServer, script: Any, how: str
+) -> None:
+    server.play(script)
+    key = "sk-echoed-0123" if how == "api_key" else "other"
+    own = None if how == "api_key" else {"Authorization": "Bearer sk-echoed-0123"}
+    with (
+        Client(api_key=key, base_url=server.base_url) as client,
+        pytest.raises(OpenAIStreamError) as caught,
+    ):
+        list(client.create_chat_completion(model="m", stream=True, extra_headers=own))
+    told = caught.value
+    shown = [str(told), repr(told), pickle.dumps(told).decode("latin-1"), repr(vars(told))]
+    shown += traceback.format_exception(told)
+    assert not any("sk-echoed" in text for text in shown)
+
+
+def test_a_compression_that_is_not_known(server: ScriptedServer) -> None:
+    server.play(answer(chat_chunks("one"), headers={"Content-Encoding": "rot13"}))
+    with (
+        Client(api_key="sk-secret", base_url=server.base_url) as client,
+        pytest.raises(StreamDecodeError, match="rot13"),
+    ):
+        list(client.create_chat_completion(model="m", stream=True))
+
+
+@pytest.mark.parametrize("name", ["stream_close", "nowait", "replay"])
+@pytest.mark.parametrize("value", [1, None, "yes"])
+def test_what_is_true_or_false_is_nothing_else(
+    server: ScriptedServer, name: str, value: Any
+) -> None:
+    with (
+        Client(api_key="sk-secret", base_url=server.base_url) as client,
+        pytest.raises(TypeError, match=name),
+    ):
+        client.create_chat_completion(model="m", stream=True, **{name: value})
+    assert not server.requests
+
+
+def test_a_bad_key_that_was_set_later(server: ScriptedServer) -> None:
+    with Client(api_key="sk-secret", base_url=server.base_url) as client:
+        client.api_key = "sk-secret\nEvil: 1"
+        with pytest.raises(ConfigurationError, match="api_key") as caught:
+            client.create_chat_completion(model="m")
+    assert "sk-secret" not in str(caught.value)
+    assert not server.requests
+
+
+def test_a_query_that_no_url_carries(server: ScriptedServer) -> None:
+    with (
+        Client(api_key="sk-secret", base_url=server.base_url) as client,
+        pytest.raises(ConfigurationError, match="extra_query"),
+    ):
+        client.create_chat_completion(model="m", extra_query={"a": "\ud800"})
+    assert not server.requests

@@ -6,6 +6,7 @@ stderr counts. The server is this process's.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -726,3 +727,43 @@ if __name__ == "__main__":
     go.set()
     script.says("one two three")
     script.ends_quietly()
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_callbacks_in_a_worker_process_run_to_their_end(
+    server: ScriptedServer, tmp_path: Path, method: str
+) -> None:
+    server.always(answer(chat_chunks("one two three"), delay=0.05))
+    script = tmp_path / "workers.py"
+    script.write_text(
+        f"""
+import multiprocessing
+
+from openai_stream import Client
+
+def work():
+    Client(base_url={server.base_url!r}).create_chat_completion(
+        model="m", messages=[], stream=True, on_next=lambda event: None,
+        on_done=lambda whole: print(whole.choices[0].message.content, flush=True),
+    )
+
+if __name__ == "__main__":
+    client = Client(base_url={server.base_url!r})
+    client.create_chat_completion(model="m", messages=[], stream=True).stream.result()
+    process = multiprocessing.get_context({method!r}).Process(target=work)
+    process.start()
+    process.join()
+    print(process.exitcode)
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(Path(openai_stream.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n") == ["one two three", "0", ""]
+    assert "Exception" not in done.stderr

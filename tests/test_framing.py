@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pytest
 
 from openai_stream import DONE, ChatCompletion, ChatCompletionChunk, Client, EventQueue, Timeout
-from openai_stream.errors import BadRequestError, StreamDecodeError
+from openai_stream.errors import BadRequestError, StreamDecodeError, StreamInterruptedError
 from openai_stream.testing import (
     LAST_CHUNK,
     Fin,
@@ -632,3 +632,35 @@ def test_a_chunked_answer_in_many_chunks(server: ScriptedServer, client: Client)
     parts = [chunk(body[at : at + 9]) for at in range(0, len(body), 9)]
     server.play([head(200, {"Transfer-Encoding": "chunked"}), *parts, LAST_CHUNK])
     assert client.create_chat_completion(model="m", messages=[]).to_dict() == WHOLE
+
+
+CODINGS = [
+    b"Transfer-Encoding: Chunked \t\r\n",
+    b"Transfer-Encoding: identity, chunked\r\n",
+    b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+]
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_chunked_in_all_its_spellings(
+    server: ScriptedServer, client: Client, coding: bytes
+) -> None:
+    start = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" + coding + b"\r\n"
+    body = b"".join([*map(frame, CHUNKS), frame("[DONE]")])
+    pieces = [chunk(body[i : i + 7]) for i in range(0, len(body), 7)]
+    server.play([start, *pieces, LAST_CHUNK], [start, *pieces[:-8], Fin()])
+    assert_whole(ask(client))
+    with pytest.raises(StreamInterruptedError):
+        list(ask(client))
+
+
+@pytest.mark.parametrize("statuses", [[100], [102], [103], [103, 100, 103]])
+def test_any_number_of_interim_responses(
+    server: ScriptedServer, client: Client, statuses: list[int]
+) -> None:
+    interim = b"".join(b"HTTP/1.1 %d Wait\r\nLink: </x>\r\n\r\n" % s for s in statuses)
+    server.play([interim, *answer(CHUNKS)], answer(CHUNKS))
+    assert_whole(ask(client))
+    assert_whole(ask(client))
+    assert len(server.connections) == 1

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextvars
+import copy
 import gc
+import itertools
 import logging
+import pickle
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -75,6 +79,15 @@ def chat(client: Client) -> Callable[..., Any]:
 
 
 Chat = Callable[..., Any]
+
+
+@pytest.fixture
+def switching() -> Iterator[None]:
+    """Threads take turns often, as they would on a loaded machine, and more so."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
 
 
 def content(whole: ChatCompletion) -> str | None:
@@ -575,13 +588,6 @@ class TestCallbacksThatRaise:
         assert error.__traceback__ is not None
         assert "not now" in caplog.text
 
-    def test_a_stream_that_fails_by_itself_is_not_logged(
-        self, server: ScriptedServer, chat: Chat, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        server.play(answer([Reset()]))
-        assert chat(on_next=nothing).exception(SOON) is not None
-        assert caplog.records == []
-
     @pytest.mark.parametrize("mode", ["callbacks", "queue"])
     def test_on_error_is_logged(
         self, server: ScriptedServer, chat: Chat, caplog: pytest.LogCaptureFixture, mode: str
@@ -791,25 +797,31 @@ class TestClose:
                 stream.result(SOON)
 
     def test_while_the_last_callback_is_about_to_start(
-        self, server: ScriptedServer, chat: Chat
+        self, server: ScriptedServer, chat: Chat, switching: None
     ) -> None:
         """When close() has returned, on_done has run, or will not; whatever the moment."""
-        for moment in range(200):
-            server.play(answer(WHOLE))
-            closed = threading.Event()
+        whole = chat_chunks(["a"] * 58)
+        server.always(answer(whole, events_per_chunk=100))
+        outcomes = set()
+        for moment in range(240):
+            arrived, closed = threading.Event(), threading.Event()
             late: list[bool] = []
-            log = Log()
+            count = itertools.count()
 
-            def on_next(_: object, log: Log = log) -> None:
-                log.calls.append(("next", None))
+            def on_next(
+                _: object,
+                last: int = len(whole) - 1 - moment % len(whole),
+                count: Iterator[int] = count,
+                arrived: threading.Event = arrived,
+            ) -> None:
+                if next(count) == last:
+                    arrived.set()
 
             def on_done(_: object, late: list[bool] = late, closed: Any = closed) -> None:
                 late.append(closed.is_set())
 
             stream = chat(on_next=on_next, on_done=on_done)
-            wait_until(lambda log=log: len(log.calls) == len(WHOLE))  # type: ignore[misc]
-            for _ in range(moment * 10):
-                pass
+            assert arrived.wait(SOON)
             stream.close()
             closed.set()
             called = list(late)
@@ -817,22 +829,41 @@ class TestClose:
             assert late == called  # nothing came later
             assert True not in late
             assert stream.cancelled() is not bool(late)
+            outcomes.add(stream.cancelled())
+        assert outcomes == {False, True}
+
+    def test_before_the_last_callback_may_start(self, server: ScriptedServer, chat: Chat) -> None:
+        """The state says that the end has come when on_done starts, not a moment before."""
+        called: list[object] = []
+        go = threading.Event()
+        server.play(answer([Wait(go), *WHOLE]))
+        events = chat(on_done=called.append)
+        with events.stream._core.calling:  # nothing can start
+            go.set()
+            for _ in WHOLE:
+                events.get(timeout=SOON)
+            time.sleep(0.05)
+            events.close()
+        wait_for_readers()
+        assert called == []
+        assert events.stream.cancelled()
 
     def test_a_large_answer_is_not_added_up_while_close_waits(
         self, server: ScriptedServer, chat: Chat
     ) -> None:
         """The last callback starts right after the state says that it will."""
         go = threading.Event()
-        choices = [{**WHOLE[-1]["choices"][0], "index": index} for index in range(20_000)]
+        choices = [{**WHOLE[-1]["choices"][0], "index": index} for index in range(40_000)]
         whole = {**WHOLE[-1], "choices": choices}  # takes longer than close() waits
         server.play(answer([Wait(go), whole]))
-        closed = threading.Event()
+        closed, arrived = threading.Event(), threading.Event()
         late: list[bool] = []
-        stream = chat(on_next=nothing, on_done=lambda _: late.append(closed.is_set()))
+        stream = chat(
+            on_next=lambda _: arrived.set(), on_done=lambda _: late.append(closed.is_set())
+        )
         go.set()
-        wait_until(lambda: stream.stats.events)
-        wait_until(lambda: server.connections[0].sent > 1_000_000)
-        time.sleep(0.01)  # the end of the body is read, too
+        assert arrived.wait(SOON)
+        time.sleep(0.02)  # for the end of the body; then it is added up
         stream.close()
         closed.set()
         wait_for_readers()
@@ -1268,3 +1299,54 @@ def test_shutdown_of_a_queue_is_no_failure(server: ScriptedServer, chat: Chat) -
     assert events.get() is DONE
     with pytest.raises(ShutDown):
         events.get()
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_handles_are_not_copied(
+    server: ScriptedServer, chat: Chat, duplicate: Callable[[Any], Any]
+) -> None:
+    server.play(answer(WHOLE))
+    events = chat()
+    for handle in (events, events.stream):
+        with pytest.raises(TypeError, match="copied or pickled"):
+            duplicate(handle)
+    assert content(events.stream.result(SOON)) == "one two three"
+
+
+def test_a_failure_in_callback_mode_is_logged_where_nobody_else_is_told(
+    server: ScriptedServer, chat: Chat, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.play(
+        answer([WHOLE[0], Reset()]), answer([WHOLE[0], Reset()]), answer([WHOLE[0], Reset()])
+    )
+    told: list[BaseException] = []
+    chat(on_next=lambda event: None, on_error=told.append).exception(SOON)
+    chat().stream.exception(SOON)
+    assert told
+    assert not caplog.records
+    chat(on_next=lambda event: None).exception(SOON)
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], StreamInterruptedError)
+
+
+@pytest.mark.parametrize("ends", ["subscriber", "queue", "stream"])
+def test_ending_in_a_signals_handler_while_the_lock_is_held(
+    server: ScriptedServer, chat: Chat, ends: str
+) -> None:
+    server.play(answer([WHOLE[0], Hang()]))
+    events = chat(replay=True)
+    subscriber = events.stream.subscribe()
+    end = {
+        "subscriber": subscriber.close,
+        "queue": events.shutdown,
+        "stream": events.stream.close,
+    }[ends]
+    before = signal.signal(signal.SIGUSR1, lambda *_: end())
+    try:
+        with events.mutex:
+            signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert [type(item) for item in subscriber] in ([], [type(events.get(timeout=SOON))])
+    events.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -607,3 +608,29 @@ def test_the_first_event_is_timed_when_it_arrives(server: ScriptedServer, client
     handle.result(WAIT)
     assert handle.stats.first_event_seconds is not None
     assert 0.19 < handle.stats.first_event_seconds < 0.4
+
+
+@pytest.mark.parametrize(
+    "flood", [b": ka\n\n" * 2000, b"data: null\n\n" * 2000, b"data: \n\n" * 2000]
+)
+def test_gap_while_no_event_comes_in_a_flood(
+    server: ScriptedServer, client: Client, flood: bytes
+) -> None:
+    server.play(begun(Repeat(chunk(flood))))
+    events = stream(client, Timeout(gap=LIMIT))
+    with in_time(), pytest.raises(StreamTimeoutError, match="event"):
+        list(events)
+
+
+def test_gap_in_a_flood_of_interim_responses(server: ScriptedServer, client: Client) -> None:
+    server.play([Repeat(b"HTTP/1.1 100 Continue\r\n\r\n" * 500)])
+    with in_time(), pytest.raises(APITimeoutError):
+        stream(client, Timeout(gap=LIMIT))
+
+
+@pytest.mark.parametrize("huge", [10**400, 1e300, sys.maxsize])
+def test_a_huge_number_is_no_limit(server: ScriptedServer, client: Client, huge: float) -> None:
+    server.play(answer(chat_chunks("one")))
+    limits = Timeout(connect=huge, idle=huge, gap=huge, total=huge)
+    assert limits == Timeout(connect=None, idle=None, gap=None, total=None)
+    assert list(stream(client, limits))

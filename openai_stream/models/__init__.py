@@ -3,7 +3,7 @@
 Nothing in here knows where the dicts come from, or how events add up to an answer.
 """
 
-from ._base import Model
+from ._base import Model, copied
 from .chat import (
     Annotation,
     Audio,
@@ -73,4 +73,5 @@ __all__ = [
     "TopLogprob",
     "URLCitation",
     "Usage",
+    "copied",
 ]

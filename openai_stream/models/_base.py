@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 
 import attrs
 
-__all__ = ["NONE_GIVEN", "Model", "clipped", "missing", "wire"]
+__all__ = ["NONE_GIVEN", "Model", "clipped", "copied", "missing", "wire"]
 
 M = TypeVar("M", bound="Model")
 C = TypeVar("C", bound="type[Model]")
@@ -127,7 +127,7 @@ class Model:
         rest = self._rest or {}
         for key in self._keys:
             if key in rest:
-                out[key] = _copied(rest[key])
+                out[key] = copied(rest[key])
                 continue
             # What is not in the rest is a field, by name, and its value had the right type.
             value = getattr(self, key)
@@ -144,7 +144,7 @@ class Model:
         if self._rest is None:
             return {}
         fields = self._wire.fields
-        return {key: _copied(value) for key, value in self._rest.items() if key not in fields}
+        return {key: copied(value) for key, value in self._rest.items() if key not in fields}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Model) or type(other) is not type(self):
@@ -200,7 +200,7 @@ def wire(cls: C) -> C:
 # than Python's own stack.
 
 
-def _copied(value: Any) -> Any:
+def copied(value: Any) -> Any:
     """*value* with new dicts and lists all the way down."""
     if not isinstance(value, (dict, list, tuple)):
         return value
@@ -226,8 +226,8 @@ def _given(value: Any) -> Any:
     if isinstance(value, Model):
         return value.to_dict()
     if isinstance(value, (list, tuple)):
-        return [item.to_dict() if isinstance(item, Model) else _copied(item) for item in value]
-    return _copied(value)
+        return [item.to_dict() if isinstance(item, Model) else copied(item) for item in value]
+    return copied(value)
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -313,7 +313,7 @@ class _Scalar(_Field):
     def __init__(self, *types: type) -> None:
         self.types = types
         if dict in types or list in types:
-            self.give = _copied
+            self.give = copied
 
     def fits(self, value: Any) -> bool:
         if isinstance(value, bool):  # which isinstance() takes for an int
@@ -340,7 +340,7 @@ class _Scalars(_Scalar):
 
     def __init__(self, *types: type) -> None:
         super().__init__(*types)
-        self.give = _copied
+        self.give = copied
 
     def read(self, value: Any) -> tuple[Any, bool]:
         if value is None:

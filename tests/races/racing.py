@@ -55,13 +55,17 @@ class Track:
         """Run it so many times; no round may leave a reader behind."""
         seconds: dict[str, list[float]] = {}
         for number in range(RUNS):
-            moments = Moments()
+            moments, chance = Moments(), random.Random(number)  # noqa: S311 - to be run again
+            usual = sys.getswitchinterval()
             try:
-                one_round(random.Random(number), moments)  # noqa: S311 - to be run again
+                sys.setswitchinterval(chance.choice([usual, 1e-5]))  # how often threads take turns
+                one_round(chance, moments)
                 wait_for_no_readers()
             except BaseException:
                 print(f"{self._name}: round {number} of {RUNS}", file=sys.stderr)
                 raise
+            finally:
+                sys.setswitchinterval(usual)
             for what, value in moments.seconds.items():
                 seconds.setdefault(what, []).append(value * 1000)
             self.server.forget()

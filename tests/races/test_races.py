@@ -6,7 +6,6 @@ of those that are promised, and come soon. ``make races`` runs a thousand rounds
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import queue
 import random
@@ -497,12 +496,10 @@ def test_a_signal_handler_closes(track: Track) -> None:
         sender = threading.Thread(target=send, args=(chance.random() * 0.005,))
         try:
             sender.start()
-            item = None
-            while item is not DONE:
-                for _ in range(50):
-                    events.qsize()  # under the lock, most of the time
-                with contextlib.suppress(queue.Empty):
-                    item = events.get(timeout=0.001)
+            while not events.stream.done():
+                events.qsize()  # under the lock, most of the time
+            while events.get(timeout=SOON) is not DONE:
+                pass
             moments.note("consumer released")
             sender.join(SOON)
         finally:
