@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 __all__ = ["HandoverLock"]
 
+_PATIENCE = 0.05  # seconds
+
 
 class HandoverLock:
     """A lock for threads, which wait for it, and for finalizers, which must not.
@@ -52,6 +54,23 @@ class HandoverLock:
         """
         self._noted.append(work)
         self._do_noted()
+
+    def run(self, work: Callable[[], object]) -> None:
+        """Do ``work`` under the lock, wherever this is called.
+
+        The lock is held for moments only. Where it does not come free within 50 milliseconds, a
+        signal's handler, or a finalizer of a user's, has interrupted this very thread while it
+        held the lock: then the work is done when that returns.
+
+        :param work: as of :meth:`hand_over`.
+        """
+        if self.acquire(timeout=_PATIENCE):
+            try:
+                work()
+            finally:
+                self.release()
+        else:
+            self.hand_over(work)
 
     def _do_noted(self) -> None:
         while self._noted and self._lock.acquire(False):

@@ -258,7 +258,7 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
         :param immediate: drop what is in the queue, instead of letting it be taken.
         """
         self.close()
-        self._stream._core.lock.hand_over(lambda: self._shut_down(immediate))
+        self._stream._core.lock.run(lambda: self._shut_down(immediate))
 
     def _shut_down(self, immediate: bool) -> None:
         self.is_shutdown = True

@@ -480,11 +480,7 @@ class Core(Generic[E, W]):
         """See :meth:`Stream.close`."""
         if self.inherited:
             return
-        # A signal's handler may have interrupted this very thread while it held the lock: then it
-        # is done when the handler returns, and waiting for that has an end.
-        self.lock.hand_over(self._drain if drain else self._cancel)
-        if self.lock.acquire(timeout=_CALLBACK_GRACE):
-            self.lock.release()
+        self.lock.run(self._drain if drain else self._cancel)
         # A callback that was about to start when the state changed counts as running: wait for it,
         # but not for long: it may itself be waiting for this thread.
         if not self._on_reader() and self.calling.acquire(timeout=_CALLBACK_GRACE):
@@ -507,9 +503,7 @@ class Core(Generic[E, W]):
     def unsubscribe(self, queue: EventQueue[E]) -> None:
         """End one subscriber; the stream goes on. From anywhere, like :meth:`close`."""
         if not self.inherited:
-            self.lock.hand_over(lambda: self._unsubscribe(queue))
-            if self.lock.acquire(timeout=_CALLBACK_GRACE):
-                self.lock.release()
+            self.lock.run(lambda: self._unsubscribe(queue))
 
     def _unsubscribe(self, queue: EventQueue[E]) -> None:
         others = [ref for ref in self._subscribers if ref() is not queue]

@@ -3,7 +3,8 @@
 Nothing in here knows where the dicts come from, or how events add up to an answer.
 """
 
-from ._base import Model, copied
+from ._base import Model
+from ._base import copied as copied
 from .chat import (
     Annotation,
     Audio,
@@ -73,5 +74,4 @@ __all__ = [
     "TopLogprob",
     "URLCitation",
     "Usage",
-    "copied",
 ]
