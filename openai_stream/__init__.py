@@ -3,7 +3,11 @@
 >>> from openai_stream import DONE, create_chat_completion
 >>> events = create_chat_completion(model=…, messages=…, stream=True)
 >>> while (event := events.get()) is not DONE:
-...     print(event.choices[0].delta.content or "", end="", flush=True)
+...     for choice in event.choices:
+...         print(choice.delta.content or "", end="", flush=True)
+
+Start reading at :func:`create_chat_completion`, :class:`EventQueue`, :class:`Stream` and
+:class:`Client`; all errors are an :class:`OpenAIStreamError`.
 """
 
 from .api import create_chat_completion, create_completion, create_response

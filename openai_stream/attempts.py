@@ -212,6 +212,8 @@ class Attempts:
             message += f" ({named})"
         if status == 400 and "stream_options" in text:
             message += ". This server does not take stream_options: leave it out"
+        elif status == 401 and not any(self.keys()):
+            message += ". No API key was sent: set OPENAI_API_KEY, or pass api_key=…"
         elif hint := _HINTS.get(status):
             message += f". {hint}"
         if request_id:

@@ -94,7 +94,7 @@ class EventQueue(queue.Queue[Any], Generic[E_co]):
     ``get()`` gives the events; when they are all taken, ``DONE``, or in its place the stream's
     error is raised, once. After that it is an empty queue, or a shut down one where the stream was
     asked for with ``stream_close=True``. A loop over the queue runs to the end, and over one whose
-    end has been taken it finishes at once.
+    end has been taken it finishes at once, or raises the error again where that was the end.
 
     Any number of threads may take from it. When the queue and its :attr:`stream` are both no longer
     referenced, the stream is closed.
