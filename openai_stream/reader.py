@@ -128,7 +128,7 @@ class Reader:
                 done = True
                 break
             if message.event != "message":
-                if message.event in _KEEP_ALIVE_EVENTS:
+                if server_event is None and message.event in _KEEP_ALIVE_EVENTS:
                     self.empty += 1
                     continue
                 if message.event == "error":

@@ -382,3 +382,13 @@ def test_a_frame_that_breaks_off_in_an_orderly_body(server: ScriptedServer, clie
     with pytest.raises(StreamInterruptedError):
         stream(client).stream.result(WAIT)
     assert stream(client).stream.result(WAIT) == {"n": 1}
+
+
+def test_an_event_that_is_called_ping_is_one_if_it_has_data(
+    server: ScriptedServer, client: Client
+) -> None:
+    frames = [frame({"n": 1}, event="ping"), b"event: ping\ndata:\n\n", b"event: ping\n\n"]
+    server.play(answer(frames))
+    events = stream(client)
+    assert list(events) == [ServerEvent("ping", {"n": 1})]
+    assert events.stream.stats.keep_alives == 1

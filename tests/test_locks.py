@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +21,17 @@ def lock() -> HandoverLock:
 
 
 class Holder:
-    """A thread that holds the lock for as long as a ``with`` block lasts."""
+    """A thread that holds the lock for as long as a ``with`` block lasts, or so many seconds."""
 
-    def __init__(self, lock: HandoverLock) -> None:
+    def __init__(
+        self,
+        lock: HandoverLock,
+        seconds: float = SOON,
+        released: threading.Event | None = None,
+    ) -> None:
         self._lock = lock
+        self._seconds = seconds
+        self._released = released or threading.Event()
         self._held = threading.Event()
         self._let_go = threading.Event()
         self.thread = threading.Thread(target=self._hold)
@@ -31,7 +39,8 @@ class Holder:
     def _hold(self) -> None:
         with self._lock:
             self._held.set()
-            assert self._let_go.wait(SOON)
+            self._let_go.wait(self._seconds)
+            self._released.set()
 
     def __enter__(self) -> Holder:
         self.thread.start()
@@ -142,6 +151,52 @@ def test_work_that_hands_over_work(lock: HandoverLock) -> None:
     lock.hand_over(outer)
     assert done == ["outer", "inner"]
     assert not lock.locked()
+
+
+class TestRun:
+    """Done when it returns, but on a thread that holds the lock itself."""
+
+    def test_on_a_free_lock(self, lock: HandoverLock) -> None:
+        done: list[bool] = []
+        lock.run(lambda: done.append(lock.locked()))
+        assert done == [True]
+        assert not lock.locked()
+
+    def test_waits_for_another_thread(self, lock: HandoverLock) -> None:
+        done: list[threading.Thread] = []
+        released = threading.Event()
+        with Holder(lock, 0.005, released):
+            lock.run(lambda: done.append(threading.current_thread()))
+            assert released.is_set()
+            assert done == [threading.current_thread()]
+
+    def test_in_a_signal_handler_that_interrupts_the_holder(self, lock: HandoverLock) -> None:
+        done: list[bool] = []
+        with lock:
+            lock.run(lambda: done.append(lock.locked()))  # were it to wait, it would be for ever
+            assert done == []
+        assert done == [True]
+
+    def test_many_at_once_are_done_when_they_return(self, lock: HandoverLock) -> None:
+        """Also when somebody else does noted work just then."""
+        start = threading.Barrier(4)
+        usual = sys.getswitchinterval()
+
+        def run_often() -> None:
+            start.wait(SOON)
+            for _ in range(1000):
+                done: list[int] = []
+                lock.run(lambda done=done: done.append(1))  # type: ignore[misc]
+                assert done == [1]
+
+        sys.setswitchinterval(1e-6)
+        try:
+            with ThreadPoolExecutor(4) as pool:
+                for future in [pool.submit(run_often) for _ in range(4)]:
+                    future.result(SOON)
+        finally:
+            sys.setswitchinterval(usual)
+        assert not lock.locked()
 
 
 def test_work_that_raises_leaves_the_lock_free(lock: HandoverLock) -> None:
