@@ -57,7 +57,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 test: $(VENV)/.installed
 	@$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(ARGS)
-	@find . -maxdepth 1 -name ".coverage.*" -size 0 -delete  # of processes that were killed
+	@find . -maxdepth 1 -name ".coverage.*" -size 0 -delete || true  # of processes that were killed
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 __all__ = ["HandoverLock"]
 
-_PATIENCE = 0.05  # seconds
+_PATIENCE = 0.02  # seconds
 
 
 class HandoverLock:
@@ -58,7 +58,7 @@ class HandoverLock:
     def run(self, work: Callable[[], object]) -> None:
         """Do ``work`` under the lock, wherever this is called.
 
-        The lock is held for moments only. Where it does not come free within 50 milliseconds, a
+        The lock is held for moments only. Where it does not come free within 20 milliseconds, a
         signal's handler, or a finalizer of a user's, has interrupted this very thread while it
         held the lock: then the work is done when that returns.
 

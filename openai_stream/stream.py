@@ -140,6 +140,16 @@ def _is_passing(error: StreamError) -> bool:
     return not isinstance(error, StreamAPIError)
 
 
+def _drop_tracebacks(error: BaseException) -> None:
+    """Nothing in them is the user's, and they lead to the frames of the reader, and so to all."""
+    link: BaseException | None = error
+    for _ in range(20):  # a chain may be a circle
+        if link is None:
+            return
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+
+
 class Core(Generic[E, W]):
     """A stream, as the thread and the handles share it.
 
@@ -343,7 +353,7 @@ class Core(Generic[E, W]):
         return StreamTimeoutError(expiry(self.exchange), deadline=self.exchange.expired)
 
     def _keep_snapshot(self, error: StreamError) -> None:
-        error.__traceback__ = None  # nothing in it is the user's, and it leads back to here
+        _drop_tracebacks(error)
         if error.snapshot is None:
             error.snapshot = self.snapshot()
 
@@ -357,7 +367,7 @@ class Core(Generic[E, W]):
             if self.callbacks.on_done is not None:
                 whole = self.snapshot()  # it may take its time, so not while close() waits
         elif not raised and isinstance(error, OpenAIStreamError):
-            error.__traceback__ = None
+            _drop_tracebacks(error)
             if isinstance(error, StreamError):
                 self._keep_snapshot(error)
         with self.calling:  # before the state says so: close() waits for what is about to start
