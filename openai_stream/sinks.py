@@ -60,6 +60,8 @@ class QueueSink:
         self._most = 1  # the first event after a wait goes at once
         if self._burst:
             self._put_burst()
+        if self._core.exchange.expired is not None:
+            raise Expired
 
     def _put_burst(self) -> None:
         burst, self._burst = self._burst, []
@@ -80,9 +82,11 @@ class QueueSink:
                 if burst:
                     left = core.exchange.total_left()
                     if left <= 0:
-                        queue._force(burst)  # what has arrived is not lost
+                        # What has arrived is not lost, what is not parsed yet included: the next
+                        # flush tells that time is up.
+                        queue._force(burst)
                         core.exchange.expired = "total"
-                        raise Expired
+                        return
                     del queue  # waiting must not keep it alive
                     core.room.wait(left)
                     if not core.streaming:

@@ -634,3 +634,15 @@ def test_a_huge_number_is_no_limit(server: ScriptedServer, client: Client, huge:
     limits = Timeout(connect=huge, idle=huge, gap=huge, total=huge)
     assert limits == Timeout(connect=None, idle=None, gap=None, total=None)
     assert list(stream(client, limits))
+
+
+def test_total_loses_nothing_that_had_arrived(server: ScriptedServer, client: Client) -> None:
+    chunks = chat_chunks(["a"] * 150)  # which one read of the socket brings
+    server.play(answer(chunks, events_per_chunk=300))
+    events = stream(client, Timeout(total=LIMIT), maxsize=1)
+    with in_time():
+        assert isinstance(events.stream.exception(LATEST), StreamTimeoutError)
+    taken = [events.get_nowait() for _ in chunks]
+    assert [event.to_dict() for event in taken if event is not DONE] == chunks
+    with pytest.raises(StreamTimeoutError):
+        events.get_nowait()
