@@ -7,6 +7,7 @@ business. The reader's side of the queue is :meth:`EventQueue._offer` and :meth:
 from __future__ import annotations
 
 import enum
+import importlib.util
 import queue
 import threading
 from collections.abc import Iterator
@@ -88,7 +89,30 @@ _ENDS = (Done, _Failure)
 _NOTHING = object()
 
 
-class EventQueue(queue.Queue[Any], Generic[E_co]):
+def _queue_class() -> type[queue.Queue[Any]]:
+    """``queue.Queue``, the one that is written in Python.
+
+    gevent's monkey-patching puts a compiled class in its place, whose inside is not open to heirs.
+    The plain one, over patched locks, is as good a citizen: it is taken from a second copy of the
+    module.
+    """
+    if queue.Queue.__module__ == queue.__name__:
+        return queue.Queue
+    spec = importlib.util.find_spec("queue")
+    assert spec is not None
+    assert spec.loader is not None
+    copy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copy)
+    return cast("type[queue.Queue[Any]]", copy.Queue)
+
+
+if TYPE_CHECKING:
+    _Queue = queue.Queue[Any]
+else:
+    _Queue = _queue_class()
+
+
+class EventQueue(_Queue, Generic[E_co]):
     """The events of a stream, in order, then :data:`DONE`: a ``queue.Queue``.
 
     ``get()`` gives the events; when they are all taken, ``DONE``, or in its place the stream's

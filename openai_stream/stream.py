@@ -523,7 +523,7 @@ class Core(Generic[E, W]):
 
     def queue_dropped(self) -> None:
         """Finalizer: nobody can take from the queue any more, so nobody may wait for room."""
-        if not self.inherited:
+        if self.state not in _OVER and not self.inherited:
             self.lock.hand_over(self._detach)
 
     def _detach(self) -> None:
@@ -533,7 +533,7 @@ class Core(Generic[E, W]):
 
     def handle_dropped(self) -> None:
         """Finalizer: nobody can see the stream any more."""
-        if not self.live_on and not self.inherited:
+        if self.state not in _OVER and not self.live_on and not self.inherited:
             self.lock.hand_over(self._cancel)
 
     def wait(self, timeout: float | None) -> None:

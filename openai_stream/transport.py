@@ -33,6 +33,7 @@ import urllib3
 import urllib3.connection
 import urllib3.exceptions
 import urllib3.poolmanager
+from urllib3.util import parse_url
 from urllib3.util.connection import allowed_gai_family
 
 from .errors import StreamDecodeError, StreamInterruptedError
@@ -441,6 +442,11 @@ class _Response(http.client.HTTPResponse):
         while self._wired and self.status in _INTERIM:
             self.headers = self.msg = None  # type: ignore[assignment]
             super().begin()
+        if self._wired:
+            # Of header lines that it cannot read urllib3 logs a warning, in the server's words: and
+            # a server that is confused enough may quote the key in them.
+            self.headers.defects.clear()
+            self.headers.set_payload(None)
         # It also knows "chunked" only when nothing else is said, where urllib3 looks for the word.
         codings = ",".join(self.headers.get_all("transfer-encoding", ()))
         if not self.chunked and "chunked" in re.split(r"[\s,]+", codings.lower()):
@@ -588,9 +594,13 @@ class _TLSConnection(_Connection, urllib3.connection.HTTPSConnection):
         if exchange is not None:
             # The handshake moves the descriptor into a new object, which nobody gets to see before
             # it is done; until then ``abort`` has a descriptor of its own.
-            self._handle = sock.dup()
-            exchange.enter(self._handle)
-            sock.settimeout(exchange.connect_left())  # the handshake keeps to it as a whole
+            try:
+                self._handle = sock.dup()
+                exchange.enter(self._handle)
+                sock.settimeout(exchange.connect_left())  # the handshake keeps to it as a whole
+            except BaseException:
+                sock.close()
+                raise
         return sock
 
     def connect(self) -> None:
@@ -719,6 +729,9 @@ def send(
     """
     limits = exchange.timeout
     settings = session.merge_environment_settings(request.url, {}, True, None, None)
+    proxy = requests.utils.select_proxy(request.url, settings["proxies"])
+    if proxy and not parse_url(proxy).host:  # requests would trip over it with a TypeError
+        raise requests.exceptions.InvalidProxyURL("the proxy's URL has no host")
     outer = _current_exchange()
     _current.exchange = exchange
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import random
+import ssl
 import statistics
 import sys
 import threading
@@ -51,8 +52,12 @@ class Track:
         self.client = client
         self._name = name
 
-    def run(self, one_round: Round) -> None:
-        """Run it so many times; no round may leave a reader behind."""
+    def run(self, one_round: Round, median: float | None = None, slowest: float = SOON) -> None:
+        """Run it so many times; no round may leave a reader behind.
+
+        :param median: the most that each figure's median may be, in seconds.
+        :param slowest: the most that each figure's slowest may be; in seconds.
+        """
         seconds: dict[str, list[float]] = {}
         for number in range(RUNS):
             moments, chance = Moments(), random.Random(number)  # noqa: S311 - to be run again
@@ -70,18 +75,23 @@ class Track:
                 seconds.setdefault(what, []).append(value * 1000)
             self.server.forget()
         for what, values in seconds.items():
-            middle, slowest = statistics.median(values), max(values)
+            figures = statistics.median(values), max(values)
             name = f"{self._name}: {what}"
-            FIGURES.append(f"{name:66}{len(values):6}{middle:9.2f}{slowest:9.2f}")
+            FIGURES.append(f"{name:72}{len(values):6}{figures[0]:9.2f}{figures[1]:9.2f}")
+            assert figures[0] <= (SOON if median is None else median) * 1000, FIGURES[-1]
+            assert figures[1] <= slowest * 1000, FIGURES[-1]
 
 
 @contextmanager
-def a_track(name: str) -> Iterator[Track]:
-    """A track; in the end no thread and no descriptor may be left."""
+def a_track(name: str, context: ssl.SSLContext | None = None) -> Iterator[Track]:
+    """A track; in the end no thread and no descriptor may be left.
+
+    :param context: run it over TLS, with this at the server.
+    """
     gc.collect()
     before = threading.active_count(), _descriptors()
     with (
-        ScriptedServer() as server,
+        ScriptedServer(ssl_context=context) as server,
         Client(api_key="test", base_url=server.base_url, max_retries=0) as client,
     ):
         yield Track(name, server, client)
