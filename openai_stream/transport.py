@@ -446,7 +446,7 @@ class _Response(http.client.HTTPResponse):
             # Of header lines that it cannot read urllib3 logs a warning, in the server's words: and
             # a server that is confused enough may quote the key in them.
             self.headers.defects.clear()
-            self.headers.set_payload(None)
+            self.headers.set_payload("", None)
         # It also knows "chunked" only when nothing else is said, where urllib3 looks for the word.
         codings = ",".join(self.headers.get_all("transfer-encoding", ()))
         if not self.chunked and "chunked" in re.split(r"[\s,]+", codings.lower()):
@@ -475,29 +475,26 @@ class _Response(http.client.HTTPResponse):
         """The data of the chunks in ``arrived``, and how many bytes of it are used up."""
         parts: list[bytes] = []
         position, size = 0, len(arrived)
-        left = self._left
-        while position < size:
-            if left:
-                part = arrived[position : position + left]
+        while position < size and not self._ended:
+            if self._left:
+                part = arrived[position : position + self._left]
                 parts.append(part)
                 position += len(part)
-                self._left = left = left - len(part)
-                self._closing = not left
+                self._left -= len(part)
+                self._closing = not self._left
                 continue
+            if not (self._closing or self._trailing):
+                position = _whole_chunks(arrived, position, parts)
             end = arrived.find(b"\n", position) + 1
             if not end:
                 break
-            self._left = 0
             try:
                 self._next_line(arrived[position:end])
             except http.client.HTTPException:
                 if parts:  # what came before it is not lost: the next call will be here again
                     break
                 raise
-            left = self._left
             position = end
-            if self._ended:
-                break
         return b"".join(parts), position
 
     def _next_line(self, line: bytes) -> None:
@@ -523,6 +520,33 @@ class _Response(http.client.HTTPResponse):
                 raise http.client.HTTPException("a chunk without a size")
             self._left = int(digits, 16)
             self._trailing = not self._left
+
+
+def _whole_chunks(arrived: bytes, position: int, parts: list[bytes]) -> int:
+    """Take apart the plain chunks that follow in ``arrived``, those that are there to their end.
+
+    Once an event, where a server sends a chunk for each. What is not plain, or not valid, or the
+    last one, is left to who takes each line for itself.
+
+    :param position: where the first one's size would be.
+    :param parts: gets their data.
+    :returns: the position behind the last of them.
+    """
+    size = len(arrived)
+    while True:
+        end = arrived.find(b"\r\n", position)
+        digits = arrived[position:end]
+        if end < 0 or not digits.isalnum():  # int() would take "-5" and "1_0" too
+            return position
+        begin = end + 2
+        try:
+            end = begin + int(digits, 16)
+        except ValueError:
+            return position
+        if end >= size or end == begin or not arrived.startswith(b"\r\n", end):
+            return position
+        parts.append(arrived[begin:end])
+        position = end + 2
 
 
 class _Connection(urllib3.connection.HTTPConnection):
@@ -729,7 +753,7 @@ def send(
     """
     limits = exchange.timeout
     settings = session.merge_environment_settings(request.url, {}, True, None, None)
-    proxy = requests.utils.select_proxy(request.url, settings["proxies"])
+    proxy = requests.utils.select_proxy(request.url or "", settings["proxies"])
     if proxy and not parse_url(proxy).host:  # requests would trip over it with a TypeError
         raise requests.exceptions.InvalidProxyURL("the proxy's URL has no host")
     outer = _current_exchange()
