@@ -35,7 +35,7 @@ from .errors import (
 )
 from .reader import cleaned, clip, error_fields, expiry
 from .request import Request, shown
-from .transport import Aborted, Body, Exchange, Expired, reason, send
+from .transport import Aborted, Body, Exchange, Expired, drop_tracebacks, reason, send
 
 __all__ = ["Attempts", "Trace"]
 
@@ -120,6 +120,7 @@ class Attempts:
         ) as error:
             if exchange.aborted:
                 raise Aborted from None
+            drop_tracebacks(error)  # or a queue that the caller drops would live on
             failure = self._no_response(error, exchange, request.url)
         try:
             if self.trace is not None:

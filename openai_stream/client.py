@@ -7,7 +7,6 @@ elsewhere.
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
@@ -20,7 +19,7 @@ from ._version import VERSION
 from .attempts import Attempts, Trace
 from .calls import STREAM_ARGUMENTS, Streaming, typed
 from .endpoints import CHAT_COMPLETIONS, COMPLETIONS, RESPONSES, Endpoint, any_endpoint
-from .errors import ConfigurationError, StreamDecodeError, StreamTimeoutError
+from .errors import ConfigurationError, StreamDecodeError, StreamError, StreamTimeoutError
 from .reader import api_error, clip, expiry
 from .request import (
     Headers,
@@ -71,9 +70,7 @@ class BaseClient:
     headers: Headers | None
     session: requests.Session | None
     trace: Trace | None
-    _own_session: Session | None
-    _own_pid: int
-    _lock: threading.Lock
+    _own_sessions: dict[int, Session]
 
     def _url(self, endpoint: str, body: Any) -> str:
         """Where a request goes, without ``extra_query``."""
@@ -126,7 +123,11 @@ class BaseClient:
         request = self._prepare(endpoint.path, arguments, stream, body)
         attempts = self._attempts(request)
         if not stream:
-            return self._ask(endpoint, request, timeout, attempts)
+            try:
+                return self._ask(endpoint, request, timeout, attempts)
+            except StreamError as error:
+                error.url = attempts.without_secrets(shown(request.url))
+                raise
 
         core = Core(
             endpoint,
@@ -237,17 +238,19 @@ class BaseClient:
     def _session(self) -> requests.Session:
         if self.session is not None:
             return self.session
-        with self._lock:
-            # A forked child must not read from its parent's connections.
-            if self._own_session is None or self._own_pid != os.getpid():
-                self._own_session, self._own_pid = Session(), os.getpid()
-            return self._own_session
+        # One a process: a forked child must not read from its parent's connections. Without a lock,
+        # which another thread of the parent's might have held at the fork, and so for ever in the
+        # child: of two threads that come here first, one drops a session that has done nothing yet.
+        process = os.getpid()
+        session = self._own_sessions.get(process)
+        if session is None:
+            session = self._own_sessions.setdefault(process, Session())
+        return session
 
     def close(self) -> None:
         """Close the connections that are kept. It ends no stream; a later call opens new ones."""
-        with self._lock:
-            session, self._own_session = self._own_session, None
-        if session is not None and self._own_pid == os.getpid():
+        session = self._own_sessions.pop(os.getpid(), None)
+        if session is not None:
             session.close()
 
     def __enter__(self: C) -> C:
@@ -295,9 +298,7 @@ class Client(BaseClient):
     headers: Headers | None = attrs.field(default=None, repr=False)
     session: requests.Session | None = attrs.field(default=None, repr=False)
     trace: Trace | None = attrs.field(default=None, repr=False)
-    _own_session: Session | None = attrs.field(default=None, init=False, repr=False)
-    _own_pid: int = attrs.field(default=0, init=False, repr=False)
-    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
+    _own_sessions: dict[int, Session] = attrs.field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.api_key is None:
@@ -395,9 +396,7 @@ class AzureClient(BaseClient):
     headers: Headers | None = attrs.field(default=None, repr=False)
     session: requests.Session | None = attrs.field(default=None, repr=False)
     trace: Trace | None = attrs.field(default=None, repr=False)
-    _own_session: Session | None = attrs.field(default=None, init=False, repr=False)
-    _own_pid: int = attrs.field(default=0, init=False, repr=False)
-    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
+    _own_sessions: dict[int, Session] = attrs.field(factory=dict, init=False, repr=False)
     # The newest tokens: what a server says of one may come when the next has been asked for.
     _tokens: deque[str] = attrs.field(factory=lambda: deque(maxlen=16), init=False, repr=False)
 

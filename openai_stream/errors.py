@@ -56,7 +56,7 @@ class OpenAIStreamError(Exception):
 def _rebuild(
     cls: type[OpenAIStreamError], args: tuple[Any, ...], state: dict[str, Any]
 ) -> OpenAIStreamError:
-    error = cls.__new__(cls, *args)
+    error = cls.__new__(cls)
     error.args = args
     error.__dict__.update(state)
     return error
@@ -144,6 +144,13 @@ class StreamError(OpenAIStreamError):
 
     #: What had arrived, accumulated; ``None`` for a call without ``stream=True``.
     snapshot: Any = None
+    #: The URL that was asked, without its query; ``None`` where nothing was.
+    url: str | None = None
+
+    def __str__(self) -> str:
+        # Who found the fault knew bytes or JSON; where they came from is known further out.
+        what = super().__str__()
+        return f"{self.url}: {what}" if self.url else what
 
 
 class StreamInterruptedError(StreamError):

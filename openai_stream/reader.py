@@ -21,7 +21,7 @@ from .errors import (
     StreamInterruptedError,
 )
 from .sse import Frames, decode_json, events
-from .transport import Body, Exchange
+from .transport import ASK_AGAIN, Body, Exchange
 
 __all__ = ["Reader", "api_error", "cleaned", "clip", "error_fields", "expiry"]
 
@@ -232,10 +232,12 @@ class Reader:
                 lasting=True,
             )
         if not self.events:
-            return StreamInterruptedError("the server ended the answer before its first event")
+            return StreamInterruptedError(
+                f"the server ended the answer before its first event. {ASK_AGAIN}"
+            )
         return StreamInterruptedError(
             f"the server ended the answer after {self.events} events, before it was complete: its "
-            "last event, or a finish_reason for every choice, had not come"
+            f"last event, or a finish_reason for every choice, had not come. {ASK_AGAIN}"
         )
 
     def _note_wait(self) -> None:

@@ -37,6 +37,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import attrs
@@ -52,6 +53,7 @@ from .errors import (
 from .locks import HandoverLock
 from .queues import EventQueue, Restarted, Subscription
 from .reader import Reader, expiry
+from .request import shown
 from .sinks import (
     CallbackSink,
     ForeignSink,
@@ -60,7 +62,7 @@ from .sinks import (
     SinkFailed,
     TwoSinks,
 )
-from .transport import Aborted, Exchange, Expired
+from .transport import Aborted, Exchange, Expired, drop_tracebacks
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -140,16 +142,6 @@ def _is_passing(error: StreamError) -> bool:
     return not isinstance(error, StreamAPIError)
 
 
-def _drop_tracebacks(error: BaseException) -> None:
-    """Nothing in them is the user's, and they lead to the frames of the reader, and so to all."""
-    link: BaseException | None = error
-    for _ in range(20):  # a chain may be a circle
-        if link is None:
-            return
-        link.__traceback__ = None
-        link = link.__cause__ or link.__context__
-
-
 class Core(Generic[E, W]):
     """A stream, as the thread and the handles share it.
 
@@ -163,6 +155,8 @@ class Core(Generic[E, W]):
     :param replay: keep the events for subscribers.
     :param restarts: how often an answer that breaks off is asked for again.
     """
+
+    _sink: Sink
 
     def __init__(
         self,
@@ -197,14 +191,16 @@ class Core(Generic[E, W]):
         self._queue: weakref.ref[EventQueue[E]] | None = None
         self._history: list[Any] | None = [] if replay else None
         self._subscribers: list[weakref.ref[EventQueue[E]]] = []
-        self._sink: Sink = QueueSink(self)
+        self._sink_of: Callable[[Core[Any, Any]], CallbackSink | ForeignSink] | None = None
         self._readers: list[Reader] = []
         self._thread: threading.Thread | None = None
         self._left = threading.Event()  # the reader has nothing more to do
         self._ended_at: float | None = None
+        #: What a stream that failed holds: it may be an answer that did not come in events.
+        self._held: W | None = None
         self._pid = os.getpid()
         if callbacks.on_next is not None:
-            self._send_to(CallbackSink(self, callbacks.on_next))
+            self._sink_of = partial(CallbackSink, on_next=callbacks.on_next)
 
     # -- before the thread --------------------------------------------------------------------
 
@@ -216,10 +212,7 @@ class Core(Generic[E, W]):
 
     def put_on(self, put: Callable[[Any], object], tag: Any) -> None:
         """Have the events put on a queue that is not ours."""
-        self._send_to(ForeignSink(self, put, tag))
-
-    def _send_to(self, sink: CallbackSink | ForeignSink) -> None:
-        self._sink = sink if self._history is None else TwoSinks(QueueSink(self), sink)
+        self._sink_of = partial(ForeignSink, put=put, tag=tag)
 
     def connect(self) -> None:
         """Make the request on the calling thread.
@@ -265,6 +258,9 @@ class Core(Generic[E, W]):
     def _run(self) -> None:
         error: BaseException | None = None
         raised = False  # by a callback or a foreign queue
+        # As long as the thread runs: the sink knows the core, and a circle keeps both until the
+        # garbage is collected.
+        self._sink = self._make_sink()
         try:
             self._read_answers()
         except Aborted:
@@ -280,8 +276,15 @@ class Core(Generic[E, W]):
             self._conclude(error or bug)
             raise
         finally:
+            del self._sink
             _live.discard(self)
             self._left.set()
+
+    def _make_sink(self) -> Sink:
+        if self._sink_of is None:
+            return QueueSink(self)
+        sink = self._sink_of(self)
+        return sink if self._history is None else TwoSinks(QueueSink(self), sink)
 
     def _read_answers(self) -> None:
         """Read the answer; where it breaks off, and that is wanted, ask again from the start."""
@@ -296,7 +299,7 @@ class Core(Generic[E, W]):
                 restarts = 0 if again is None else again.attempt
                 if restarts >= self._restarts or not _is_passing(error):
                     raise
-                self._keep_snapshot(error)
+                self._complete(error)
                 again = Restarted(restarts + 1, error)
                 _log.debug("restart %d of the stream, after %s", restarts + 1, type(error).__name__)
             try:
@@ -352,10 +355,13 @@ class Core(Generic[E, W]):
     def _timed_out(self) -> StreamTimeoutError:
         return StreamTimeoutError(expiry(self.exchange), deadline=self.exchange.expired)
 
-    def _keep_snapshot(self, error: StreamError) -> None:
-        _drop_tracebacks(error)
+    def _complete(self, error: StreamError) -> None:
+        """Add what the reader does not know: where it was, and what had come."""
+        drop_tracebacks(error)
         if error.snapshot is None:
             error.snapshot = self.snapshot()
+        if self.response is not None:
+            error.url = self._clean(shown(self.response.url))
 
     def _settle(self, error: BaseException | None, raised: bool) -> None:
         """Tell the end: the last callback, then the queues, then everybody who waits.
@@ -367,9 +373,10 @@ class Core(Generic[E, W]):
             if self.callbacks.on_done is not None:
                 whole = self.snapshot()  # it may take its time, so not while close() waits
         elif not raised and isinstance(error, OpenAIStreamError):
-            _drop_tracebacks(error)
+            drop_tracebacks(error)
             if isinstance(error, StreamError):
-                self._keep_snapshot(error)
+                self._complete(error)
+                self._held = error.snapshot
         with self.calling:  # before the state says so: close() waits for what is about to start
             with self.lock:
                 ending = self.state in _ALIVE
@@ -557,6 +564,8 @@ class Core(Generic[E, W]):
 
     def snapshot(self) -> W:
         """The answer as far as it has come."""
+        if self._held is not None:
+            return self._held
         return self.endpoint.whole(self._accumulator.snapshot())
 
     def stats(self) -> Stats:

@@ -18,6 +18,7 @@ import http.client
 import io
 import math
 import os
+import queue
 import random
 import re
 import socket
@@ -40,10 +41,24 @@ from .errors import StreamDecodeError, StreamInterruptedError
 from .locks import HandoverLock
 from .timeouts import Timeout
 
-__all__ = ["Aborted", "Body", "Deadline", "Exchange", "Expired", "Session", "reason", "send"]
+__all__ = [
+    "ASK_AGAIN",
+    "Aborted",
+    "Body",
+    "Deadline",
+    "Exchange",
+    "Expired",
+    "Session",
+    "drop_tracebacks",
+    "reason",
+    "send",
+]
 
 #: Which of the four limits of :class:`~openai_stream.Timeout` was reached.
 Deadline = Literal["connect", "idle", "gap", "total"]
+
+#: What to do about an answer that was cut.
+ASK_AGAIN = "To ask once more may help; restarts=1 does that by itself in a stream"
 
 _NEVER = 10_000_000.0  # seconds that a wait may last at most; the C library takes no infinity
 _BLOCK = 65536  # bytes asked for at once: what the kernel holds mostly fits
@@ -689,10 +704,13 @@ class _Pool(urllib3.HTTPConnectionPool):
 
     def _put_conn(self, conn: Any) -> None:
         # urllib3 logs a warning for each; more streams at once than kept connections are normal.
-        if conn is not None and self.pool is not None and self.pool.full():
-            conn.close()
-        else:
+        if conn is None or self.pool is None:
             super()._put_conn(conn)
+            return
+        try:
+            self.pool.put(conn, block=False)
+        except queue.Full:
+            conn.close()
 
 
 class _TLSPool(_Pool, urllib3.HTTPSConnectionPool):
@@ -784,9 +802,8 @@ class Body:
         self._exchange = exchange
         self._release: Callable[[], object] = getattr(raw, "release_conn", _nothing)
         raw.release_conn = _nothing  # type: ignore[method-assign]
-        self._read = self._read_wire
-        if not exchange.wired:
-            self._read = self._read_foreign
+        self._wired = exchange.wired
+        if not self._wired:
             exchange.enter_shut(getattr(raw, "shutdown", None))
         exchange.in_body = True
         self._framed = raw.chunked or getattr(raw, "length_remaining", None) is not None
@@ -838,7 +855,7 @@ class Body:
         """
         exchange = self._exchange
         try:
-            block = self._read()
+            block = self._read_wire() if self._wired else self._read_foreign()
         except urllib3.exceptions.DecodeError as error:
             raise StreamDecodeError(
                 f"the server's compressed answer cannot be decompressed: {reason(error)}"
@@ -854,7 +871,7 @@ class Body:
             if exchange.expired:
                 raise Expired from None
             raise StreamInterruptedError(
-                f"the connection broke before the answer was complete: {reason(error)}"
+                f"the connection broke before the answer was complete: {reason(error)}. {ASK_AGAIN}"
             ) from error
         if exchange.aborted:  # a shut socket looks like an orderly end
             raise Aborted
@@ -887,7 +904,7 @@ class Body:
         whole = False
         try:
             # Without a socket of ours to time it, a look could take for ever.
-            if exchange.wired or self._foreign_socket() is not None or self._raw.closed:
+            if self._wired or self._foreign_socket() is not None or self._raw.closed:
                 whole = any(not self.read() for _ in range(16))
         except (Aborted, Expired, StreamDecodeError, StreamInterruptedError):
             exchange.expired = None
@@ -909,6 +926,20 @@ class Body:
 
 def _nothing() -> None:
     """In the place of ``release_conn``."""
+
+
+def drop_tracebacks(error: BaseException) -> None:
+    """Forget the frames that an error and its causes came through; none of them is the user's.
+
+    They lead to the reader's frames, or to the caller's, and so to all that those hold: and
+    ``urllib3`` leaves them in circles, in which they stay until the garbage is collected.
+    """
+    link: BaseException | None = error
+    for _ in range(20):  # a chain may be a circle
+        if link is None:
+            return
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
 
 
 def reason(error: BaseException) -> str:

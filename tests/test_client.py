@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from openai_stream import (
     APIStatusError,
     APITimeoutError,
     AuthenticationError,
+    AzureClient,
     BadRequestError,
     ChatCompletion,
     Client,
@@ -296,7 +297,113 @@ def test_other_bad_arguments(name: str, values: list[Any]) -> None:
             Client(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            Client,
+            "no API key: set the environment variable OPENAI_API_KEY, or pass api_key=…",
+        ),
+        (
+            lambda: AzureClient(api_key="k"),
+            "no endpoint: set the environment variable AZURE_OPENAI_ENDPOINT, or pass "
+            "endpoint='https://….openai.azure.com'",
+        ),
+        (
+            lambda: AzureClient(endpoint="http://localhost"),
+            "no API key: set the environment variable AZURE_OPENAI_API_KEY, or pass api_key=… or "
+            "azure_ad_token=…",
+        ),
+        (
+            lambda: AzureClient(endpoint="http://localhost", azure_ad_token=5),  # type: ignore[arg-type]
+            "azure_ad_token must be a string or a function that returns one",
+        ),
+        (
+            lambda: Client(api_key="k", max_retries=-1),
+            "max_retries must be an int of at least 0: -1",
+        ),
+        (
+            lambda: Client(api_key="k", max_event_bytes=0),
+            "max_event_bytes must be an int of at least 1: 0",
+        ),
+    ],
+)
+def test_what_a_client_that_cannot_be_is_told(make: Callable[[], Any], said: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert str(caught.value) == said
+
+
+def test_the_least_that_may_be() -> None:
+    least = Client(api_key="k", max_retries=0, max_event_bytes=1)
+    assert (least.max_retries, least.max_event_bytes) == (0, 1)
+
+
 # Bad calls -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "said"),
+    [
+        (
+            lambda client: client.stream("/x", {}, temperature=1, model="m"),
+            TypeError,
+            "stream() takes no argument 'model': put it into the body",
+        ),
+        (lambda client: client.stream(5, {}), TypeError, "path must be a string, not 5"),
+        (
+            lambda client: client.stream("/x", [1], extra_body={"a": 1}),
+            TypeError,
+            "extra_body cannot be added to a list",
+        ),
+        (
+            lambda client: AzureClient("k", client.base_url).create_completion(prompt="p"),
+            ConfigurationError,
+            "model must be the name of the Azure deployment, not None",
+        ),
+        (
+            pickle.dumps,
+            TypeError,
+            "a client has a key and open connections, and is not to be pickled",
+        ),
+    ],
+)
+def test_what_a_call_that_cannot_be_is_told(
+    server: ScriptedServer,
+    client: Client,
+    call: Callable[[Client], Any],
+    error: type[Exception],
+    said: str,
+) -> None:
+    with pytest.raises(error) as caught:
+        call(client)
+    assert str(caught.value) == said
+    assert server.connections == []
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"\xff{}", "the server's answer is not UTF-8: invalid start byte"),
+        (
+            b"<html>\n" + b"x" * 50,
+            "the server's answer is not JSON; it begins with '<html> "
+            + "x" * 32
+            + "…': is the base URL right?",
+        ),
+        (b"[1]", "the server's answer is JSON, but no object"),
+        (b'{"a": "' + b"x" * 993, "the server's answer is longer than 999 bytes"),
+    ],
+    ids=["no UTF-8", "no JSON", "no object", "too long"],
+)
+def test_what_an_answer_that_cannot_be_is_called(
+    server: ScriptedServer, body: bytes, said: str
+) -> None:
+    server.play([head(headers={"Content-Length": str(len(body))}), body])
+    with client_of(server, max_event_bytes=999) as client, pytest.raises(StreamDecodeError) as told:
+        ask(client)
+    assert str(told.value) == f"{server.base_url}/chat/completions: {said}"
+
 
 STREAMING: dict[str, Any] = {
     "on_next": print,
