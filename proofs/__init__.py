@@ -1,0 +1,1 @@
+"""What proves more than a day's tests can, and takes longer: none of it runs with them."""
