@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openai_stream.accumulate import ChatAccumulator, CompletionAccumulator, ResponseAccumulator
+from openai_stream.accumulate.message import Message
 
 JSON: TypeAlias = dict[str, Any]
 Accumulator: TypeAlias = ChatAccumulator | CompletionAccumulator | ResponseAccumulator
@@ -160,12 +161,12 @@ def test_a_text_stream_becomes_the_completion() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_was_added(kind: type[Accumulator]) -> None:
     accumulator = kind()
-    assert accumulator.empty
-    assert not accumulator.complete
+    assert accumulator.empty is True
+    assert accumulator.complete is False
     json.dumps(accumulator.snapshot())
     accumulator.add({})
-    assert not accumulator.empty
-    assert not accumulator.complete
+    assert accumulator.empty is False
+    assert accumulator.complete is False
 
 
 def test_the_snapshot_of_nothing_is_a_completion_without_choices() -> None:
@@ -671,6 +672,29 @@ def test_role_and_content_come_first() -> None:
             id="thinking as a string",
         ),
         pytest.param(
+            [
+                [{"type": "thinking", "thinking": [{"type": "reference", "reference_ids": [1]}]}],
+                [{"type": "thinking", "thinking": [{"type": "text", "text": "a"}]}],
+            ],
+            [
+                {
+                    "type": "thinking",
+                    "thinking": [
+                        {"type": "reference", "reference_ids": [1]},
+                        {"type": "text", "text": "a"},
+                    ],
+                }
+            ],
+            id="a reference before the thinking",
+        ),
+        pytest.param([[{"type": "text", "text": 5}]], [{"type": "text", "text": 5}], id="no text"),
+        pytest.param([[], [{"type": "text", "text": ""}]], "", id="nothing at all"),
+        pytest.param(
+            [[{"type": "output_text", "text": "a"}], "b"],
+            [{"type": "output_text", "text": "a"}, {"type": "text", "text": "b"}],
+            id="texts of two types",
+        ),
+        pytest.param(
             ["", [{"type": "thinking", "thinking": "a"}]],
             [{"type": "thinking", "thinking": "a"}],
             id="nothing before the thinking",
@@ -1054,30 +1078,35 @@ def test_the_fast_way_is_taken_for_the_chunks_of_a_usual_stream(
     monkeypatch: pytest.MonkeyPatch, fields: JSON
 ) -> None:
     calls = []
-    base = ChatAccumulator.__mro__[1]
 
-    def count(name: str) -> None:
-        method = getattr(base, name)
+    def count(owner: type, name: str, label: str) -> None:
+        method = getattr(owner, name)
 
         def counted(self: Any, item: JSON) -> None:
-            calls.append(name)
+            calls.append(label)
             method(self, item)
 
-        monkeypatch.setattr(base, name, counted)
+        monkeypatch.setattr(owner, name, counted)
 
-    count("add")
-    count("_add_envelope")
+    base = ChatAccumulator.__mro__[1]
+    count(base, "add", "chunk")
+    count(base, "_add_envelope", "envelope")
+    count(Message, "add", "message")
     deltas: list[JSON] = [{"role": "assistant"}, *[{"content": "x"}] * 5, {"tool_calls": []}]
     chunks = [envelope(choices=[{**CHOICE, "delta": delta}], **fields) for delta in deltas]
     collect(chunks)
-    assert calls == ["add", "_add_envelope"]
+    assert calls == ["chunk", "envelope", "message", "message"]
+    # Where the envelope alone differs, it alone is looked at.
+    calls.clear()
+    collect([*chunks[:3], {**chunks[3], "model": "other"}])
+    assert calls == ["chunk", "envelope", "message", "envelope"]
     # Where the choices take turns, and a text choice always, only the envelope is passed over.
     calls.clear()
     collect(envelope(choices=[{**CHOICE, "index": number % 2}], **fields) for number in range(6))
-    assert calls == ["add", "_add_envelope", "add", "add", "add"]
+    assert calls == ["chunk", "envelope", "message", *["chunk", "message"] * 3]
     calls.clear()
     collect(chunks, CompletionAccumulator)
-    assert calls == ["add", "_add_envelope", *["add"] * 6]
+    assert calls == ["chunk", "envelope", *["chunk"] * 6]
 
 
 # Responses ----------------------------------------------------------------------------------------
@@ -1255,6 +1284,9 @@ def test_items_are_sorted_by_index() -> None:
         for index, name in [(2, "c"), (0, "a"), (1, "b")]
     ]
     assert [item["id"] for item in output(*events)] == ["a", "b", "c"]
+    # An event that tells the id alone takes no index back.
+    delta = event("output_text.delta", item_id="c", delta="x")
+    assert [item["id"] for item in output(*events, delta)] == ["a", "b", "c"]
 
 
 def test_events_without_indexes_belong_to_the_item_of_their_id() -> None:
@@ -1284,6 +1316,29 @@ def test_events_without_indexes_belong_to_the_item_of_their_id() -> None:
         {"type": "function_call", "call_id": "fc", "name": "f", "arguments": "{}", "id": "x"},
         {"id": "y", "type": "message"},
     ]
+
+
+def test_calls_that_are_told_by_their_call_id_alone() -> None:
+    calls = [{"type": "function_call", "call_id": name, "name": name} for name in "fg"]
+    events = [
+        *(event("output_item.added", item=call) for call in calls),
+        *(event("output_item.done", item={**call, "id": f"id_{call['name']}"}) for call in calls),
+    ]
+    assert output(*events) == [{**call, "id": f"id_{call['name']}"} for call in calls]
+
+
+def test_a_call_and_its_output_are_two_items_of_one_call_id() -> None:
+    items = [
+        {"id": "sh_1", "type": "shell_call", "call_id": "c"},
+        {"id": "sho_1", "type": "shell_call_output", "call_id": "c"},
+    ]
+    for kind in ("added", "done"):
+        events = [
+            event(f"output_item.{kind}", output_index=index, item=item)
+            for index, item in enumerate(items)
+        ]
+        assert output(*events) == items
+        assert output(*events, *events) == items
 
 
 def test_events_without_anything_belong_to_the_last_item() -> None:
@@ -1357,9 +1412,27 @@ def test_a_text_that_was_none_gives_way_to_one() -> None:
     assert output(*events) == [{**item, "arguments": "{}"}]
 
 
+def test_parts_without_an_index_are_numbered_as_they_come() -> None:
+    started = STARTED[0]
+    named = {"output_index": 0, "content_index": 0}
+    events = [
+        event("content_part.added", output_index=0, part=said("")),
+        event("content_part.added", output_index=0, part=said("")),
+        event("output_text.delta", output_index=0, content_index=1, delta="b"),
+        event("output_text.delta", **named, delta="a"),
+    ]
+    assert output(started, *events)[0]["content"] == [said("a"), said("b")]
+    # A text whose part was not announced is that of the first one.
+    events = [event("output_text.delta", output_index=0, delta="a")]
+    events += [event("output_text.delta", **named, delta="b")]
+    assert output(started, *events)[0]["content"] == [{"type": "output_text", "text": "ab"}]
+
+
 def test_a_part_announced_without_its_item() -> None:
     added = event("content_part.added", output_index=0, content_index=0, part=said("a"))
     assert output(added) == [{"type": "message", "content": [said("a")]}]
+    added = event("content_part.added", output_index=0, content_index=0, part={"text": "a"})
+    assert output(added) == [{"type": "message", "content": [{"text": "a"}]}]
 
 
 def test_an_index_that_comes_later_is_taken() -> None:
@@ -1449,6 +1522,54 @@ def test_a_response_that_is_picked_up_in_its_middle() -> None:
     ]
     told = [{"type": "reasoning"}, {"type": "message", "content": [said("Hello")]}]
     assert whole(events, ResponseAccumulator)["output"] == told
+
+
+INDEXES_OF_EVENTS = ["output_index", "content_index", "annotation_index"]
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        *itertools.product(INDEXES_OF_EVENTS, [None, "1", True, 1.0, [1], {"1": 1}]),
+        *itertools.product(["item_id"], [None, "", 5, True, ["m"], {"m": 1}]),
+    ],
+)
+def test_a_place_of_the_wrong_type_is_none(name: str, wrong: Any) -> None:
+    def told(where: JSON) -> Any:
+        return output(
+            event("output_item.added", **where, item=ITEM),
+            event("content_part.added", **where, part=said("")),
+            event("output_text.delta", **where, delta="a"),
+            event("output_text.annotation.added", **where, annotation={"n": 0}),
+            event("output_text.annotation.added", **where, annotation={"n": 1}),
+            event("output_text.done", **where, text="b"),
+        )
+
+    where = {"output_index": 1, "item_id": "m", "content_index": 1, "annotation_index": 0}
+    assert told({**where, name: wrong}) == told(without(where, name))
+
+
+@pytest.mark.parametrize("where", [{}, {"output_index": 0, "item_id": "a"}])
+def test_an_item_that_is_announced_after_its_deltas_is_one(where: JSON) -> None:
+    item = {"type": "function_call", "name": "f"} | ({"id": "b"} if where else {})
+    events = [
+        event("function_call_arguments.delta", **where, delta="{}"),
+        event("output_item.added", **without(where, "item_id"), item=item),
+    ]
+    assert output(*events) == [{**item, "arguments": "{}"}]
+
+
+def test_an_item_of_no_type_has_none() -> None:
+    assert output(event("output_item.added", output_index=0, item={"id": "x"})) == [{"id": "x"}]
+
+
+def test_what_there_is_already_is_not_announced_anew() -> None:
+    """Not even by a proxy that gives one item a new id with each event."""
+    events = [
+        event(kind, response={**CREATED["response"], "output": [{**ITEM, "id": kind}]})
+        for kind in ("created", "in_progress")
+    ]
+    assert output(*events) == [{**ITEM, "id": "in_progress"}]
 
 
 def test_deltas_alone_make_a_response() -> None:
@@ -1937,6 +2058,9 @@ def deltas_of(kind: str) -> Callable[[int], JSON]:
             return event("function_call_arguments.delta", **where, delta=f'"{number}",')
         if kind == "text":
             return {"choices": [{"index": 0, "text": f"{number} "}]}
+        if kind == "annotations":
+            where = {"output_index": 0, "content_index": 0}
+            return event("output_text.annotation.added", **where, annotation={"n": number})
         if kind == "arguments":
             return chunk({"tool_calls": [part(0, None, None, f'"{number}",')]})
         return chunk({"content": [{"type": "text", "text": f"{number} "}]})
@@ -1951,8 +2075,10 @@ def deltas_of(kind: str) -> Callable[[int], JSON]:
         (ChatAccumulator, deltas_of("parts")),
         (CompletionAccumulator, deltas_of("text")),
         (ResponseAccumulator, deltas_of("response")),
+        (ResponseAccumulator, deltas_of("annotations")),
     ],
 )
+@pytest.mark.limit(180)
 def test_100_000_deltas_take_ten_times_as_long_as_10_000(
     kind: type[Accumulator], make: Callable[[int], JSON]
 ) -> None:
@@ -1969,6 +2095,7 @@ def test_100_000_deltas_take_ten_times_as_long_as_10_000(
     few = many = math.inf
     for rounds in range(20):
         few, many = min(few, seconds(10_000)), min(many, seconds(100_000))
-        if rounds >= 2 and many <= 12 * few:  # linear is 10, and quadratic 100
-            return
-    pytest.fail(f"10,000 took {few} s and 100,000 took {many} s")  # a busy machine had its chances
+        # Linear is 10, quadratic towards 100. What lies between may be a busy machine's doing.
+        if rounds >= 2 and not 12 * few < many < 30 * few:
+            break
+    assert many <= 12 * few, f"10,000 took {few} s and 100,000 took {many} s"

@@ -82,18 +82,14 @@ class _Parts(Node):
 
     def content(self) -> Any:
         """What a message's content is: a string where all of it is text, else the parts."""
-        parts = self.frozen()
-        texts = [
-            part["text"]
-            for part in parts
-            if isinstance(part, dict)
-            and part.keys() == {"type", "text"}
-            and part["type"] == "text"
-            and isinstance(part["text"], str)
-        ]
-        if len(texts) == len(parts):
-            return "".join(texts)
-        return [part for part in parts if part != {"type": "text", "text": ""}]
+        # Text that is followed by text is one part.
+        match [part for part in self.frozen() if part != {"type": "text", "text": ""}]:
+            case []:
+                return ""
+            case [{"type": "text", "text": str(text), **more}] if not more:
+                return text
+            case parts:
+                return parts
 
 
 class _Call:

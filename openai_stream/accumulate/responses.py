@@ -7,7 +7,6 @@ the deltas that were told. Events that only report progress, or that carry what 
 
 from __future__ import annotations
 
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from .pieces import Array, Node, Object, Text, extend, fresh, frozen, frozen_in_order, is_void
@@ -101,7 +100,8 @@ class _Parts(dict[int, Any], Node):
 
     def frozen(self) -> list[Any]:
         """The parts in order."""
-        return [frozen(part) for _, part in sorted(self.copy().items(), key=itemgetter(0))]
+        parts = self.copy()
+        return [frozen(parts[index]) for index in sorted(parts)]
 
 
 class _Item:

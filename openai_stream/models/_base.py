@@ -188,7 +188,7 @@ def missing(cls: type[M]) -> M:
 
 def wire(cls: C) -> C:
     """Class decorator, outside of :func:`attrs.frozen`: makes a :class:`Model` readable."""
-    attrs.resolve_types(typing.cast(Any, cls))
+    attrs.resolve_types(cls)  # type: ignore[type-var]  # each decorated class is one of attrs
     cls._wire = _Wire(cls)
     cls._cell = cls._wire.cell
     return cls
@@ -247,7 +247,7 @@ def _same(one: Any, other: Any) -> bool:
             if len(a) != len(b):
                 return False
             todo.extend(zip(a, b, strict=True))
-        elif isinstance(a, (dict, list)) or isinstance(b, (dict, list)) or not (a is b or a == b):
+        elif not (a is b or a == b):
             return False
     return True
 

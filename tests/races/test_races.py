@@ -167,8 +167,8 @@ def test_drop_the_queue_in_a_circle(track: Track) -> None:
     track.run(one_round)
 
 
-# A connection that ends just before the handshake: ``ssl`` forgets the socket that it had taken over
-# (CPython's, as of 3.13.0), and leaves it to be closed by being collected.
+# A connection that ends just before the handshake: ``ssl`` forgets the socket that it has taken
+# over (CPython's, as of 3.13.0), and leaves it to be closed by being collected.
 @pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 @over_both
 def test_stop_while_connecting(track: Track, pool: ThreadPoolExecutor) -> None:
