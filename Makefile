@@ -129,6 +129,7 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/python -m docutils --halt=2 docs/quirks.rst /dev/null
 	$(BIN)/python -m docutils --halt=2 docs/faults.rst /dev/null
 	$(BIN)/python -m docutils --halt=2 docs/compared_faults.rst /dev/null
+	$(BIN)/python -m docutils --halt=2 docs/proofs.rst /dev/null
 
 build: $(VENV)/.installed-dev
 	rm -rf dist

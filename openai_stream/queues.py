@@ -103,7 +103,8 @@ def _queue_class() -> type[queue.Queue[Any]]:
     assert spec.loader is not None
     copy = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(copy)
-    return cast("type[queue.Queue[Any]]", copy.Queue)
+    plain: type[queue.Queue[Any]] = copy.Queue
+    return plain
 
 
 if TYPE_CHECKING:

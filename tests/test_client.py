@@ -60,6 +60,7 @@ from openai_stream.testing import (
     ScriptedServer,
     answer,
     chat_chunks,
+    chunk,
     error_answer,
     head,
     json_answer,
@@ -1312,6 +1313,20 @@ def test_deadlines_over_a_session(
             with pytest.raises(APITimeoutError):
                 stream(client, timeout=timeout)
             assert 0.2 < time.monotonic() - start < 0.8
+
+
+def test_keep_alives_over_a_session_are_no_events(
+    server: ScriptedServer, session: requests.Session
+) -> None:
+    keep_alives = Repeat(chunk(b": keep-alive\n\n"), delay=0.05)
+    server.play([*answer(CHUNKS[:1])[:2], keep_alives])
+    with client_of(server, session=session, timeout=Timeout(idle=WAIT, gap=0.3)) as client:
+        events = stream(client)
+        events.get(timeout=WAIT)
+        start = time.monotonic()
+        with pytest.raises(StreamTimeoutError, match=r"no event for 0\.3 s"):
+            events.get(timeout=WAIT)
+        assert 0.2 < time.monotonic() - start < 0.8
 
 
 def test_faults_over_a_session(server: ScriptedServer, session: requests.Session) -> None:

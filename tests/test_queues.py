@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import enum
+import gc
 import pickle
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +25,7 @@ from openai_stream import (
     ShutDown,
     Stream,
     StreamInterruptedError,
+    queues,
 )
 from openai_stream.testing import (
     Call,
@@ -57,17 +60,38 @@ def chat(client: Client) -> Chat:
 
 @contextmanager
 def threads(count: int, function: Callable[[], Any]) -> Iterator[list[Future[Any]]]:
-    """Call it in so many threads at once; they have ended when the block is left."""
-    with ThreadPoolExecutor(count) as pool:
-        yield [pool.submit(function) for _ in range(count)]
+    """Call it in so many threads at once; they have ended when the block is left.
+
+    A test that fails in the block does not wait for them: some may be blocked for ever.
+    """
+    futures: list[Future[Any]] = [Future() for _ in range(count)]
+
+    def call(future: Future[Any]) -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    started = [threading.Thread(target=call, args=(future,), daemon=True) for future in futures]
+    for thread in started:
+        thread.start()
+    yield futures
+    for thread in started:
+        thread.join(SOON)
+        assert not thread.is_alive()
+
+
+def wait_for_waiters(condition: threading.Condition, count: int) -> None:
+    """Until so many threads wait on it."""
+    deadline = time.monotonic() + SOON
+    while len(condition._waiters) < count:  # type: ignore[attr-defined]
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def wait_for_takers(events: EventQueue[Any], count: int) -> None:
     """Until so many threads are blocked in ``get()`` or a loop."""
-    deadline = time.monotonic() + SOON
-    while len(events.not_empty._waiters) < count:  # type: ignore[attr-defined]
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    wait_for_waiters(events.not_empty, count)
 
 
 def taken(events: EventQueue[Any]) -> list[Any]:
@@ -147,7 +171,7 @@ def test_before_anything_has_come_it_is_empty(server: ScriptedServer, chat: Chat
         events.get(timeout=0.02)
     with pytest.raises(queue.Empty):
         events.get(timeout=0)
-    with pytest.raises(ValueError, match="non-negative"):
+    with pytest.raises(ValueError, match=r"^'timeout' must be a non-negative number$"):
         events.get(timeout=-1)
     with pytest.raises(queue.Empty):
         events.get(block=False, timeout=-1)  # of no meaning there, as in queue.Queue
@@ -169,6 +193,8 @@ def test_events_that_come_together_wake_as_many_threads(server: ScriptedServer, 
     server.play(answer([Wait(go), *WHOLE, Hang()], events_per_chunk=len(WHOLE)))
     with chat() as events, threads(len(WHOLE), events.get) as getting:
         wait_for_takers(events, len(WHOLE))
+        with pytest.raises(queue.Empty):  # one that gives up is no longer counted, the others are
+            events.get(timeout=0.01)
         go.set()
         got = [future.result(SOON).to_dict() for future in getting]
         assert all(event in got for event in WHOLE)
@@ -257,6 +283,25 @@ def test_without_stream_close_one_thread_gets_done_and_the_others_wait(
 # What queue.Queue has besides -----------------------------------------------------------------
 
 
+def test_where_queue_queue_is_not_pythons_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after gevent's monkey-patching, which puts a compiled class there."""
+    compiled = type("Queue", (), {"__module__": "gevent._gevent_cqueue"})
+    assert queues._queue_class() is queue.Queue
+    monkeypatch.setattr(queue, "Queue", compiled)
+    plain = queues._queue_class()
+    assert plain.__module__ == "queue"
+    numbers = plain(1)
+    numbers.put(1)
+    assert numbers.full()
+    assert numbers.queue == deque([1])
+
+
+def test_one_that_could_not_be_made_is_dropped_without_a_word() -> None:
+    with pytest.raises(TypeError, match="argument"):
+        EventQueue()  # type: ignore[call-arg]
+    gc.collect()
+
+
 def test_sizes(server: ScriptedServer, chat: Chat) -> None:
     server.play(answer(WHOLE), answer(WHOLE), answer(WHOLE))
     events = chat()
@@ -297,17 +342,56 @@ def test_putting_into_a_full_queue(server: ScriptedServer, chat: Chat) -> None:
             events.put_nowait(2)
         with pytest.raises(queue.Full):
             events.put(2, block=False, timeout=-1)
+        with pytest.raises(queue.Full):
+            events.put(2, timeout=0)
         start = time.monotonic()
         with pytest.raises(queue.Full):
             events.put(2, timeout=0.05)
         assert time.monotonic() - start >= 0.045
-        with pytest.raises(ValueError, match="non-negative"):
+        with pytest.raises(ValueError, match=r"^'timeout' must be a non-negative number$"):
             events.put(2, timeout=-1)
         with threads(2, lambda: events.put(2)) as putting:
             assert not any(future.done() for future in putting)
             assert [events.get(timeout=SOON) for _ in range(3)] == [1, 2, 2]
             for future in putting:
                 future.result(SOON)
+
+
+class Hasty(deque[Any]):
+    """Whoever asks how much is in it finds that another thread took an item right after."""
+
+    def __len__(self) -> int:
+        size = super().__len__()
+        if size:
+            self.popleft()
+        return size
+
+
+def test_an_item_taken_while_put_looks_for_room_makes_room(
+    server: ScriptedServer, chat: Chat
+) -> None:
+    server.play(answer([Hang()]))
+    with chat(maxsize=1) as events:
+        events.put(1)
+        events.queue = Hasty(events.queue)
+        events.put(2, timeout=SOON)
+        assert events.get(timeout=SOON) == 2
+
+
+def test_join_counts_what_was_put(server: ScriptedServer, chat: Chat) -> None:
+    server.play(answer([Hang()]))
+    with chat() as events:
+        for number in range(3):
+            events.put(number)
+        with threads(1, events.join) as (joining,):
+            wait_for_waiters(events.all_tasks_done, 1)
+            events.task_done()
+            events.task_done()
+            assert not joining.done()
+            events.task_done()
+            joining.result(SOON)
+        with pytest.raises(ValueError, match="too many"):
+            events.task_done()
 
 
 def test_join_waits_for_every_item_to_be_done_with(server: ScriptedServer, chat: Chat) -> None:
@@ -366,6 +450,22 @@ def test_immediate_shutdown_drops_what_is_there(server: ScriptedServer, chat: Ch
     assert list(events) == []  # closed, as by close()
 
 
+def test_join_after_immediate_shutdown_waits_for_what_was_taken(
+    server: ScriptedServer, chat: Chat
+) -> None:
+    server.play(answer([Hang()]))
+    events = chat()
+    for number in range(3):
+        events.put(number)
+    events.get(timeout=SOON)
+    events.shutdown(immediate=True)
+    with threads(1, events.join) as (joining,):
+        wait_for_waiters(events.all_tasks_done, 1)
+        assert not joining.done()
+        events.task_done()
+        joining.result(SOON)
+
+
 def test_shutdown_releases_who_puts_and_who_takes(server: ScriptedServer, chat: Chat) -> None:
     server.play(answer([Hang()]), answer([Hang()]))
     full, empty = chat(maxsize=1), chat()
@@ -379,6 +479,20 @@ def test_shutdown_releases_who_puts_and_who_takes(server: ScriptedServer, chat: 
         ends = [future.exception(SOON) or future.result() for future in getting]
     assert sum(end is DONE for end in ends) == 1
     assert sum(isinstance(end, ShutDown) for end in ends) == 1
+
+
+@pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_there_is_no_second_one(
+    server: ScriptedServer, chat: Chat, duplicate: Callable[[Any], Any]
+) -> None:
+    server.play(answer([Hang()]))
+    with (
+        chat() as events,
+        pytest.raises(
+            TypeError, match=r"^a stream's queue has a lock, and is not to be copied or pickled$"
+        ),
+    ):
+        duplicate(events)
 
 
 def test_repr(server: ScriptedServer, chat: Chat) -> None:
@@ -618,6 +732,15 @@ def test_taking_from_a_full_queue_lets_the_next_one_in(server: ScriptedServer, c
             time.sleep(0.001)
         assert events.get_nowait().to_dict() == WHOLE[number]
     assert events.get(timeout=SOON) is DONE
+
+
+def test_who_drops_a_full_queue_frees_the_reader(server: ScriptedServer, chat: Chat) -> None:
+    server.play(answer(WHOLE))
+    events = chat(maxsize=1)
+    stream = events.stream
+    wait_for_waiters(stream._core.room, 1)
+    del events
+    assert stream.result(SOON).choices[0].message.content == "one two three"
 
 
 def test_done_has_room_in_a_full_queue(server: ScriptedServer, chat: Chat) -> None:

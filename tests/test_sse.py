@@ -147,6 +147,8 @@ def test_the_parser_is_given_whole_normalised_frames_only(blocks: list[bytes]) -
 
 @unhurried
 @given(cut_streams())
+@example([b": keep-alive\n\n"])
+@example([b": one\n: two\n\n: three\n\n"])
 def test_comments_are_counted(blocks: list[bytes]) -> None:
     text = b"".join(blocks).decode().removeprefix("\ufeff")
     whole = [*re.split("\r\n|\n|\r", text)[:-1]]
@@ -218,14 +220,51 @@ def test_an_error_while_reading_comes_through_after_the_events_before_it() -> No
 def test_the_source_shows_no_content() -> None:
     frames = Frames(reader([b"data: confidential\n\n"]), LIMIT)
     list(frames)
-    assert "confidential" not in repr(frames)
+    assert repr(frames) == "<Frames>"
 
 
-def test_the_first_bytes_are_kept_for_the_message() -> None:
-    frames = Frames(reader([b"<", b"html><body>", b"x" * 1000]), LIMIT)
+def test_before_anything_was_read() -> None:
+    frames = Frames(reader([]), LIMIT)
+    assert (frames.comments, frames.cut, frames.head) == (0, False, b"")
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [b"<" + b"html" * 100],
+        [BOM + b"<" + b"html" * 100],
+        [BOM, b"\n", b" ", b"<" + b"html" * 100],
+    ],
+)
+def test_the_first_bytes_are_kept_for_the_message(blocks: list[bytes]) -> None:
+    frames = Frames(reader([*blocks, b"y" * 1000]), LIMIT)
     list(frames)
-    assert frames.head.startswith(b"<")
-    assert len(frames.head) <= 64
+    assert frames.head == b"".join(blocks).removeprefix(BOM)[:64]
+
+
+@pytest.mark.parametrize(
+    ("stream", "cut"),
+    [
+        (b"", False),
+        (b"data: a\n\n", False),
+        (b"data: a", True),
+        (b"data: a\n", True),
+        (b"data: a\n\ndata: b", True),
+        (b"data: a\n\n: goodbye", False),  # nobody misses the rest of a comment
+        (b"data: a\n\n: goodbye\ndata: b", True),
+        (b"data: a\n\n \n ", False),
+        (b": goodbye\n", False),
+        (b" \n \n", False),
+        (BOM, False),
+        (BOM[:2], True),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 1000])
+def test_whether_the_end_cut_an_event(stream: bytes, cut: bool, size: int) -> None:
+    blocks = (stream[at : at + size] for at in range(0, len(stream), size))
+    frames = Frames(reader(blocks), LIMIT)
+    list(frames)
+    assert frames.cut is cut
 
 
 # Bounds --------------------------------------------------------------------------------------
@@ -261,7 +300,41 @@ def test_an_event_without_end_is_given_up_at_the_limit(piece: bytes) -> None:
 
     with pytest.raises(StreamDecodeError, match="more than 100000 bytes"):
         parsed(iter(read, None), limit=100_000)
-    assert taken <= 100_000 + 2 * len(piece)
+    assert taken <= 100_000 + len(piece)
+
+
+def before_the_error(blocks: list[bytes], limit: int) -> tuple[list[str], StreamDecodeError]:
+    found: list[str] = []
+    with pytest.raises(StreamDecodeError) as caught:
+        found.extend(one.data for one in events(Frames(reader(blocks), limit)))
+    return found, caught.value
+
+
+def test_the_limit_is_met_exactly() -> None:
+    frame = b"data: " + b"x y " * 10
+    for blocks in (
+        [frame + b"\n\n"],
+        [frame, b"\n\n"],
+        [frame[:-9], frame[-9:] + b"\n", b"\n"],
+        [b":\n\n" * 100 + frame, b"\n\n"],
+    ):
+        assert [one[1] for one in parsed(blocks, limit=len(frame))] == ["x y " * 10]
+        found, error = before_the_error(blocks, limit=len(frame) - 1)
+        assert found == []
+        assert str(error) == (
+            f"the server sent an event of more than {len(frame) - 1} bytes; if such events are to "
+            "be expected, raise max_event_bytes"
+        )
+        assert error.lasting is True  # the same request would bring the same
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("end", [b"\n\n", b"x" * 1000])
+def test_whole_events_before_one_that_is_too_large_are_given(size: int, end: bytes) -> None:
+    stream = b"data: a\n\ndata: b\n\ndata: c\n\ndata: " + b"x" * 100 + end
+    blocks = [stream[at : at + size] for at in range(0, len(stream), size)]
+    found, _ = before_the_error(blocks, limit=50)
+    assert found == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("block", [10, 65536])
@@ -277,9 +350,12 @@ def test_an_event_in_very_many_pieces_or_lines_costs_no_more_than_its_size(block
 def test_an_event_of_far_too_many_lines_is_refused_at_once() -> None:
     stream = b"data\n" * 200_000 + b"\n"
     start = time.process_time()
-    with pytest.raises(StreamDecodeError, match="too many lines"):
-        parsed((stream[at : at + 65536] for at in range(0, len(stream), 65536)), 2**25)
+    blocks = [stream[at : at + 65536] for at in range(0, len(stream), 65536)]
+    found, error = before_the_error(blocks, limit=2**25)
     assert time.process_time() - start < 2
+    assert found == []
+    assert str(error) == ("the server sent an event of too many lines: 200001 in 1000001 bytes")
+    assert error.lasting is True
 
 
 # JSON ----------------------------------------------------------------------------------------
@@ -366,13 +442,28 @@ DIGITS = sys.get_int_max_str_digits() if hasattr(sys, "get_int_max_str_digits") 
         '"a\nb"',
         "\xa0{}",
     ],
-    ids=lambda text: repr(text[:20]),
+    ids=lambda text: ascii(text[:20]).replace("\\", "%"),  # so that pytest finds it by its id
 )
 def test_what_is_no_json_is_one_error_with_its_cause(text: str) -> None:
     with pytest.raises(StreamDecodeError, match="not JSON") as caught:
         decode_json(text)
     assert isinstance(caught.value.__cause__, (ValueError, RecursionError))
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"a": -Infinity}', "-Infinity is not JSON"),
+        ("[" * 200_000, "it is nested too deep"),
+        ('"open', "Unterminated string starting at: line 1 column 1 (char 0)"),
+    ],
+    ids=["constant", "depth", "syntax"],
+)
+def test_the_message_says_what_is_wrong(text: str, problem: str) -> None:
+    with pytest.raises(StreamDecodeError) as caught:
+        decode_json(text)
+    assert str(caught.value) == f"the server sent an event whose data is not JSON: {problem}"
 
 
 def test_the_largest_integer_and_a_deep_value_are_read() -> None:

@@ -1304,6 +1304,40 @@ def test_shutdown_of_a_queue_is_no_failure(server: ScriptedServer, chat: Chat) -
         events.get()
 
 
+def test_how_a_stream_looks_in_each_state(server: ScriptedServer, chat: Chat) -> None:
+    seen: list[str] = []
+
+    def look(_: object) -> None:
+        seen.append(repr(stream))
+
+    go = threading.Event()
+    server.play([Wait(go), *answer(WHOLE)], answer([Reset()]), answer([Hang()]))
+    stream = chat(on_done=look, on_next=nothing, nowait=True)
+    look(None)
+    go.set()
+    stream.result(SOON)
+    look(None)
+    stream = chat().stream
+    stream.exception(SOON)
+    look(None)
+    stream = chat().stream
+    look(None)
+    stream.close()
+    look(None)
+    states = ["connecting", "ending", "done", "failed", "streaming", "cancelled"]
+    assert seen == [f"<Stream of /chat/completions, {state}>" for state in states]
+
+
+def test_stats_before_there_is_an_answer(server: ScriptedServer, chat: Chat) -> None:
+    server.play([Hang()])
+    with chat(nowait=True) as events:
+        stats = events.stream.stats
+        assert stats.first_event_seconds is None
+        assert stats.longest_gap_seconds == 0.0
+        assert (stats.events, stats.keep_alives, stats.bytes) == (0, 0, 0)
+        assert 0 <= stats.seconds < SOON
+
+
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
 def test_handles_are_not_copied(
     server: ScriptedServer, chat: Chat, duplicate: Callable[[Any], Any]

@@ -1,0 +1,81 @@
+"""A pytest plugin for mutants: what makes their verdicts worth something.
+
+* A hanging test is told from one that fails. The suite's own limit of a minute a test would do, but
+  with the status of a failed test. Here the process dies of ``SIGALRM``, which no lock and no
+  endless loop keeps it from.
+* A test that fails without a mutant, as one that measures time may on a loaded machine, is left out
+  for all mutants: it would pass for one that notices them.
+* Hypothesis tries the same examples each time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from hypothesis import Phase, settings
+from mutmut.core import MutmutCallStack
+
+_SECONDS = 15.0
+_TIMES = 5.0  # as long as it took without a mutant
+
+_UNRELIABLE = Path("unreliable.txt")
+
+_usual: dict[str, float] = {}
+
+# What fails may stay large.
+settings.register_profile(
+    "mutants", derandomize=True, phases=[Phase.explicit, Phase.generate], database=None
+)
+
+
+def pytest_configure() -> None:
+    settings.load_profile("mutants")
+    if _under_test() == "stats":
+        # While mutmut notes which test reaches which function it also keeps, in a context variable,
+        # who called whom. That is not wanted, and breaks where a finalizer runs in the middle.
+        MutmutCallStack.set = classmethod(lambda *_: None)  # type: ignore[method-assign, assignment]
+        MutmutCallStack.reset = classmethod(lambda *_: None)  # type: ignore[method-assign, assignment]
+    elif "__mutmut_" in _under_test():
+        os.environ["PYTHONPATH"] = os.getcwd()  # scripts that tests start see the mutant too
+        stats = json.loads(Path("mutmut-stats.json").read_text())
+        _usual.update(stats["duration_by_test"])
+
+
+def _under_test() -> str:
+    """A mutant, or what mutmut does: nothing is changed in ``""`` and ``"stats"``."""
+    return os.environ.get("MUTANT_UNDER_TEST", "")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    left_out = _UNRELIABLE.read_text().splitlines() if _UNRELIABLE.exists() else []
+    # mutmut asks for tests by their ids, and pytest does not find one with two backslashes again.
+    items[:] = [item for item in items if item.nodeid not in left_out and "\\\\" not in item.nodeid]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and _under_test() in ("", "stats"):
+        with _UNRELIABLE.open("a") as file:
+            print(item.nodeid, file=file)
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), 0, "it fails without a mutant")
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    if not _usual:
+        return (yield)
+    signal.setitimer(signal.ITIMER_REAL, _SECONDS + _TIMES * _usual.get(item.nodeid, 0.0))
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)

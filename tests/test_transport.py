@@ -1,0 +1,490 @@
+"""The network side by itself: deadlines on a clock that stands still, sockets that only take notes.
+
+What becomes of them on a real socket, ``test_timeouts``, ``test_framing`` and ``test_faults`` tell;
+here that is only what the messages say.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import urllib3.exceptions
+
+from openai_stream import Client, StreamDecodeError, StreamInterruptedError, Timeout, transport
+from openai_stream.testing import Fin, Hang, ScriptedServer, head
+from openai_stream.transport import ASK_AGAIN, Aborted, Exchange, Expired, reason
+
+SOON = 10.0
+
+
+class Clock:
+    """What the time is, as long as nobody says otherwise."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(transport, "_now", clock)
+    return clock
+
+
+class Notes:
+    """A socket that notes its timeouts, and sends a few bytes at a time."""
+
+    def __init__(self, clock: Clock | None = None, *, takes: int = 5, seconds: float = 0.0) -> None:
+        self.timeouts: list[float] = []
+        self.sent = b""
+        self._clock, self._takes, self._seconds = clock, takes, seconds
+
+    def settimeout(self, seconds: float) -> None:
+        self.timeouts.append(seconds)
+
+    def send(self, data: memoryview) -> int:
+        if self._clock is not None:
+            self._clock.time += self._seconds
+        if not self._takes:
+            raise TimeoutError
+        self.sent += data[: self._takes]
+        return min(self._takes, len(data))
+
+
+def exchange(streaming: bool = True, **limits: float | None) -> Exchange:
+    never = dict.fromkeys(("connect", "idle", "gap", "total"))
+    begun = Exchange(Timeout(**{**never, **limits}), streaming=streaming)
+    begun.begin()
+    begun.connected(0.0)
+    return begun
+
+
+def timeout_of_a_wait(of: Exchange, *, sending: bool = False) -> float:
+    sock = Notes()
+    of.enter(None)  # another socket, as far as it knows: nothing is set on it yet
+    of.arm(sock, sending=sending)
+    (seconds,) = sock.timeouts
+    return seconds
+
+
+def abort(one: Exchange) -> None:
+    with one.lock:
+        one.abort()
+
+
+# How long a wait may be ----------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(
+    ("limits", "wait", "deadline"),
+    [
+        ({"idle": 3.0, "gap": 5.0, "total": 9.0}, 3.0, "idle"),
+        ({"idle": 7.0, "gap": 5.0, "total": 9.0}, 5.0, "gap"),
+        ({"idle": 7.0, "gap": 5.0, "total": 2.0}, 2.0, "total"),
+        ({"total": 2.0}, 2.0, "total"),
+        ({"gap": 2.0}, 2.0, "gap"),
+    ],
+)
+def test_the_nearest_deadline_bounds_the_wait_and_is_told(
+    limits: dict[str, float], wait: float, deadline: str
+) -> None:
+    one = exchange(**limits)
+    assert timeout_of_a_wait(one) == wait
+    with pytest.raises(Expired, match=f"^the {deadline} time is up$"):
+        one.timed_out()
+    assert one.expired == deadline
+
+
+@pytest.mark.usefixtures("clock")
+def test_without_limits_a_wait_is_as_long_as_a_socket_can_bear() -> None:
+    seconds = timeout_of_a_wait(exchange())
+    assert 3600 * 24 * 30 < seconds < math.inf
+    with socket.socket() as sock:
+        sock.settimeout(seconds)
+
+
+def test_gap_and_total_run_on_and_idle_starts_anew(clock: Clock) -> None:
+    one = exchange(idle=10.0, gap=5.0, total=100.0)
+    one.waited = 3.0
+    assert timeout_of_a_wait(one) == 2.0
+    one.waited = 0.0
+    clock.time += 98.0
+    assert timeout_of_a_wait(one) == 2.0
+    one.waited = 4.0
+    assert timeout_of_a_wait(one) == 1.0
+
+
+def test_where_no_time_is_left(clock: Clock) -> None:
+    one = exchange(gap=5.0, total=20.0)
+    one.waited = 5.0
+    sock = Notes()
+    with pytest.raises(Expired):
+        one.arm(sock)
+    assert (one.expired, sock.timeouts) == ("gap", [])
+    one.waited = 0.0
+    clock.time += 20.0
+    with pytest.raises(Expired):
+        one.arm(sock)
+    assert one.expired == "total"
+    with pytest.raises(Expired, match=r"^the total time is up$"):
+        one.check()
+
+
+@pytest.mark.usefixtures("clock")
+def test_without_events_gap_is_for_the_headers_and_idle_for_the_rest() -> None:
+    one = exchange(streaming=False, idle=3.0, gap=5.0)
+    assert timeout_of_a_wait(one, sending=True) == 3.0
+    assert timeout_of_a_wait(one) == 5.0
+    one.in_body = True
+    one.waited = 4.0
+    assert timeout_of_a_wait(one) == 3.0
+    with pytest.raises(Expired):
+        one.timed_out()
+    assert one.expired == "idle"
+
+
+def test_what_is_left_can_be_limited_further(clock: Clock) -> None:
+    one = exchange(idle=3.0)
+    one.limit(0.5)
+    clock.time += 0.2
+    assert timeout_of_a_wait(one) == pytest.approx(0.3)
+    one.begin()  # the next attempt has its own limits
+    one.connected(0.0)
+    assert timeout_of_a_wait(one) == 3.0
+
+
+def test_a_timeout_is_set_only_where_the_old_one_will_not_do(clock: Clock) -> None:
+    one = exchange(idle=3.0, total=10.0)
+    sock = Notes()
+    for _ in range(5):
+        one.arm(sock)
+    assert sock.timeouts == [3.0]
+    clock.time += 7.1  # 2.9 are left: near enough
+    one.arm(sock)
+    assert sock.timeouts == [3.0]
+    clock.time += 0.2
+    one.arm(sock)
+    assert sock.timeouts == [3.0, pytest.approx(2.7)]
+
+
+@pytest.mark.usefixtures("clock")
+def test_for_who_takes_one_number_only() -> None:
+    assert exchange(idle=3.0, gap=5.0).wait_left() == 3.0
+    assert exchange(idle=7.0, gap=5.0).wait_left() == 5.0
+    assert exchange(idle=7.0, gap=5.0, total=2.0).wait_left() == 2.0
+    assert exchange(streaming=False, idle=3.0, gap=5.0).wait_left() == 5.0
+    assert exchange().wait_left() > 3600
+    late = exchange(gap=1e-9)
+    assert late.wait_left() == 0.001  # 0 would be: do not wait
+
+
+# Connecting ----------------------------------------------------------------------------------
+
+
+def test_connecting_has_one_limit_for_each_attempt(clock: Clock) -> None:
+    one = Exchange(Timeout(connect=4.0, total=10.0), streaming=True)
+    one.begin()
+    assert one.connect_left() == 4.0
+    clock.time += 3.0
+    assert one.connect_left() == 1.0
+    clock.time += 1.0
+    with pytest.raises(Expired, match=r"^the connect time is up$"):
+        one.connect_left()
+    assert one.expired == "connect"
+    one.begin()
+    assert one.connect_left() == 4.0
+    clock.time += 3.5
+    assert one.connect_left() == 0.5
+    one.begin()
+    assert one.connect_left() == 2.5  # of total
+    with pytest.raises(Expired):
+        one.connecting_timed_out()
+    assert one.expired == "connect"
+    clock.time += 2.5
+    for what in (one.connect_left, one.connecting_timed_out, one.begin, one.check):
+        with pytest.raises(Expired):
+            what()
+        assert one.expired == "total"
+    assert one.attempts == 3
+
+
+def test_a_proxys_answer_is_read_while_connecting(clock: Clock) -> None:
+    one = Exchange(Timeout(connect=4.0, idle=9.0), streaming=True)
+    one.begin()
+    assert one.wire() is False
+    assert one.wired is False
+    assert timeout_of_a_wait(one) == 4.0
+    with pytest.raises(Expired):
+        one.timed_out()
+    assert one.expired == "connect"
+    one.connected(1.5)
+    assert timeout_of_a_wait(one) == 9.0
+    assert one.wire() is True
+    assert one.wired is True
+    clock.time += 1.0
+    one.begin()
+    assert one.wired is False
+
+
+def test_the_time_to_connect_is_the_first_attempts() -> None:
+    one = exchange()
+    assert one.connect_seconds == 0.0
+    one.connected(1.5)
+    assert one.connect_seconds == 0.0
+
+
+def test_each_attempt_begins_at_nought() -> None:
+    one = exchange(gap=5.0)
+    one.waited, one.in_body = 4.0, True
+    one.begin()
+    assert (one.waited, one.in_body, one.attempts) == (0.0, False, 2)
+
+
+# Between attempts ----------------------------------------------------------------------------
+
+
+class Sleepless(Exchange):
+    """One that notes how long it would have slept."""
+
+    slept: list[float]
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+def test_waits_grow_to_8_seconds_and_differ() -> None:
+    one = Sleepless(Timeout(), streaming=True)
+    for retries, most in enumerate([0.5, 1, 2, 4, 8, 8, 8]):
+        one.slept = []
+        for _ in range(200):
+            one.back_off(retries)
+        assert all(0.75 * most <= seconds <= most for seconds in one.slept)
+        assert max(one.slept) - min(one.slept) > 0.1 * most
+
+
+def test_a_sleep_ends_with_total() -> None:
+    one = exchange(total=0.02)
+    with pytest.raises(Expired):
+        one.sleep(60.0)
+    assert one.expired == "total"
+
+
+def test_a_sleep_is_woken_by_abort() -> None:
+    one = exchange()
+    raised: list[BaseException] = []
+
+    def sleep() -> None:
+        try:
+            one.sleep(60.0)
+        except Aborted as aborted:
+            raised.append(aborted)
+
+    thread = threading.Thread(target=sleep, daemon=True)
+    thread.start()
+    while not one._wake._waiters:  # type: ignore[attr-defined]
+        assert thread.is_alive()
+    abort(one)
+    thread.join(SOON)
+    assert len(raised) == 1
+
+
+# Stopping ------------------------------------------------------------------------------------
+
+
+def test_abort_shuts_what_was_entered_once() -> None:
+    one = exchange()
+    shut: list[str] = []
+    one.enter_shut(lambda: shut.append("first"))
+    one.enter_shut(lambda: shut.append("second"))
+    abort(one)
+    assert shut == ["second"]
+    assert one.aborted is True
+    calls: list[Callable[[], object]] = [
+        one.begin,
+        one.check,
+        one.connect_left,
+        one.connecting_timed_out,
+        one.timed_out,
+        lambda: one.sleep(0),
+        lambda: one.arm(Notes()),
+        lambda: one.enter(None),
+        lambda: one.enter_shut(None),
+    ]
+    for call in calls:
+        with pytest.raises(Aborted):
+            call()
+    assert one.expired is None
+    assert one.leave() is False
+
+
+def test_what_has_left_is_not_shut() -> None:
+    one = exchange()
+    shut: list[str] = []
+    one.enter_shut(lambda: shut.append("shut"))
+    assert one.leave() is True
+    abort(one)
+    assert shut == []
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError, RuntimeError])
+def test_what_cannot_be_shut_is_none_of_aborts_business(error: type[Exception]) -> None:
+    def shut() -> None:
+        raise error
+
+    one = exchange()
+    one.enter_shut(shut)
+    abort(one)
+    assert one.aborted
+
+
+def test_both_directions_are_shut() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(SOON)
+        theirs.settimeout(SOON)
+        one = exchange()
+        one.enter(ours)
+        abort(one)
+        assert ours.recv(1) == b""
+        assert theirs.recv(1) == b""
+
+
+def test_a_forked_child_shuts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = exchange()
+    shut: list[str] = []
+    one.enter_shut(lambda: shut.append("shut"))
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    abort(one)
+    assert one.aborted
+    assert shut == []
+
+
+# Sending -------------------------------------------------------------------------------------
+
+
+def test_sending_takes_as_many_waits_as_it_needs(clock: Clock) -> None:
+    one = exchange(idle=3.0)
+    sock = Notes(clock, takes=5, seconds=2.0)
+    one.send(sock, b"a longer request")  # type: ignore[arg-type]
+    assert sock.sent == b"a longer request"
+    assert one.waited == 8.0  # four times, of which none was as long as idle
+
+
+def test_a_request_that_cannot_be_sent(clock: Clock) -> None:
+    one = exchange(streaming=False, idle=3.0, gap=9.0)
+    with pytest.raises(Expired):
+        one.send(Notes(clock, takes=0, seconds=3.0), b"request")  # type: ignore[arg-type]
+    assert one.expired == "idle"
+    assert one.waited == 3.0
+
+
+# Chunks --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def client(server: ScriptedServer) -> Iterator[Client]:
+    with Client(api_key="test", base_url=server.base_url, max_retries=0) as client:
+        yield client
+
+
+def ask(client: Client) -> Any:
+    return client.create_chat_completion(model="m", messages=[])
+
+
+CHUNKED = head(headers={"Transfer-Encoding": "chunked"})
+LONG_LINE = b"a" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ([b"2\r\n{}", Fin()], "the connection ended before the last chunk"),
+        ([b"2\r\n{}\r\n", Fin()], "the connection ended before the last chunk"),
+        ([b"2\r\n{}\r\n", b"2", Fin()], "the connection ended between two chunks"),
+        ([b"2\r\n{}\r", Fin()], "the connection ended between two chunks"),
+        ([b"2\r\n{}\r\n", LONG_LINE, Hang()], "a line without end between two chunks"),
+        ([b"2\r\n{}}\r\n", Hang()], "a chunk is longer than its size"),
+        ([b"\r\n", Hang()], "a chunk without a size"),
+        ([b"-2\r\n{}\r\n", Hang()], "a chunk without a size"),
+        ([b";x=2\r\n{}\r\n", Hang()], "a chunk without a size"),
+    ],
+)
+def test_what_is_wrong_with_a_chunk_is_said(
+    server: ScriptedServer, client: Client, body: list[Any], said: str
+) -> None:
+    server.play([CHUNKED, *body])
+    with pytest.raises(StreamInterruptedError) as caught:
+        ask(client)
+    assert str(caught.value) == (
+        f"{server.base_url}/chat/completions: the connection broke before the answer was complete: "
+        f"{said}. {ASK_AGAIN}"
+    )
+
+
+def test_chunk_extensions_are_skipped(server: ScriptedServer, client: Client) -> None:
+    server.play([CHUNKED, b'6;a;b="2;3"\r\n{"id":\r\n', b'5 ; a=1\r\n "x"}\r\n0;c;d\r\n\r\n'])
+    assert ask(client).id == "x"
+
+
+def test_a_body_may_be_as_long_as_the_limit(server: ScriptedServer) -> None:
+    body = b'{"id": "' + b"x" * 1000 + b'"}'
+    for limit in (len(body), len(body) - 1):
+        server.play([head(headers={"Content-Length": str(len(body))}), body])
+        with Client(api_key="k", base_url=server.base_url, max_event_bytes=limit) as client:
+            if limit == len(body):
+                assert ask(client).id == "x" * 1000
+            else:
+                with pytest.raises(StreamDecodeError, match=f"longer than {limit} bytes"):
+                    ask(client)
+
+
+# What went wrong, in a few words -------------------------------------------------------------
+
+
+def chained(error: BaseException, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error
+
+
+def circle() -> BaseException:
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    return first
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("  what happened "), "what happened"),
+        (ValueError(), "ValueError"),
+        (ConnectionResetError(104, "Connection reset by peer"), "Connection reset by peer"),
+        (OSError("only words"), "only words"),
+        (chained(KeyError("outer"), ValueError("the cause")), "the cause"),
+        (RuntimeError("outer", ValueError("first"), ValueError("last"), "text"), "last"),
+        (
+            urllib3.exceptions.MaxRetryError(
+                None,  # type: ignore[arg-type]
+                "/v1",
+                urllib3.exceptions.ProtocolError("Connection aborted.", OSError(111, "refused")),
+            ),
+            "refused",
+        ),
+        (urllib3.exceptions.MaxRetryError(None, "/v1", None), None),  # type: ignore[arg-type]
+    ],
+)
+def test_the_innermost_cause(error: BaseException, said: str | None) -> None:
+    assert reason(error) == (str(error) if said is None else said)
+
+
+def test_causes_in_a_circle_end() -> None:
+    assert reason(circle()) in ("first", "second")
