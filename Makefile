@@ -32,10 +32,10 @@ help:
 	@echo "make lint    ruff: rules and format        make format  repair what can be repaired"
 	@echo "make types   mypy --strict                 make docs    README, CHANGELOG and docs render"
 	@echo "make races   the races, $(RUNS) runs each      make build   sdist and wheel into dist/"
-	@echo "make bench   ratios to other libraries, into docs/ (15 minutes; ARGS=--quick: 2)"
+	@echo "make bench   ratios to other libraries, into docs/ (15 minutes; ARGS=--quick is rough)"
 	@echo "make compare-faults   the fault matrix beside other libraries, into docs/"
 	@echo "make fuzz    fuzzing, for $(FUZZ_SECONDS) s           make soak    faults and stops, for $(SOAK_SECONDS) s"
-	@echo "make mutants the tests against changed code: one to two hours"
+	@echo "make mutants the tests against changed code, an hour or two"
 	@echo "make check   lint, types, docs and test    make clean   remove all that was made"
 
 demo: $(DEMO_VENV)/.installed

@@ -4,7 +4,8 @@
   with the status of a failed test. Here the process dies of ``SIGALRM``, which no lock and no
   endless loop keeps it from.
 * A test that fails without a mutant, as one that measures time may on a loaded machine, is left out
-  for all mutants: it would pass for one that notices them.
+  for all mutants: it would pass for one that notices them. Under a mutant, what fails must do so
+  twice (by ``pytest-rerunfailures``).
 * Hypothesis tries the same examples each time.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -46,6 +48,12 @@ def pytest_configure() -> None:
         _usual.update(stats["duration_by_test"])
 
 
+def pytest_sessionstart() -> None:
+    if _under_test() == "fail":
+        # Every function raises then, for mutmut to see that tests fail; finalizers too.
+        sys.unraisablehook = lambda _: None
+
+
 def _under_test() -> str:
     """A mutant, or what mutmut does: nothing is changed in ``""`` and ``"stats"``."""
     return os.environ.get("MUTANT_UNDER_TEST", "")
@@ -70,11 +78,16 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    item.stash = pytest.Stash()  # without the notes of an attempt that failed
+    if _usual:
+        signal.setitimer(signal.ITIMER_REAL, _SECONDS + _TIMES * _usual.get(item.nodeid, 0.0))
+    return (yield)
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    if not _usual:
-        return (yield)
-    signal.setitimer(signal.ITIMER_REAL, _SECONDS + _TIMES * _usual.get(item.nodeid, 0.0))
+def pytest_runtest_protocol() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:

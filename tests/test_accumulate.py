@@ -31,10 +31,9 @@ KINDS = [ChatAccumulator, CompletionAccumulator, ResponseAccumulator]
 class Slow(ChatAccumulator):
     """The general way alone, to hold the fast one against."""
 
-    add = ChatAccumulator.__mro__[1].add  # type: ignore[attr-defined]
-
-    def _same_envelope(self, chunk: JSON) -> bool:
-        return False
+    def add(self, chunk: JSON) -> None:
+        self._envelope.clear()
+        super(ChatAccumulator, self).add(chunk)
 
 
 def envelope(**fields: Any) -> JSON:
@@ -1049,6 +1048,15 @@ def without(fields: JSON, *names: str) -> JSON:
 def test_whatever_differs_from_the_chunk_before_is_seen(odd: JSON, count: int) -> None:
     chunks = [*[BASE] * count, odd, BASE, BASE, odd, odd, BASE]
     assert json.dumps(whole(chunks)) == json.dumps(whole(chunks, Slow))
+
+
+@pytest.mark.parametrize("more", [[CHOICE], [{**CHOICE, "index": 1}], [5]])
+def test_a_choice_that_changes_among_others_has_changed(more: list[Any]) -> None:
+    one = {**BASE, "choices": [{**CHOICE, "x": "a"}]}
+    for several in ([{**CHOICE, "x": "b"}, *more], [*more, {**CHOICE, "x": "b"}]):
+        chunks = [one, one, {**BASE, "choices": several}]
+        for told in (chunks, [*chunks, one], [*chunks, one, one]):
+            assert json.dumps(whole(told)) == json.dumps(whole(told, Slow))
 
 
 @pytest.mark.parametrize("kind", [ChatAccumulator, CompletionAccumulator])

@@ -237,9 +237,10 @@ class ChatAccumulator(_ChoicesAccumulator):
 
     def __init__(self) -> None:
         super().__init__()
-        self._message = Message()
         #: What choices carry besides their delta, as the envelope of those that add only that.
         self._same: dict[str, Any] = {}
+        #: The message that these deltas continue, once there is such a choice.
+        self._message: Message
 
     def add(self, chunk: dict[str, Any]) -> None:
         """Add one chunk: any JSON object, which is not changed and not kept."""
@@ -269,9 +270,15 @@ class ChatAccumulator(_ChoicesAccumulator):
         Choice 0 alone: the others are rare, and 0 is what a missing index means as well.
         """
         choices = chunk.get("choices")
-        if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
+        if type(choices) is not list or not choices:
             return
-        [choice] = choices
+        [choice, *others] = choices
+        if others:
+            # Choice 0 may be anywhere among them, more than once.
+            self._same.clear()
+            return
+        if type(choice) is not dict:
+            return
         index = choice.get("index")
         if type(index) is int and index != 0:
             return
