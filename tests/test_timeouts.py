@@ -49,7 +49,7 @@ from openai_stream.testing import (
 
 KEY = "sk-test"
 WAIT = 5.0  # seconds, for what takes milliseconds
-LIMIT = 0.25  # of a deadline under test
+LIMIT = 0.25 + HELD_UP / 8  # of a deadline under test
 LATEST = LIMIT + 0.5  # the contract's "within half a second"
 CHUNKS = chat_chunks("Hello big world")
 FRAMES = [frame(one) for one in CHUNKS]
@@ -80,7 +80,7 @@ def stream(client: Client, timeout: Any = None, **arguments: Any) -> Any:
 def in_time(least: float = LIMIT, most: float = LATEST) -> Iterator[None]:
     start = time.monotonic()
     yield
-    assert least * 0.95 <= time.monotonic() - start < most + HELD_UP
+    assert least * 0.8 <= time.monotonic() - start < most + HELD_UP
 
 
 def begun(*events: Any, framing: Any = "chunked") -> Script:
