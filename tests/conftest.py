@@ -1,8 +1,8 @@
 """What every test gets: a time limit, a clean environment, and a look at what it left behind.
 
 Markers: ``limit(seconds)`` for a test that may take longer, ``leaves(reason)`` for one that may
-leave a thread or a socket. Fixtures: ``server`` and ``client``, beside those that the library has for its users.
-Helpers for single rooms of the library belong to their own test modules.
+leave a thread or a socket. Fixtures: ``server`` and ``client``, beside those that the library has
+for its users. Helpers for single rooms of the library belong to their own test modules.
 """
 
 from __future__ import annotations
