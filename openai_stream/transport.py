@@ -475,9 +475,6 @@ class _TappedWire(_Wire):
             return super().readinto(buffer)
         try:
             count = super().readinto(buffer)
-        except Aborted:
-            tap.ended("closed")
-            raise
         except http.client.RemoteDisconnected:
             tap.ended("eof")
             raise

@@ -471,6 +471,7 @@ def test_headers_that_are_no_business_of_others(
         "openai-project": "p",
         "anthropic-organization-id": "o",
         "X-Api-Key": "k",
+        "X-Auth-Token": "t",
     }
     shown = {"X-Cookies": "2", "X-Request-Id": "req_1", "X-RateLimit-Limit-Tokens": "5"}
     folded = b"Set-Cookie: first\r\n second\r\n\tthird\r\nX-More: here\r\n"
