@@ -478,7 +478,7 @@ class _TappedWire(_Wire):
         except http.client.RemoteDisconnected:
             tap.ended("eof")
             raise
-        except TimeoutError:  # its time may be one that nobody else knows of
+        except TimeoutError:  # whoever gives up tells why
             raise
         except OSError:
             tap.ended("reset")
