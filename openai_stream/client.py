@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import attrs
 import requests
 
+from . import observers
 from ._version import VERSION
 from .attempts import Attempts, Trace
 from .calls import STREAM_ARGUMENTS, Streaming, typed
@@ -37,6 +38,9 @@ from .sse import decode_json
 from .stream import Callbacks, Core, Stream
 from .timeouts import Timeout, timeout_of
 from .transport import Body, Exchange, Expired, Session
+
+if TYPE_CHECKING:
+    from .recordings import Recorder
 
 __all__ = ["AzureClient", "BaseClient", "Client"]
 
@@ -71,6 +75,7 @@ class BaseClient:
     session: requests.Session | None
     trace: Trace | None
     _own_sessions: dict[int, Session]
+    _recorder: Recorder | None  # set by the recorder itself
 
     def _url(self, endpoint: str, body: Any) -> str:
         """Where a request goes, without ``extra_query``."""
@@ -122,12 +127,22 @@ class BaseClient:
         timeout = self.timeout if timeout is None else timeout_of(timeout)
         request = self._prepare(endpoint.path, arguments, stream, body)
         attempts = self._attempts(request)
+        ended = None
+        if observers.observer is not None:
+            call = observers.Call(self, endpoint.path, request.url, request.body, stream)
+            ended = observers.begin(call)
         if not stream:
             try:
-                return self._ask(endpoint, request, timeout, attempts)
-            except StreamError as error:
-                error.url = attempts.without_secrets(shown(request.url))
+                answer = self._ask(endpoint, request, timeout, attempts)
+            except BaseException as error:
+                if isinstance(error, StreamError):
+                    error.url = attempts.without_secrets(shown(request.url))
+                if ended is not None:
+                    ended(observers.Outcome(error))
                 raise
+            if ended is not None:
+                ended(observers.Outcome(answer=lambda: answer))
+            return answer
 
         core = Core(
             endpoint,
@@ -139,6 +154,7 @@ class BaseClient:
             live_on=streaming.makes_no_queue,
             replay=streaming.replay,
             restarts=streaming.restarts,
+            ended=ended,
         )
         handle = Stream(core)
         events = None
@@ -227,6 +243,7 @@ class BaseClient:
             keys=lambda: [*self._keys(), *request.secrets],
             max_retries=self.max_retries,
             trace=self.trace,
+            tap=None if self._recorder is None else self._recorder.tap,
         )
 
     def _keys(self) -> list[str | None]:
@@ -299,6 +316,7 @@ class Client(BaseClient):
     session: requests.Session | None = attrs.field(default=None, repr=False)
     trace: Trace | None = attrs.field(default=None, repr=False)
     _own_sessions: dict[int, Session] = attrs.field(factory=dict, init=False, repr=False)
+    _recorder: Recorder | None = attrs.field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.api_key is None:
@@ -397,6 +415,7 @@ class AzureClient(BaseClient):
     session: requests.Session | None = attrs.field(default=None, repr=False)
     trace: Trace | None = attrs.field(default=None, repr=False)
     _own_sessions: dict[int, Session] = attrs.field(factory=dict, init=False, repr=False)
+    _recorder: Recorder | None = attrs.field(default=None, init=False, repr=False)
     # The newest tokens: what a server says of one may come when the next has been asked for.
     _tokens: deque[str] = attrs.field(factory=lambda: deque(maxlen=16), init=False, repr=False)
 
