@@ -11,11 +11,16 @@ import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+
+import openai_stream
+from openai_stream.testing import ScriptedServer
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -84,9 +89,12 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
         yield chrome
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def display() -> Iterator[str]:
-    """The name of a display: the one that is there, or a virtual one."""
+    """The name of a display: the one that is there, or a virtual one.
+
+    It stays to the end: a toolkit ends the process when it loses the display it was connected to.
+    """
     if os.environ.get("DISPLAY"):
         yield os.environ["DISPLAY"]
         return
@@ -107,6 +115,40 @@ def display() -> Iterator[str]:
                 yield os.environ["DISPLAY"]
         finally:
             xvfb.terminate()
+
+
+Launch = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def launch(server: ScriptedServer, request: pytest.FixtureRequest) -> Iterator[Launch]:
+    """Starts the example, the script beside the test, as a process that asks the scripted server.
+
+    The arguments are the script's, the keywords more for its environment.
+    """
+    (script,) = {*request.path.parent.glob("*.py")} - {request.path}
+    with ExitStack() as stack:
+
+        def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, "-X", "dev", str(script), *arguments],
+                env={
+                    **os.environ,
+                    "OPENAI_BASE_URL": server.base_url,
+                    "PYTHONPATH": str(Path(openai_stream.__file__).parents[1]),
+                    "PYTHONUNBUFFERED": "1",
+                    **environment,
+                },
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
 
 
 @pytest.fixture

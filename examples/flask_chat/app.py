@@ -48,6 +48,7 @@ from openai_stream import (
 from openai_stream.local import LocalServer
 
 COOKIE = "conversation"
+MODEL = os.environ.get("OPENAI_MODEL", "gpt-4o-mini")
 MAX_QUESTION = 20_000  # characters
 
 log = logging.getLogger(__name__)
@@ -311,16 +312,22 @@ def told(turn: Turn, heartbeat: float) -> Iterator[str]:
 
 
 def create_app(
-    client: Client, model: str, *, grace: float = 30, keep: float = 3600, heartbeat: float = 5
+    client: Client | None = None,
+    model: str = MODEL,
+    *,
+    grace: float = 30,
+    keep: float = 3600,
+    heartbeat: float = 5,
 ) -> Flask:
     """The site.
 
-    :param client: who is asked; it may be shared.
+    :param client: who is asked; it may be shared. ``None``: made from the environment.
     :param model: the model's name.
     :param grace: seconds that an answer goes on when its page has gone: long enough for a reload.
     :param keep: seconds without use after which a conversation is dropped.
     :param heartbeat: seconds of silence after which it is looked whether a page is still there.
     """
+    asked = Client() if client is None else client
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = 8 * MAX_QUESTION
     conversations = app.extensions["conversations"] = Conversations(keep)
@@ -350,7 +357,7 @@ def create_app(
         known = conversation is not None
         if conversation is None:
             name, conversation = conversations.new()
-        conversation.ask(question.strip(), client, model, grace)
+        conversation.ask(question.strip(), asked, model, grace)
         response = jsonify(known=known)
         response.set_cookie(
             COOKIE, name or "", httponly=True, samesite="Lax", secure=request.is_secure
@@ -404,7 +411,7 @@ def main() -> int:
     """Run the site on this machine."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--local", action="store_true", help="a small model on this machine")
-    parser.add_argument("--model", default=os.environ.get("OPENAI_MODEL", "gpt-4o-mini"))
+    parser.add_argument("--model", default=MODEL)
     parser.add_argument("--port", type=int, default=5000, help="0: any that is free")
     options = parser.parse_args()
     with ExitStack() as stack:

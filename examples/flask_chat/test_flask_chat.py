@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,6 +40,8 @@ from openai_stream.testing import (
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
     from selenium.webdriver.remote.webelement import WebElement
+
+Launch = Callable[..., "subprocess.Popen[str]"]
 
 KEY = "sk-not-for-any-page"
 SOON = 20.0  # seconds; for what takes milliseconds on a machine that has nothing else to do
@@ -623,45 +623,31 @@ class TestSite:
 
 
 class TestProgram:
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-X", "dev", str(Path(__file__).with_name("app.py")), *arguments],
-            env={
-                **os.environ,
-                "PYTHONPATH": str(Path(openai_stream.__file__).parents[1]),
-                "PYTHONUNBUFFERED": "1",
-                **environment,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def test_takes_the_server_from_the_environment(self, server: ScriptedServer) -> None:
+    def test_takes_the_server_from_the_environment(
+        self, server: ScriptedServer, launch: Launch
+    ) -> None:
         server.play(answer(chat_chunks("One two")))
-        with self.start("--port", "0", "--model", "m", OPENAI_BASE_URL=server.base_url) as process:
-            try:
-                assert process.stdout is not None
-                address = next(
-                    found[0]
-                    for line in process.stdout
-                    if (found := re.search(r"http://127\.0\.0\.1:\d+", line))
-                )
-                with requests.Session() as session:
-                    session.post(f"{address}/ask", json={"question": "Count!"}, timeout=SOON)
-                    stream = session.get(f"{address}/answer", timeout=SOON).text
-                    elsewhere = session.get(address, headers={"Host": "a.test"}, timeout=SOON)
-            finally:
-                process.send_signal(signal.SIGINT)
-            rest = process.stdout.read()
+        process = launch("--port", "0", "--model", "m")
+        assert process.stderr is not None
+        address = next(
+            found[0]
+            for line in process.stderr
+            if (found := re.search(r"http://127\.0\.0\.1:\d+", line))
+        )
+        with requests.Session() as session:
+            session.post(f"{address}/ask", json={"question": "Count!"}, timeout=SOON)
+            stream = session.get(f"{address}/answer", timeout=SOON).text
+            elsewhere = session.get(address, headers={"Host": "a.test"}, timeout=SOON)
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=SOON)
         assert "".join(data for event, data in told(stream) if event == "text") == "One two"
         assert elsewhere.status_code == 400
         assert server.requests[0].json["model"] == "m"
-        assert "Traceback" not in rest
+        assert "Traceback" not in complaints
         assert process.returncode == 0
 
-    def test_says_what_is_missing(self) -> None:
-        with self.start() as process:
-            output, _ = process.communicate(timeout=SOON)
-        assert output.startswith("error: no API key")
+    def test_says_what_is_missing(self, launch: Launch) -> None:
+        process = launch(OPENAI_BASE_URL="")
+        _, complaints = process.communicate(timeout=SOON)
+        assert complaints.startswith("error: no API key")
         assert process.returncode == 1

@@ -43,7 +43,6 @@ class ChatWindow:
         self._model = model
         self._messages: list[dict[str, str]] = []
         self._events: EventQueue[ChatCompletionChunk] | None = None
-        self._next_look = ""
 
         root.title("Chat")
         root.minsize(360, 300)
@@ -93,7 +92,6 @@ class ChatWindow:
 
     def close(self) -> None:
         """Close the window, and the stream with it."""
-        self.root.after_cancel(self._next_look)
         self.stop_answer()
         self.root.destroy()
 
@@ -118,7 +116,7 @@ class ChatWindow:
         if ended:
             self._finish(error)
         else:
-            self._next_look = self.root.after(TICK, self._look)
+            self.root.after(TICK, self._look)
 
     def _finish(self, error: OpenAIStreamError | None) -> None:
         assert self._events is not None
