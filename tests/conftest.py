@@ -64,11 +64,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes: one for what shares a model, one for all races."""
+    """Where tests run in several processes: one for what shares a model, for all races, and for
+    each example.
+    """
     for item in items:
-        folder = item.path.parent.name
-        if folder in ("races", "real"):
-            item.add_marker(pytest.mark.xdist_group(folder))
+        folder = item.path.parent
+        if folder.name in ("races", "real") or folder.parent.name == "examples":
+            item.add_marker(pytest.mark.xdist_group(folder.name))
 
 
 # Time limit ----------------------------------------------------------------------------------
