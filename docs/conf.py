@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from sphinx.addnodes import pending_xref
 
 from openai_stream._version import VERSION
 
@@ -20,8 +23,6 @@ default_role = "py:obj"
 
 html_theme = "furo"
 html_title = f"openai-stream {VERSION}"
-html_static_path = ["_static"]
-html_css_files = ["own.css"]
 html_show_sourcelink = False
 html_copy_source = False
 
@@ -33,6 +34,35 @@ autodoc_preserve_defaults = True
 # The names that docstrings refer to, in plain text: a build needs no network, and no page of
 # another project can break it.
 intersphinx_mapping = {
-    "python": ("https://docs.python.org/3", str(here / "python.inv")),
-    "requests": ("https://requests.readthedocs.io/en/latest", str(here / "requests.inv")),
+    "python": ("https://docs.python.org/3", str(here / "inventories/python.inv")),
+    "requests": ("https://requests.readthedocs.io/en/latest", str(here / "inventories/requests.inv")),
+    "attrs": ("https://www.attrs.org/en/stable", str(here / "inventories/attrs.inv")),
 }
+
+# Type variables: of an event, of a whole answer, of the class itself.
+nitpick_ignore_regex = [("py:class", r"(openai_stream\.\S+\.)?(E|E_co|W|C|M)")]
+
+#: Where a class is defined, and where it is documented.
+DOCUMENTED_AS = {
+    "requests.models.PreparedRequest": "requests.PreparedRequest",
+    "requests.models.Response": "requests.Response",
+    "requests.sessions.Session": "requests.Session",
+}
+
+
+def meant(app: Any, doctree: Any) -> None:
+    """Let the types of signatures refer to what they mean.
+
+    Some classes have attributes called ``bytes`` and ``object``, as the API has fields of these
+    names; Sphinx would take a type ``bytes`` for one of them.
+    """
+    for node in doctree.findall(pending_xref):
+        target = node["reftarget"]
+        node["reftarget"] = DOCUMENTED_AS.get(target, target)
+        if node["reftype"] == "class" and target in ("bytes", "object"):
+            node.attributes.pop("refspecific", None)
+            node["py:module"] = node["py:class"] = None
+
+
+def setup(app: Any) -> None:
+    app.connect("doctree-read", meant)
