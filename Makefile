@@ -11,6 +11,8 @@ LITELLM_VENV ?= .venv-bench-litellm
 PROMPT ?= Tell me about the sea
 # More for pytest, as in: make test ARGS="-k close -x"
 ARGS ?=
+# Processes that share the tests; 0 is none but the first.
+WORKERS ?= 2
 # How often each of the races is run.
 RUNS ?= 1000
 # Seconds of fuzzing, all targets together, and of the soak.
@@ -66,7 +68,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 # The races are among them, a few runs each; "make races" is where they run RUNS times.
 test: $(VENV)/.installed
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 	@find . -maxdepth 1 -name ".coverage.*" -size 0 -delete || true  # of processes that were killed
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report

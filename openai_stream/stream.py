@@ -76,7 +76,7 @@ __all__ = ["Callbacks", "Core", "State", "Stats", "Stream"]
 _log = logging.getLogger("openai_stream")
 
 _CALLBACK_GRACE = 0.05  # seconds that close() waits for a callback that is running
-_EXIT_GRACE = 0.5  # seconds that the interpreter's exit waits for readers that were stopped
+_EXIT_GRACE = 1.0  # seconds that the interpreter's exit waits for readers that were stopped
 
 E = TypeVar("E")
 W = TypeVar("W")

@@ -110,6 +110,7 @@ class Exchange:
         "_total_until",
         "_until",
         "_wake",
+        "_why",
         "_wired",
         "aborted",
         "attempts",
@@ -136,6 +137,7 @@ class Exchange:
         self._shut: Callable[[], object] | None = None
         self._wired = False  # a response reads from the socket, and will be the one to close it
         self._armed = -1.0  # the timeout that the socket has now
+        self._why: Deadline | None = None  # the limit that the wait has, of those that it could
         self._connect_until = math.inf
         self._until = math.inf
         #: Set by :meth:`abort`.
@@ -302,9 +304,9 @@ class Exchange:
         """
         if self.aborted:
             raise Aborted
-        left, _ = self._left(sending)
+        left, self._why = self._left(sending)
         if left <= 0:
-            self.timed_out(sending=sending)
+            self.timed_out()
         # Setting it costs a system call: most waits have the same limit, ``idle``, as the last one.
         if not left <= self._armed <= left + _SLACK:
             sock.settimeout(left)
@@ -343,11 +345,11 @@ class Exchange:
         waits = (limits.idle if self._streaming else None, limits.gap, self.total_left())
         return max(min(seconds for seconds in waits if seconds is not None), 0.001)
 
-    def timed_out(self, *, sending: bool = False) -> NoReturn:
-        """A wait on the network timed out: raise for the deadline that was nearest."""
+    def timed_out(self) -> NoReturn:
+        """A wait on the network timed out: raise for the deadline that was nearest as it began."""
         if self.aborted:
             raise Aborted
-        self._expire(self._left(sending)[1])
+        self._expire(self._why or self._left()[1])
 
     def _expire(self, deadline: Deadline) -> NoReturn:
         self.expired = deadline
@@ -367,7 +369,7 @@ class Exchange:
                 sent = sock.send(view[:_BLOCK])
             except TimeoutError:
                 self.waited += _now() - start
-                self.timed_out(sending=True)
+                self.timed_out()
             self.waited += _now() - start
             view = view[sent:]
 

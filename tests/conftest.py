@@ -17,7 +17,9 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import hypothesis
 import pytest
+from machine import EXAMPLES
 
 from openai_stream.testing import ScriptedServer
 
@@ -39,6 +41,10 @@ _stderr = pytest.StashKey[int]()
 _failed = pytest.StashKey[bool]()
 
 
+hypothesis.settings.register_profile("ours", max_examples=EXAMPLES)
+hypothesis.settings.load_profile("ours")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "limit(seconds): the time that the test may take")
     config.addinivalue_line("markers", "leaves(reason): may leave a thread or a socket behind")
@@ -48,6 +54,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     os.close(config.stash[_stderr])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in several processes: one for what shares a model, one for all races."""
+    for item in items:
+        folder = item.path.parent.name
+        if folder in ("races", "real"):
+            item.add_marker(pytest.mark.xdist_group(folder))
 
 
 # Time limit ----------------------------------------------------------------------------------

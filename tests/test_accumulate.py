@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from machine import EXAMPLES
 
 from openai_stream.accumulate import ChatAccumulator, CompletionAccumulator, ResponseAccumulator
 from openai_stream.accumulate.message import Message
@@ -1782,7 +1783,7 @@ EVENTS = some(
     ],
 )
 @given(data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * EXAMPLES, deadline=None)
 def test_no_json_object_raises_or_is_changed(
     kind: type[Accumulator], strategy: st.SearchStrategy[JSON], data: st.DataObject
 ) -> None:
@@ -1809,7 +1810,7 @@ PLAIN_CHUNKS = st.fixed_dictionaries(
 
 
 @given(chunks=st.lists(st.one_of(PLAIN_CHUNKS, PLAIN_CHUNKS, CHUNKS), max_size=8), data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * EXAMPLES, deadline=None)
 def test_the_fast_way_is_the_general_way(chunks: list[JSON], data: st.DataObject) -> None:
     repeated = [item for item in chunks for _ in range(data.draw(st.integers(1, 3)))]
     assert json.dumps(whole(repeated)) == json.dumps(whole(repeated, Slow))
@@ -1934,7 +1935,7 @@ def choice_deltas(data: st.DataObject, index: int, value: JSON) -> list[JSON]:
 
 
 @given(data=st.data(), choices=WHOLE_CHOICES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * EXAMPLES, deadline=None)
 def test_a_completion_that_was_split_is_put_together_again(
     data: st.DataObject, choices: list[JSON]
 ) -> None:

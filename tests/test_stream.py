@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from machine import HELD_UP
 
 from openai_stream import (
     DONE,
@@ -353,10 +354,11 @@ def test_stats(server: ScriptedServer, chat: Chat) -> None:
 
 def test_a_slow_callback_does_not_blur_the_stats(server: ScriptedServer, chat: Chat) -> None:
     server.play(answer(WHOLE))
-    stream = chat(on_next=lambda _: time.sleep(0.05))
+    slow = iter([HELD_UP])
+    stream = chat(on_next=lambda _: time.sleep(next(slow, 0)))
     stream.result(SOON)
-    assert stream.stats.longest_gap_seconds < 0.05
-    assert stream.stats.first_event_seconds < 0.05
+    assert stream.stats.longest_gap_seconds < HELD_UP
+    assert stream.stats.first_event_seconds < HELD_UP
 
 
 # Callbacks -----------------------------------------------------------------------------------
@@ -753,7 +755,7 @@ class TestClose:
         assert inside.wait(SOON)
         begin = time.monotonic()
         stream.close()
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 1 + HELD_UP
         assert not go.is_set()
         with pytest.raises(concurrent.futures.CancelledError):
             stream.result(timeout=0)
@@ -980,7 +982,7 @@ def test_total_is_met_where_nobody_reads_a_full_queue(server: ScriptedServer, ch
     begin = time.monotonic()
     events = chat(maxsize=1, timeout=Timeout(total=0.3))
     error = events.stream.exception(SOON)
-    assert 0.3 <= time.monotonic() - begin < 1.3  # half a second, and more on a loaded machine
+    assert 0.3 <= time.monotonic() - begin < 1.3 + HELD_UP
     assert isinstance(error, StreamTimeoutError)
     assert "total" in str(error)
     got = []
@@ -995,7 +997,7 @@ def test_total_is_met_against_a_server_that_floods(server: ScriptedServer, chat:
     begin = time.monotonic()
     stream = chat(timeout=Timeout(total=0.3)).stream
     assert isinstance(stream.exception(SOON), StreamTimeoutError)
-    assert 0.3 <= time.monotonic() - begin < 1.3  # half a second, and more on a loaded machine
+    assert 0.3 <= time.monotonic() - begin < 1.3 + HELD_UP
 
 
 # Ownership -----------------------------------------------------------------------------------

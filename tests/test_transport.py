@@ -124,6 +124,15 @@ def test_gap_and_total_run_on_and_idle_starts_anew(clock: Clock) -> None:
     assert timeout_of_a_wait(one) == 1.0
 
 
+def test_the_deadline_is_the_one_that_was_nearest_as_the_wait_began(clock: Clock) -> None:
+    one = exchange(idle=3.0, total=10.0)
+    clock.time += 6.9
+    assert timeout_of_a_wait(one) == 3.0
+    clock.time += 3.0
+    with pytest.raises(Expired, match=r"^the idle time is up$"):
+        one.timed_out()
+
+
 def test_where_no_time_is_left(clock: Clock) -> None:
     one = exchange(gap=5.0, total=20.0)
     one.waited = 5.0

@@ -4,8 +4,6 @@ Attributes are the fields of the *Chat Completions* section of the OpenAI API re
 same names. Times are Unix times in seconds.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import attrs

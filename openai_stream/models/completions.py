@@ -4,8 +4,6 @@ Attributes are the fields of the *Completions* section of the OpenAI API referen
 names.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import attrs

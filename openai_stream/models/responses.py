@@ -5,8 +5,6 @@ names. What comes in many kinds, told apart by ``type``, stays a dict as the wir
 items, content parts, tools. Times are Unix times in seconds.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import attrs

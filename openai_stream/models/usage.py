@@ -1,7 +1,5 @@
 """The token counts of the Chat Completions and Completions APIs."""
 
-from __future__ import annotations
-
 import attrs
 
 from ._base import Model, wire

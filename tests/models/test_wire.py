@@ -37,7 +37,7 @@ def make() -> tuple[Any, Any]:
     @wire
     @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
     class Whole(Model):
-        text: "str | None" = None  # as it is under ``from __future__ import annotations``
+        text: str | None = None
         old: Optional[str] = None  # noqa: UP045 - another type at run time
         bare: str = cast(Any, None)
         number: int | None = None
