@@ -34,9 +34,12 @@ autodoc_preserve_defaults = True
 # The names that docstrings refer to, in plain text: a build needs no network, and no page of
 # another project can break it.
 intersphinx_mapping = {
-    "python": ("https://docs.python.org/3", str(here / "inventories/python.inv")),
-    "requests": ("https://requests.readthedocs.io/en/latest", str(here / "inventories/requests.inv")),
-    "attrs": ("https://www.attrs.org/en/stable", str(here / "inventories/attrs.inv")),
+    name: (address, str(here / "inventories" / f"{name}.inv"))
+    for name, address in {
+        "python": "https://docs.python.org/3",
+        "requests": "https://requests.readthedocs.io/en/latest",
+        "attrs": "https://www.attrs.org/en/stable",
+    }.items()
 }
 
 # Type variables: of an event, of a whole answer, of the class itself.

@@ -1,10 +1,8 @@
-"""Draw ``make demo`` at work, from a real run: ``python docs/demo.py``, with ``rich`` installed.
-
-Needs ``make demo`` to have been run once, so that what is drawn is the answer and not pip.
-"""
+"""Draw ``make demo`` at work, from a real run: ``make pictures``."""
 
 from __future__ import annotations
 
+import io
 import subprocess
 from pathlib import Path
 
@@ -13,16 +11,15 @@ from rich.text import Text
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "images" / "demo.svg"
-COMMAND = "make demo"
 
 
 def main() -> None:
-    shown = subprocess.run(
-        COMMAND.split(), cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout
-    console = Console(record=True, width=88, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(Text.assemble(("$ ", "bold green"), (COMMAND, "bold")))
-    console.print(Text(shown.rstrip()))
+    run = ["make", "--no-print-directory", "demo"]
+    subprocess.run([*run, "PROMPT=Hello"], cwd=ROOT, check=True, capture_output=True)  # noqa: S603
+    shown = subprocess.run(run, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603
+    console = Console(record=True, width=88, file=io.StringIO())
+    console.print(Text.assemble(("$ ", "bold green"), ("make demo", "bold")))
+    console.print(Text(shown.stdout.rstrip()))
     console.save_svg(str(PICTURE), title="openai-stream")
 
 

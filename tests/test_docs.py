@@ -122,8 +122,10 @@ def typical(request: Request) -> Script:
     text = KNOWLEDGE.get(asked[-1]["content"], "The sea is wide, and the sea is deep.")
     usage = bool((body.get("stream_options") or {}).get("include_usage"))
     if request.path.endswith("/responses"):
-        return answer(_response_events(text), done=False) if body.get("stream") else json_answer(
-            _response(text, "completed")
+        return (
+            answer(_response_events(text), done=False)
+            if body.get("stream")
+            else json_answer(_response(text, "completed"))
         )
     chat = request.path.endswith("/chat/completions")
     if body.get("stream"):
