@@ -7,6 +7,7 @@ from typing import Any
 
 from sphinx.addnodes import pending_xref
 
+import openai_stream
 from openai_stream._version import VERSION
 
 here = Path(__file__).parent
@@ -45,8 +46,10 @@ intersphinx_mapping = {
 # Type variables: of an event, of a whole answer, of the class itself.
 nitpick_ignore_regex = [("py:class", r"(openai_stream\.\S+\.)?(E|E_co|W|C|M)")]
 
-#: Where a class is defined, and where it is documented.
+#: What docstrings and signatures say, and where it is documented.
 DOCUMENTED_AS = {
+    **{name: f"openai_stream.{name}" for name in openai_stream.__all__},
+    "BaseClient": "openai_stream.Client",
     "requests.models.PreparedRequest": "requests.PreparedRequest",
     "requests.models.Response": "requests.Response",
     "requests.sessions.Session": "requests.Session",
@@ -54,7 +57,7 @@ DOCUMENTED_AS = {
 
 
 def meant(app: Any, doctree: Any) -> None:
-    """Let the types of signatures refer to what they mean.
+    """Let names refer to what they mean.
 
     Some classes have attributes called ``bytes`` and ``object``, as the API has fields of these
     names; Sphinx would take a type ``bytes`` for one of them.

@@ -12,6 +12,7 @@ The world is a scripted server that is the proxy to every host there is. So an e
 from __future__ import annotations
 
 import configparser
+import doctest
 import importlib.metadata
 import importlib.util
 import os
@@ -301,7 +302,7 @@ def blocks(document: Document) -> Iterable[Region]:
 def test_the_blocks_of(
     path: Path, world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    document = Document.parse(str(path), blocks, DocTestParser())
+    document = Document.parse(str(path), blocks, DocTestParser(optionflags=doctest.ELLIPSIS))
     # What is not marked as code of some language would go unseen.
     assert not re.search(r"^(?!\.\. ).*::$", document.text, re.MULTILINE)
     monkeypatch.chdir(tmp_path)
