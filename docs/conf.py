@@ -30,7 +30,6 @@ html_copy_source = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"
-autodoc_preserve_defaults = True
 
 # The names that docstrings refer to, in plain text: a build needs no network, and no page of
 # another project can break it.

@@ -15,6 +15,7 @@ import configparser
 import doctest
 import importlib.metadata
 import importlib.util
+import inspect
 import os
 import re
 import shlex
@@ -32,7 +33,8 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.rest import DocTestParser
 from sybil.parsers.rest.lexers import DirectiveInCommentLexer, DirectiveLexer
 
-from openai_stream import api
+from openai_stream import AzureClient, Client, Timeout, api
+from openai_stream.calls import STREAM_ARGUMENTS
 from openai_stream.testing import (
     Answer,
     Handshake,
@@ -314,3 +316,20 @@ def test_the_blocks_of(
             example.evaluate()
     finally:
         document.namespace.clear()
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "arguments"),
+    [
+        ("calls", "create_chat_completion", [*STREAM_ARGUMENTS, "stream", "client", "body"]),
+        ("clients", "Client", list(inspect.signature(Client).parameters)),
+        ("clients", "AzureClient", list(inspect.signature(AzureClient).parameters)),
+        ("clients", "Timeout", list(inspect.signature(Timeout).parameters)),
+    ],
+)
+def test_a_signature_that_is_written_out(page: str, name: str, arguments: list[str]) -> None:
+    text = (ROOT / "docs" / "reference" / f"{page}.rst").read_text(encoding="utf-8")
+    signature = re.search(rf"^\.\. auto\w+:: {name}\((.*)\)$", text, re.MULTILINE)
+    assert signature is not None
+    written = re.findall(r"(?:^|, )\**(\w+)", signature[1].replace("*, ", ""))
+    assert sorted(written) == sorted(arguments)
