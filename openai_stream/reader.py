@@ -154,8 +154,10 @@ class Reader:
                         "the server sent an event that is not a JSON object: "
                         f"its data is a {type(data).__name__}"
                     )
-            elif ("error" in data and data["error"] is not None) or data.get("object") == "error":
-                raise api_error(data, self._clean)  # the latter is vLLM's
+            elif ("error" in data and data["error"] is not None) or (
+                "choices" not in data and data.get("object") == "error"  # vLLM's
+            ):
+                raise api_error(data, self._clean)
             self.events += 1
             if self.events == 1:
                 self.first_event_seconds = self._exchange.last_byte - self._exchange.started

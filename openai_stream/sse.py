@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
@@ -102,7 +103,9 @@ class Frames:
                         )
                 if b"\n:" in whole or whole[0] == 58:  # ":"
                     self.comments += whole.count(b"\n:") + whole.startswith(b":")
-                yield whole[:-2].split(b"\n\n")
+                frames = whole.split(b"\n\n")
+                del frames[-1], whole  # a blank line's end; and two copies of it are enough
+                yield frames
                 block = block[end:]
             if block:
                 parts.append(block)
@@ -163,8 +166,18 @@ def events(frames: Frames) -> Iterator[Any]:
     client._read = partial(  # type: ignore[attr-defined]
         chain.from_iterable, frames.batches()
     )
+    # Once a stream, not for each event: whether anybody wants to read that it is dispatched.
+    if not client._logger.isEnabledFor(logging.DEBUG):  # type: ignore[attr-defined]
+        client._logger = _Silent()  # type: ignore[attr-defined]
     parsed: Iterator[Any] = client.events()
     return parsed
+
+
+class _Silent:
+    """A logger whose level is above DEBUG."""
+
+    def debug(self, message: str, *args: object) -> None:
+        """Nothing."""
 
 
 def _no_number(text: str) -> Any:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import itertools
 import math
 import os
 import queue
@@ -72,6 +73,7 @@ _SLACK = 0.2  # seconds by which a socket's timeout may exceed the deadline befo
 _FAREWELL = 0.02  # seconds given to the end of a body after its last event
 _POOL = 10  # hosts, and idle connections kept to each; more may be open at once
 
+_HEX = b"0123456789abcdefABCDEF"
 _INTERIM = range(102, 200)  # statuses before the one that counts; 101 ends what is HTTP
 
 _now = time.monotonic
@@ -557,6 +559,7 @@ class _Response(http.client.HTTPResponse):
         """The data of the chunks in ``arrived``, and how many bytes of it are used up."""
         parts: list[bytes] = []
         position, size = 0, len(arrived)
+        quickly = True
         while position < size and not self._ended:
             if self._left:
                 part = arrived[position : position + self._left]
@@ -565,8 +568,9 @@ class _Response(http.client.HTTPResponse):
                 self._left -= len(part)
                 self._closing = not self._left
                 continue
-            if not (self._closing or self._trailing):
+            if quickly and not (self._closing or self._trailing):
                 position = _whole_chunks(arrived, position, parts)
+                quickly = False  # it goes as far as it can; to look again would take too long
             end = arrived.find(b"\n", position) + 1
             if not end:
                 break
@@ -598,7 +602,7 @@ class _Response(http.client.HTTPResponse):
             self._ended = line in (b"\r\n", b"\n")
         else:
             digits = line.split(b";", 1)[0].strip()
-            if not digits or digits.strip(b"0123456789abcdefABCDEF"):
+            if not digits or digits.strip(_HEX):
                 raise http.client.HTTPException("a chunk without a size")
             self._left = int(digits, 16)
             self._trailing = not self._left
@@ -607,28 +611,31 @@ class _Response(http.client.HTTPResponse):
 def _whole_chunks(arrived: bytes, position: int, parts: list[bytes]) -> int:
     """Take apart the plain chunks that follow in ``arrived``, those that are there to their end.
 
-    Once an event, where a server sends a chunk for each. What is not plain, or not valid, or the
-    last one, is left to who takes each line for itself.
+    Between line ends, sizes and data take turns. Nothing here runs once a chunk, which is once an
+    event where a server sends one in each. Where something is not plain (an extension, data with
+    such line ends in it) or not valid, and from the last chunk on, each line is taken for itself.
 
     :param position: where the first one's size would be.
     :param parts: gets their data.
     :returns: the position behind the last of them.
     """
-    size = len(arrived)
-    while True:
-        end = arrived.find(b"\r\n", position)
-        digits = arrived[position:end]
-        if end < 0 or not digits.isalnum():  # int() would take "-5" and "1_0" too
+    lines = arrived[position:].split(b"\r\n")
+    whole = (len(lines) - 1) // 2 * 2  # what follows has not come to its end
+    digits, data = lines[:whole:2], lines[1:whole:2]
+    lengths = list(map(len, data))
+    if 0 in lengths:  # the last chunk, perhaps
+        del lengths[lengths.index(0) :]
+        digits, data = digits[: len(lengths)], data[: len(lengths)]
+    joined = b"".join(digits)
+    if not joined or joined.strip(_HEX):  # int() would take "-5", "1_0" and "0x5" too
+        return position
+    try:
+        if list(map(int, digits, itertools.repeat(16))) != lengths:
             return position
-        begin = end + 2
-        try:
-            end = begin + int(digits, 16)
-        except ValueError:
-            return position
-        if end >= size or end == begin or not arrived.startswith(b"\r\n", end):
-            return position
-        parts.append(arrived[begin:end])
-        position = end + 2
+    except ValueError:
+        return position
+    parts += data
+    return position + len(joined) + sum(lengths) + 4 * len(lengths)
 
 
 class _Connection(urllib3.connection.HTTPConnection):

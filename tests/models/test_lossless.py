@@ -226,7 +226,7 @@ def fits(value: Any, kind: Any) -> bool:
 def test_both_ways_of_reading_make_the_same(pair: tuple[type[Model], dict[str, Any]]) -> None:
     cls, d = pair
     plain = cls._wire.read(d, tuple(d))
-    written = cls._wire.write(tuple(d))(d)
+    written = cls._wire.write(tuple(d), d)(d)
     assert type(plain) is type(written) is cls
     assert alike(plain, written)
     assert repr(plain) == repr(written)
@@ -306,4 +306,4 @@ def test_every_class_gives_back_every_single_field(cls: type[Model]) -> None:
             expect(event, d)
             wreck(event.to_dict())
             assert json.dumps(event.to_dict()) == text
-            assert alike(cls._wire.read(d, tuple(d)), cls._wire.write(tuple(d))(d))
+            assert alike(cls._wire.read(d, tuple(d)), cls._wire.write(tuple(d), d)(d))
