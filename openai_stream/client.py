@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import attrs
 import requests
 
+from . import observers
 from ._version import VERSION
 from .attempts import Attempts, Trace
 from .calls import STREAM_ARGUMENTS, Streaming, typed
@@ -126,12 +127,22 @@ class BaseClient:
         timeout = self.timeout if timeout is None else timeout_of(timeout)
         request = self._prepare(endpoint.path, arguments, stream, body)
         attempts = self._attempts(request)
+        ended = None
+        if observers.observer is not None:
+            call = observers.Call(self, endpoint.path, request.url, request.body, stream)
+            ended = observers.begin(call)
         if not stream:
             try:
-                return self._ask(endpoint, request, timeout, attempts)
-            except StreamError as error:
-                error.url = attempts.without_secrets(shown(request.url))
+                answer = self._ask(endpoint, request, timeout, attempts)
+            except BaseException as error:
+                if isinstance(error, StreamError):
+                    error.url = attempts.without_secrets(shown(request.url))
+                if ended is not None:
+                    ended(observers.Outcome(error))
                 raise
+            if ended is not None:
+                ended(observers.Outcome(answer=lambda: answer))
+            return answer
 
         core = Core(
             endpoint,
@@ -143,6 +154,7 @@ class BaseClient:
             live_on=streaming.makes_no_queue,
             replay=streaming.replay,
             restarts=streaming.restarts,
+            ended=ended,
         )
         handle = Stream(core)
         events = None

@@ -51,6 +51,7 @@ from .errors import (
     StreamTimeoutError,
 )
 from .locks import HandoverLock
+from .observers import Ended, Outcome
 from .queues import EventQueue, Restarted, Subscription
 from .reader import Reader, expiry
 from .request import shown
@@ -154,6 +155,7 @@ class Core(Generic[E, W]):
     :param live_on: it goes on when no handle is left.
     :param replay: keep the events for subscribers.
     :param restarts: how often an answer that breaks off is asked for again.
+    :param ended: is told the outcome, where anybody observes.
     """
 
     _sink: Sink
@@ -169,6 +171,7 @@ class Core(Generic[E, W]):
         live_on: bool,
         replay: bool,
         restarts: int,
+        ended: Ended | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.state = State.CONNECTING
@@ -188,6 +191,7 @@ class Core(Generic[E, W]):
         self._limit = limit
         self._restarts = restarts
         self._clean = clean
+        self._ended = ended
         self._queue: weakref.ref[EventQueue[E]] | None = None
         self._history: list[Any] | None = [] if replay else None
         self._subscribers: list[weakref.ref[EventQueue[E]]] = []
@@ -221,9 +225,10 @@ class Core(Generic[E, W]):
         """
         try:
             self.response = self._connect(self.exchange)
-        except BaseException:
+        except BaseException as error:
             with self.lock:
                 self._cancel()
+            self._observe(error)
             raise
         self.state = State.STREAMING
 
@@ -251,6 +256,7 @@ class Core(Generic[E, W]):
             self._left.set()
             if self.response is not None:
                 self.response.close()
+            self._observe(error)
             raise OpenAIStreamError(f"cannot start a reader thread: {error}") from error
 
     # -- the reader thread --------------------------------------------------------------------
@@ -277,6 +283,7 @@ class Core(Generic[E, W]):
             raise
         finally:
             del self._sink
+            self._observe(None)  # where it was closed
             _live.discard(self)
             self._left.set()
 
@@ -398,7 +405,14 @@ class Core(Generic[E, W]):
                 error = failed.error
                 self._tell_error(error, raised=True)
         if ending:  # otherwise it was closed, and everybody else knows
+            self._observe(error)
             self._conclude(error)
+
+    def _observe(self, error: BaseException | None) -> None:
+        """Tell the outcome to who observes calls; the first time counts. With no lock held."""
+        if self._ended is not None:
+            first = self.stats().first_event_seconds
+            self._ended(Outcome(error, self.snapshot, first))
 
     def _conclude(self, error: BaseException | None) -> None:
         """Tell the outcome to the queues and to everybody who waits."""

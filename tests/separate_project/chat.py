@@ -1,4 +1,4 @@
-"""A little application, as others write them: it asks the default client, or one that it is given."""
+"""A little application, as others write them: it asks the default client or a given one."""
 
 from __future__ import annotations
 
