@@ -227,7 +227,7 @@ def _dask_workers(ctx: click.Context, scheduler: str, target: Target, meter: Met
         raise Failure(
             f'--dask needs more packages: pip install "openai-stream[dask]" ({error})', Status.USAGE
         ) from error
-    return DaskWorkers(scheduler, target, meter.add_tokens)
+    return DaskWorkers(scheduler, target.with_address(), meter.add_tokens)
 
 
 @click.command(
@@ -301,8 +301,8 @@ def batch(
     "custom_id"; "response" with "status_code", "request_id" and "body"; and "error", which is null.
     Where it is not, the prompt has failed; the next run drops that line and tries again.
 
-    With --dask, the workers need this package, and take the API key from their own environment: it
-    is not sent to them. Those of 'local' inherit yours.
+    With --dask, the workers need this package with its extras cli and dask, and take the API key
+    from their own environment: it is not sent to them. Those of 'local' inherit yours.
     """
     if _same_file(prompts, output):
         raise click.UsageError("the answers would overwrite the prompts")

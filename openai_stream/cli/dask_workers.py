@@ -30,6 +30,9 @@ __all__ = ["DaskWorkers"]
 
 _LOOK_EVERY = 1.0  # seconds between two looks at whether the batch is over
 _MOST_PROCESSES = 4
+_FETCHING = 5.0  # seconds
+_CLOSING = 15.0  # seconds
+_DIED = WorkerDied("the worker that was to ask it has died, and that several times")
 
 
 @functools.lru_cache(maxsize=8)
@@ -117,18 +120,25 @@ class DaskWorkers(Workers):
         except queue.Empty:
             return None
         del self._futures[work]
-        if future.status == "finished":
-            result = future.result()
-            if isinstance(result, Answer):
-                self._on_tokens(result.tokens or 0)
-                return Outcome(work, result)
-            return Outcome(work, error=result)
         if future.status == "error":
             error = future.exception()
             if isinstance(error, KilledWorker):
-                return Outcome(work, error=WorkerDied("the workers that were to ask it died"))
+                return Outcome(work, error=_DIED)
             raise Failure(f"the Dask workers cannot do it: {type(error).__name__}: {told(error)}")
-        raise Failure(f"the Dask scheduler is gone (a task is {future.status})")
+        if future.status == "cancelled":
+            raise Failure("the Dask scheduler is gone")
+        # The worker that has the result may die before it is fetched. Dask would ask again, and
+        # have everybody wait for it.
+        if future.status == "lost":
+            return Outcome(work, error=_DIED)
+        try:
+            result = future.result(timeout=_FETCHING)
+        except TimeoutError:
+            return Outcome(work, error=_DIED)
+        if not isinstance(result, Answer):
+            return Outcome(work, error=result)
+        self._on_tokens(result.tokens or 0)
+        return Outcome(work, result)
 
     def close(self) -> None:
         if self._futures:
@@ -136,6 +146,8 @@ class DaskWorkers(Workers):
             with suppress(OSError, TimeoutError):
                 Event(_over(self._run), client=self._cluster).set()
             self._cluster.cancel(list(self._futures.values()))
-        self._cluster.close(timeout=_LOOK_EVERY)
+        self._cluster.close(timeout=_CLOSING)
         if self._local is not None:
-            self._local.close(timeout=_LOOK_EVERY)
+            # Whatever it still waits for, everything is written, and its processes end with this.
+            with suppress(TimeoutError):
+                self._local.close(timeout=_CLOSING)

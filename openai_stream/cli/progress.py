@@ -6,7 +6,8 @@ import time
 from types import TracebackType
 from typing import IO
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task
+from rich.progress import BarColumn, Progress, ProgressColumn, Task
+from rich.table import Column
 from rich.text import Text
 
 from .output import console
@@ -40,8 +41,7 @@ class Meter:
     def __enter__(self) -> Meter:
         if self._console.is_terminal:
             self._progress = Progress(
-                BarColumn(bar_width=None),
-                MofNCompleteColumn(),
+                BarColumn(bar_width=None, table_column=Column(ratio=1)),
                 _Figures(self),
                 console=self._console,
                 expand=True,
@@ -73,7 +73,12 @@ class Meter:
     def update(self) -> None:
         """Show what has changed."""
         if self._progress is not None:
-            self._progress.update(self._task, completed=self.present + self.answers + self.failures)
+            self._progress.update(self._task, completed=self.done)
+
+    @property
+    def done(self) -> int:
+        """Prompts that nothing more is done about."""
+        return self.present + self.answers + self.failures
 
     @property
     def seconds(self) -> float:
@@ -93,30 +98,30 @@ class Meter:
     @property
     def seconds_left(self) -> float | None:
         """At the present rate; ``None`` where that says nothing."""
-        done = self.answers + self.failures
-        if self.total is None or not done:
-            return None
-        return (self.total - self.present - done) / self.rate
+        return (self.total - self.done) / self.rate if self.total and self.rate else None
 
 
 class _Figures(ProgressColumn):
     """The figures, anew whenever the bar is drawn."""
 
     def __init__(self, meter: Meter) -> None:
-        super().__init__()
+        # A window that is too narrow cuts the end off.
+        super().__init__(Column(no_wrap=True))
         self._meter = meter
 
     def render(self, task: Task) -> Text:
         meter = self._meter
-        parts = [f"{meter.rate:.1f}/s", f"{meter.tokens_rate:.0f} tokens/s"]
-        if meter.failures:
-            parts.append(_count(meter.failures, "failure"))
+        total = "" if meter.total is None else f"/{meter.total}"
+        parts = [f"{meter.done}{total}", f"{meter.rate:.1f}/s"]
         pause = meter.opens_at - time.monotonic()
         if pause > 0:
             parts.append(f"rate limited for {_clock(pause)}")
         elif meter.seconds_left is not None:
             parts.append(f"{_clock(meter.seconds_left)} left")
-        return Text(" ".join(parts))
+        if meter.failures:
+            parts.append(_count(meter.failures, "failure"))
+        parts.append(f"{meter.tokens_rate:.0f} tokens/s")
+        return Text(", ".join(parts))
 
 
 def _count(number: int, noun: str) -> str:

@@ -58,6 +58,14 @@ class Target:
             max_retries=max_retries,
         )
 
+    def with_address(self) -> Target:
+        """The same for another process, which has another environment."""
+        names = ("OPENAI_BASE_URL", "OPENAI_API_ENDPOINT")
+        if self.azure:
+            names = ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_ENDPOINT")
+        given = [self.base_url, *map(os.environ.get, names)]
+        return attrs.evolve(self, base_url=next((url for url in given if url), None))
+
     @contextmanager
     def opened(
         self, model: str | None, default_model: str, n_parallel: int = 1
