@@ -17,7 +17,7 @@ author = "openai-stream contributors"
 project_copyright = author
 version = release = VERSION
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.intersphinx"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx_click"]
 exclude_patterns = ["_build"]
 nitpicky = True
 default_role = "py:obj"
@@ -38,6 +38,7 @@ intersphinx_mapping = {
     for name, address in {
         "python": "https://docs.python.org/3",
         "requests": "https://requests.readthedocs.io/en/latest",
+        "opentelemetry": "https://opentelemetry-python.readthedocs.io/en/latest",
         "attrs": "https://www.attrs.org/en/stable",
     }.items()
 }

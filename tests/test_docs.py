@@ -35,6 +35,7 @@ from sybil.parsers.rest.lexers import DirectiveInCommentLexer, DirectiveLexer
 
 from openai_stream import AzureClient, Client, Timeout, api
 from openai_stream.calls import STREAM_ARGUMENTS
+from openai_stream.cli import program
 from openai_stream.testing import (
     Answer,
     Handshake,
@@ -249,6 +250,10 @@ def _check_command(words: list[str], folder: Path) -> None:
                 assert not missing, f"no such extra: {missing}"
         case ["python", "-m", "pytest", *_]:
             _run([sys.executable, *words[1:]], folder)
+        case ["openai-stream", command, *rest] if "--local" in rest:
+            assert command in program.commands
+        case ["openai-stream", *rest]:
+            _run([sys.executable, "-m", "openai_stream", *rest], folder)
         case ["python", "-m", module, *_]:
             assert importlib.util.find_spec(module), f"no such module: {module}"
         case ["python", *_]:
