@@ -69,7 +69,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 # The races are among them, a few runs each; "make races" is where they run RUNS times.
 test: $(VENV)/.installed
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadgroup --max-worker-restart 0 $(ARGS)
 	@find . -maxdepth 1 -name ".coverage.*" -size 0 -delete || true  # of processes that were killed
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report

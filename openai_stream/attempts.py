@@ -129,6 +129,9 @@ class Attempts:
                 raise Aborted from None
             drop_tracebacks(error)  # or a queue that the caller drops would live on
             failure = self._no_response(error, exchange, request.url)
+        except BaseException:
+            exchange.end_tap()
+            raise
         try:
             if self.trace is not None:
                 self.trace(prepared, response)

@@ -28,24 +28,25 @@ class HandoverLock:
     It is duck-typed as a :class:`threading.Lock`, so that :class:`threading.Condition` takes it.
     """
 
-    __slots__ = ("_lock", "_noted", "acquire", "locked")
+    # What is the plain lock's is its own methods, without a call of ours around them.
+    __slots__ = ("__enter__", "_is_owned", "_lock", "_noted", "acquire", "locked")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._noted: deque[Callable[[], object]] = deque()
-        self.acquire = self._lock.acquire
-        self.locked = self._lock.locked
+        self.acquire = self.__enter__ = self._lock.acquire
+        #: For :class:`threading.Condition`, which would otherwise try to acquire it.
+        self.locked = self._is_owned = self._lock.locked
 
     def release(self) -> None:
         self._lock.release()
         if self._noted:
             self._do_noted()
 
-    def __enter__(self) -> None:
-        self.acquire()
-
     def __exit__(self, *exc_info: object) -> None:
-        self.release()
+        self._lock.release()
+        if self._noted:
+            self._do_noted()
 
     def hand_over(self, work: Callable[[], object]) -> None:
         """Have ``work`` done under the lock, now or by its holder, without ever waiting.

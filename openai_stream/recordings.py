@@ -53,7 +53,8 @@ _VERSION = 1
 _HIDDEN = "***"
 #: Headers of requests and of responses that are nobody else's business.
 _SECRET_HEADER = re.compile(
-    r"(.+-)?(authorization|api-key|cookie|organi[sz]ation(-id)?)|openai-project", re.IGNORECASE
+    r"(.+-)?(authorization|api-key|token|secret|cookie|organi[sz]ation(-id)?)|openai-project",
+    re.IGNORECASE,
 )
 _SHORT = 8  # shorter keys, as local servers are given ("x", "none"), are a part of many words
 
@@ -67,9 +68,9 @@ class Recorder:
     Each attempt whose request went out is an exchange of the recording. What identifies you is
     taken out: headers with keys, cookies and organizations, and the text of the client's keys and
     passwords wherever it stands in a request or a response, in whose place come as many stars, so
-    that all lengths still hold. A key inside of compressed bytes is not found (the library asks
-    for none), and one that the server sends in pieces neither. What was asked and answered is kept
-    as it is.
+    that all lengths still hold; of a key that is a word, "test" say, that is the word. A key inside
+    of compressed bytes is not found (the library asks for none), and one that the server sends in
+    pieces neither. What was asked and answered is kept as it is.
 
     Each line is written as a whole and at once: a program that is killed leaves a recording that
     can be read. Where the file takes no more, a full disk say, the streams go on, the recording

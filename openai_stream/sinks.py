@@ -51,21 +51,20 @@ class QueueSink:
         self._put([again], record=False)
 
     def deliver(self, event: Any) -> None:
-        self._burst.append(event)
-        if len(self._burst) >= self._most:
-            self._put_burst()
+        burst = self._burst
+        burst.append(event)
+        if len(burst) >= self._most:
             self._most = _BURST
+            self._burst = []
+            self._put(burst)
 
     def flush(self) -> None:
         self._most = 1  # the first event after a wait goes at once
-        if self._burst:
-            self._put_burst()
+        if burst := self._burst:
+            self._burst = []
+            self._put(burst)
         if self._core.exchange.expired is not None:
             raise Expired
-
-    def _put_burst(self) -> None:
-        burst, self._burst = self._burst, []
-        self._put(burst)
 
     def _put(self, burst: list[Any], record: bool = True) -> None:
         core = self._core

@@ -280,6 +280,7 @@ class Core(Generic[E, W]):
             self._settle(error, raised)
         except BaseException as bug:
             # Nothing in there should raise; but whoever waits for the end must get one.
+            self._observe(error or bug)
             self._conclude(error or bug)
             raise
         finally:

@@ -885,8 +885,9 @@ def test_completion_chunks() -> None:
 
 def run_pytest(folder: Path, tests: str) -> str:
     """What pytest says of tests in a folder of its own, under this folder's conftest."""
-    conftest = Path(__file__).with_name("conftest.py").read_text(encoding="utf-8")
-    (folder / "conftest.py").write_text(conftest, encoding="utf-8")
+    for name in ("conftest.py", "machine.py"):
+        text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8")
     (folder / "test_it.py").write_text(tests, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rA", str(folder)],

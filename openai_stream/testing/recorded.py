@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
@@ -55,9 +54,10 @@ def answers_from(
     if match not in ("request", "turn"):
         raise ValueError(f"match must be 'request' or 'turn', not {match!r}")
     known = list(exchanges)
-    by_body: dict[object, list[int]] = defaultdict(list)
+    by_body: dict[object, list[int]] = {}
     for place, exchange in enumerate(known):
-        by_body[_key(exchange.request.method, exchange.request.body)].append(place)
+        key = _key(exchange.request.method, exchange.request.body)
+        by_body.setdefault(key, []).append(place)
     # Of several answers that fit, one after the other, and then again the first.
     turns: dict[tuple[int, ...], itertools.cycle[int]] = {}
     lock = threading.Lock()
@@ -70,7 +70,7 @@ def answers_from(
             end = request.path.removeprefix("/v1")
             places = tuple(
                 place
-                for place in by_body[_key(request.method, request.body)]
+                for place in by_body.get(_key(request.method, request.body), ())
                 if known[place].request.path.endswith(end)
             )
         if not places:

@@ -32,6 +32,8 @@ from openai_stream import (
     create_completion,
     create_response,
 )
+from openai_stream.recordings import RecordedExchange, Recorder, read_recording
+from openai_stream.testing import Fault, ScriptedServer, Step, answer, cut, recorded
 
 ChatQueue = EventQueue[ChatCompletionChunk]
 ChatStream = Stream[ChatCompletionChunk, ChatCompletion]
@@ -212,6 +214,27 @@ def errors() -> None:
         assert_type(error.headers, Mapping[str, str])
     except StreamAPIError as error:
         assert_type(error.code, str | None)
+
+
+# Recordings and tests ------------------------------------------------------------------------
+
+
+def a_recording(server: ScriptedServer) -> None:
+    with Recorder("answer.rec") as recorder:
+        recorder.watch(client)
+        recorder.watch(azure)
+    for exchange in read_recording("answer.rec"):
+        assert_type(exchange, RecordedExchange)
+        assert_type(exchange.data, bytes)
+        server.play(recorded(exchange, speed=None))
+    server.answer_from(read_recording("answer.rec"), match="turn", speed=2)
+    server.answer_from([], match="best")  # type: ignore[arg-type]
+
+
+def a_fault(server: ScriptedServer) -> None:
+    assert_type(cut(after=3), Fault)
+    assert_type(answer("Hello", fault=cut()), list[Step | bytes])
+    server.play(answer("Hello", fault="stall"), lambda request: answer(request.path))
 
 
 # What is refused -----------------------------------------------------------------------------
