@@ -35,11 +35,13 @@ from .errors import (
 )
 from .reader import cleaned, clip, error_fields, expiry
 from .request import Request, shown
-from .transport import Aborted, Body, Exchange, Expired, drop_tracebacks, reason, send
+from .transport import Aborted, Body, Exchange, Expired, Tap, drop_tracebacks, reason, send
 
 __all__ = ["Attempts", "Trace"]
 
 Trace = Callable[[requests.PreparedRequest, requests.Response | None], object]
+#: Makes what looks at an attempt's bytes, of its request and of the texts to keep to itself.
+MakeTap = Callable[[requests.PreparedRequest, list[str]], Tap]
 
 _LONGEST_RETRY_AFTER = 60.0  # seconds; a server that wants more gets no further attempt
 _RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})
@@ -70,6 +72,7 @@ class Attempts:
     :param keys: gives the keys, which must show nowhere.
     :param max_retries: attempts after the first.
     :param trace: the user's function.
+    :param tap: makes what looks at an attempt's bytes.
     """
 
     session: Callable[[], requests.Session]
@@ -77,6 +80,7 @@ class Attempts:
     keys: Callable[[], Iterable[str | None]]
     max_retries: int
     trace: Trace | None
+    tap: MakeTap | None = None
 
     def open(self, request: Request, exchange: Exchange) -> requests.Response:
         """Try until there is a response with a good status.
@@ -109,6 +113,8 @@ class Attempts:
         response: requests.Response | None = None
         failure: _Failure | None = None
         prepared = self._prepared(session, request)
+        if self.tap is not None:
+            exchange.tap = self.tap(prepared, self._secrets())
         try:
             response = send(session, prepared, exchange)
         except (
@@ -118,6 +124,7 @@ class Attempts:
             OSError,
             ValueError,
         ) as error:
+            exchange.end_tap()
             if exchange.aborted:
                 raise Aborted from None
             drop_tracebacks(error)  # or a queue that the caller drops would live on
@@ -133,6 +140,7 @@ class Attempts:
             return self._bad_status(response, exchange, request.url)
         except BaseException:
             if response is not None:
+                exchange.end_tap()
                 response.close()
             raise
 
@@ -186,6 +194,7 @@ class Attempts:
         status = response.status_code
         if 300 <= status < 400:
             target = self.without_secrets(shown(response.headers.get("location", "nowhere")))
+            exchange.end_tap()
             response.close()
             return _Failure(
                 APIConnectionError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import attrs
@@ -37,6 +37,9 @@ from .sse import decode_json
 from .stream import Callbacks, Core, Stream
 from .timeouts import Timeout, timeout_of
 from .transport import Body, Exchange, Expired, Session
+
+if TYPE_CHECKING:
+    from .recordings import Recorder
 
 __all__ = ["AzureClient", "BaseClient", "Client"]
 
@@ -71,6 +74,7 @@ class BaseClient:
     session: requests.Session | None
     trace: Trace | None
     _own_sessions: dict[int, Session]
+    _recorder: Recorder | None  # set by the recorder itself
 
     def _url(self, endpoint: str, body: Any) -> str:
         """Where a request goes, without ``extra_query``."""
@@ -227,6 +231,7 @@ class BaseClient:
             keys=lambda: [*self._keys(), *request.secrets],
             max_retries=self.max_retries,
             trace=self.trace,
+            tap=None if self._recorder is None else self._recorder.tap,
         )
 
     def _keys(self) -> list[str | None]:
@@ -299,6 +304,7 @@ class Client(BaseClient):
     session: requests.Session | None = attrs.field(default=None, repr=False)
     trace: Trace | None = attrs.field(default=None, repr=False)
     _own_sessions: dict[int, Session] = attrs.field(factory=dict, init=False, repr=False)
+    _recorder: Recorder | None = attrs.field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.api_key is None:
@@ -397,6 +403,7 @@ class AzureClient(BaseClient):
     session: requests.Session | None = attrs.field(default=None, repr=False)
     trace: Trace | None = attrs.field(default=None, repr=False)
     _own_sessions: dict[int, Session] = attrs.field(factory=dict, init=False, repr=False)
+    _recorder: Recorder | None = attrs.field(default=None, init=False, repr=False)
     # The newest tokens: what a server says of one may come when the next has been asked for.
     _tokens: deque[str] = attrs.field(factory=lambda: deque(maxlen=16), init=False, repr=False)
 

@@ -26,6 +26,7 @@ __all__ = [
     "OpenAIStreamError",
     "PermissionDeniedError",
     "RateLimitError",
+    "RecordingError",
     "StreamAPIError",
     "StreamDecodeError",
     "StreamError",
@@ -182,6 +183,10 @@ class StreamAPIError(StreamError):
     type: str | None = None
     #: The parsed data of the event that carried the error.
     body: Any = None
+
+
+class RecordingError(OpenAIStreamError):
+    """A recording is none, is broken or of a newer version, or could not be written whole."""
 
 
 _BY_STATUS: dict[int, type[APIStatusError]] = {

@@ -26,7 +26,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, Protocol
 
 import requests
 import requests.adapters
@@ -46,9 +46,11 @@ __all__ = [
     "Aborted",
     "Body",
     "Deadline",
+    "End",
     "Exchange",
     "Expired",
     "Session",
+    "Tap",
     "drop_tracebacks",
     "reason",
     "send",
@@ -56,6 +58,10 @@ __all__ = [
 
 #: Which of the four limits of :class:`~openai_stream.Timeout` was reached.
 Deadline = Literal["connect", "idle", "gap", "total"]
+
+#: How an attempt ended on the wire: the server closed the connection, it broke, the answer was
+#: whole and the connection stays open, a deadline was over, or we closed it.
+End = Literal["eof", "reset", "open", "timeout", "closed"]
 
 #: What to do about an answer that was cut.
 ASK_AGAIN = "To ask once more may help; restarts=1 does that by itself in a stream"
@@ -83,6 +89,19 @@ class Aborted(BaseException):
 
 class Expired(TimeoutError):
     """A deadline of the exchange is over; :attr:`Exchange.expired` says which one."""
+
+
+class Tap(Protocol):
+    """What looks at an attempt's bytes; called on the working thread. It must not raise."""
+
+    def sent(self) -> None:
+        """The request has been sent."""
+
+    def received(self, data: bytes) -> None:
+        """Bytes of the response, as they came over the wire, after TLS."""
+
+    def ended(self, how: End) -> None:
+        """It is over. What is told first is what counts."""
 
 
 class Exchange:
@@ -121,6 +140,7 @@ class Exchange:
         "last_byte",
         "lock",
         "started",
+        "tap",
         "timeout",
         "waited",
     )
@@ -148,6 +168,8 @@ class Exchange:
         self.in_body = False
         #: Seconds waited for the network since the last event, or the connection.
         self.waited = 0.0
+        #: Looks at the bytes of the attempt, if anybody does.
+        self.tap: Tap | None = None
         #: Attempts begun.
         self.attempts = 0
         #: Bytes received, as they came over the wire, headers included; the time of the last ones.
@@ -220,6 +242,15 @@ class Exchange:
         :raises: as :meth:`sleep`.
         """
         self.sleep(min(8.0, 0.5 * 2**retries) * random.uniform(0.75, 1))  # noqa: S311
+
+    def end_tap(self, how: End | None = None) -> None:
+        """The attempt is over for who looks at its bytes.
+
+        :param how: otherwise we closed the connection, because time was up or for another reason.
+        """
+        if self.tap is not None:
+            self.tap.ended(how or ("timeout" if self.expired else "closed"))
+            self.tap = None
 
     def limit(self, seconds: float) -> None:
         """Allow what is left of this attempt no more than ``seconds``."""
@@ -429,6 +460,39 @@ class _Wire(io.RawIOBase):
         super().close()
 
 
+class _TappedWire(_Wire):
+    """The same, and shows what comes to the exchange's tap."""
+
+    def __init__(self, raw: Any, sock: Any, exchange: Exchange) -> None:
+        super().__init__(raw, sock, exchange)
+        self._tap = exchange.tap if self._owner else None  # a proxy's answer is not the server's
+        if self._tap is not None:
+            self._tap.sent()
+
+    def readinto(self, buffer: Any) -> int:
+        tap = self._tap
+        if tap is None:
+            return super().readinto(buffer)
+        try:
+            count = super().readinto(buffer)
+        except Aborted:
+            tap.ended("closed")
+            raise
+        except http.client.RemoteDisconnected:
+            tap.ended("eof")
+            raise
+        except TimeoutError:  # its time may be one that nobody else knows of
+            raise
+        except OSError:
+            tap.ended("reset")
+            raise
+        if count:
+            tap.received(bytes(buffer[:count]))
+        else:
+            tap.ended("eof")
+        return count
+
+
 class _Response(http.client.HTTPResponse):
     """A response that reads through a :class:`_Wire`, and chunked bodies by the buffer.
 
@@ -447,7 +511,8 @@ class _Response(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         exchange = _current_exchange()
         if exchange is not None:
-            wire = _Wire(self.fp.detach(), sock, exchange)
+            kind = _Wire if exchange.tap is None else _TappedWire
+            wire = kind(self.fp.detach(), sock, exchange)
             self.fp = io.BufferedReader(wire, _BLOCK)
             self._wired = True
 
@@ -909,6 +974,7 @@ class Body:
         except (Aborted, Expired, StreamDecodeError, StreamInterruptedError):
             exchange.expired = None
         if whole and exchange.leave():
+            exchange.end_tap("open")
             self._release()
         else:
             self.close()
@@ -916,6 +982,7 @@ class Body:
     def close(self) -> None:
         """Close the connection. Twice is harmless."""
         self._exchange.before_wait = None
+        self._exchange.end_tap()
         self._exchange.leave()
         try:
             self._response.close()

@@ -1,8 +1,8 @@
 """What every test gets: a time limit, a clean environment, and a look at what it left behind.
 
 Markers: ``limit(seconds)`` for a test that may take longer, ``leaves(reason)`` for one that may
-leave a thread or a socket. Fixtures: ``server``. Helpers for single rooms of the library belong
-to their own test modules.
+leave a thread or a socket. Fixtures: ``server`` and ``client``, beside those that the library has
+for its users. Helpers for single rooms of the library belong to their own test modules.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from pathlib import Path
 
 import pytest
 
-from openai_stream.testing import ScriptedServer
+from openai_stream import Client
+from openai_stream.testing import ScriptedServer, plugin
+
+# A project of its own, for an environment of its own.
+collect_ignore = ["separate_project"]
 
 _LIMIT = 60.0
 _GRACE = 2.0
@@ -40,6 +44,9 @@ _failed = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Where the library is not installed, pytest does not find it by itself.
+    if not config.pluginmanager.has_plugin("openai_stream"):
+        config.pluginmanager.register(plugin, "openai_stream")
     config.addinivalue_line("markers", "limit(seconds): the time that the test may take")
     config.addinivalue_line("markers", "leaves(reason): may leave a thread or a socket behind")
     # While a test runs, descriptor 2 is pytest's own, and what it holds is lost on a hard exit.
@@ -162,7 +169,12 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    """A scripted server of the test's own; what its scripts raised fails the test."""
-    with ScriptedServer() as scripted:
-        yield scripted
+def server(stream_server: ScriptedServer) -> ScriptedServer:
+    """The plugin's, by the name that it has in these tests."""
+    return stream_server
+
+
+@pytest.fixture
+def client(stream_client: Client) -> Client:
+    """The same of its client."""
+    return stream_client

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -55,12 +55,6 @@ BROKEN = chat_chunks("four five six", seed=2)[:3]
 BODY: dict[str, Any] = {"model": "any", "messages": [{"role": "user", "content": "Count"}]}
 CUT = answer([*BROKEN, Fin()])
 Chat = Callable[..., Any]
-
-
-@pytest.fixture
-def client(server: ScriptedServer) -> Iterator[Client]:
-    with Client(api_key="test", base_url=server.base_url, max_retries=0) as client:
-        yield client
 
 
 @pytest.fixture

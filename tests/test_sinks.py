@@ -74,12 +74,6 @@ Chat = Callable[..., Any]
 
 
 @pytest.fixture
-def client(server: ScriptedServer) -> Iterator[Client]:
-    with Client(api_key="test", base_url=server.base_url, max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
 def chat(client: Client) -> Chat:
     def stream(**arguments: Any) -> Any:
         return client.create_chat_completion(**BODY, stream=True, **arguments)

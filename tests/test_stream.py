@@ -65,12 +65,6 @@ def nothing(*_: object) -> None:
 
 
 @pytest.fixture
-def client(server: ScriptedServer) -> Iterator[Client]:
-    with Client(api_key="test", base_url=server.base_url, max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
 def chat(client: Client) -> Callable[..., Any]:
     def stream(**arguments: Any) -> Any:
         return client.create_chat_completion(**BODY, stream=True, **arguments)

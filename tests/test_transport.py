@@ -10,7 +10,7 @@ import math
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -391,12 +391,6 @@ def test_a_request_that_cannot_be_sent(clock: Clock) -> None:
 
 
 # Chunks --------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def client(server: ScriptedServer) -> Iterator[Client]:
-    with Client(api_key="test", base_url=server.base_url, max_retries=0) as client:
-        yield client
 
 
 def ask(client: Client) -> Any:

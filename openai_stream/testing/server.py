@@ -1,77 +1,36 @@
-"""A scripted HTTP server on loopback, for tests of code that reads streams.
+"""The server: connections, requests, and the threads that play scripts on them.
 
-:class:`ScriptedServer` answers each request with the next *script*: the bytes, pauses, hangs and
-ends of connection that a test wants to see on the wire, and it notes what came from the client and
-when. It speaks raw sockets and just enough HTTP to find where a request ends, so that it can also
-send what no HTTP library would; what an answer means is left to the client under test. ::
-
-    with ScriptedServer() as server:
-        server.play(answer([*chat_chunks("Hello world")[:2], Reset()]))
-        client = Client(api_key="test", base_url=server.base_url)
-        ...
-        assert server.requests[0].json["stream"] is True
+It speaks raw sockets and just enough HTTP to find where a request ends, so that it can also send
+what no HTTP library would; what an answer means is left to the client under test.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import random
-import re
 import select
 import socket
 import ssl
-import string
 import struct
 import threading
 import time
-import zlib
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Literal, NoReturn, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-__all__ = [
-    "LAST_CHUNK",
-    "Answer",
-    "Call",
-    "Connection",
-    "Drip",
-    "Event",
-    "Fin",
-    "Handler",
-    "Handshake",
-    "Hang",
-    "Pause",
-    "Receive",
-    "Repeat",
-    "Request",
-    "Reset",
-    "Script",
-    "ScriptedServer",
-    "Send",
-    "Step",
-    "Wait",
-    "answer",
-    "blackhole_url",
-    "chat_chunks",
-    "chunk",
-    "completion_chunks",
-    "endless_chunk_size",
-    "endless_headers",
-    "error_answer",
-    "frame",
-    "head",
-    "json_answer",
-    "refused_url",
-    "tool_call_chunks",
-]
+from .recorded import Match, answers_from
+from .steps import Script, Step
+from .wire import error_answer
+
+if TYPE_CHECKING:
+    from openai_stream.recordings import RecordedExchange
+
+__all__ = ["Answer", "Connection", "Handler", "Request", "ScriptedServer"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -84,160 +43,6 @@ _BLOCK = 65536
 
 class _Ended(Exception):
     """The connection is over, whoever ended it; unwinds the script on the connection's thread."""
-
-
-# Steps ---------------------------------------------------------------------------------------
-
-
-class Step(ABC):
-    """One thing that a script does on a connection.
-
-    A script is an iterable of steps, where plain ``bytes`` stand for :class:`Send`. Each of its
-    steps is played on the thread of its connection, and gives way at once, ending the script, when
-    the client closes the connection or the server is closed. Subclass it for a step of your own,
-    out of the methods of :class:`Connection`.
-    """
-
-    @abstractmethod
-    def play(self, connection: Connection) -> None:
-        """Do it, on the thread of the connection."""
-
-
-@dataclass(frozen=True)
-class Send(Step):
-    """Send the bytes as they are; blocks while the client does not read."""
-
-    data: bytes
-
-    def play(self, connection: Connection) -> None:
-        connection.send(self.data)
-
-
-@dataclass(frozen=True)
-class Repeat(Step):
-    """Send the bytes again and again, endlessly unless *times* is given, *delay* seconds apart."""
-
-    data: bytes
-    times: int | None = None
-    delay: float = 0.0
-
-    def play(self, connection: Connection) -> None:
-        for _ in itertools.count() if self.times is None else range(self.times):
-            connection.send(self.data)
-            connection.pause(self.delay)
-
-
-@dataclass(frozen=True)
-class Drip(Step):
-    """Send the bytes in pieces of *size*, each followed by a pause of *delay* seconds."""
-
-    data: bytes
-    size: int = 1
-    delay: float = 0.01
-
-    def play(self, connection: Connection) -> None:
-        for start in range(0, len(self.data), self.size):
-            connection.send(self.data[start : start + self.size])
-            connection.pause(self.delay)
-
-
-@dataclass(frozen=True)
-class Pause(Step):
-    """Do nothing for so many seconds."""
-
-    seconds: float
-
-    def play(self, connection: Connection) -> None:
-        connection.pause(self.seconds)
-
-
-@dataclass(frozen=True)
-class Wait(Step):
-    """Do nothing until the test sets the event."""
-
-    event: threading.Event
-
-    def play(self, connection: Connection) -> None:
-        connection.wait_for(self.event)
-
-
-@dataclass(frozen=True)
-class Hang(Step):
-    """Keep the connection open and say nothing, until the client closes it or the server ends."""
-
-    def play(self, connection: Connection) -> None:
-        connection.wait()
-
-
-@dataclass(frozen=True)
-class Receive(Step):
-    """Wait until that much of the next request has come, in bytes, or up to a delimiter.
-
-    For scripts that are played before a request was read. What has come is not taken away: the
-    request can still be read whole. What has not come stays unread, and holds the client back.
-    """
-
-    size: int = 0
-    until: bytes = b""
-
-    def play(self, connection: Connection) -> None:
-        connection.receive(self.size, self.until)
-
-
-@dataclass(frozen=True)
-class Handshake(Step):
-    """Turn the connection to TLS, from the server's side.
-
-    A server with an ``ssl_context`` does so by itself before the first request; the step is for
-    scripts that come earlier, and for the server that plays a proxy and the origin behind it.
-
-    :param context: the server's own if ``None``.
-    """
-
-    context: ssl.SSLContext | None = None
-
-    def play(self, connection: Connection) -> None:
-        connection.handshake(self.context)
-
-
-@dataclass(frozen=True)
-class Fin(Step):
-    """End the connection in an orderly way, after which nothing of the script is played.
-
-    The sending side is shut down and what the client still sends is read and dropped until it
-    closes too, so that no reset can overtake the last bytes.
-
-    :param close_notify: over TLS, say goodbye first, as the standard asks.
-    """
-
-    close_notify: bool = True
-
-    def play(self, connection: Connection) -> None:
-        connection.finish(self.close_notify)
-
-
-@dataclass(frozen=True)
-class Reset(Step):
-    """End the connection with a RST, after which nothing of the script is played."""
-
-    def play(self, connection: Connection) -> None:
-        connection.reset()
-
-
-@dataclass(frozen=True)
-class Call(Step):
-    """Call a function, on the thread of the connection; nothing can interrupt it."""
-
-    function: Callable[[], object]
-
-    def play(self, connection: Connection) -> None:
-        self.function()
-
-
-Script: TypeAlias = Step | bytes | Iterable[Step | bytes]
-
-
-# The server ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,7 +149,10 @@ class Connection:
 
     def pause(self, seconds: float) -> None:
         """Do nothing for so many seconds."""
-        deadline = time.monotonic() + seconds
+        self.pause_until(time.monotonic() + seconds)
+
+    def pause_until(self, deadline: float) -> None:
+        """Do nothing until then, by :func:`time.monotonic`."""
         while (rest := deadline - time.monotonic()) > 0:
             # A poll is made of whole milliseconds, and would round what is left up.
             milliseconds = int(rest * 1000)
@@ -580,6 +388,23 @@ class ScriptedServer:
         with self._changed:
             self._default = answer
 
+    def answer_from(
+        self,
+        exchanges: Iterable[RecordedExchange],
+        *,
+        match: Match = "request",
+        speed: float | None = 1.0,
+    ) -> None:
+        """Answer the requests that nothing is left to play for out of a recording.
+
+        :param exchanges: of :func:`~openai_stream.recordings.read_recording`.
+        :param match: ``"request"``: with the answer to the same method, path and body (JSON in any
+            order), and to an unknown one with status 404. ``"turn"``: one after the other, whatever
+            is asked. Where there are several they take turns, and begin anew after the last.
+        :param speed: see :func:`recorded`.
+        """
+        self.always(answers_from(exchanges, match, speed))
+
     def on_connect(self, *scripts: Script) -> None:
         """Play these on the next connections, each on one, before TLS and before any request.
 
@@ -674,332 +499,3 @@ class ScriptedServer:
             self._changed.notify_all()
             chosen = self._answers.popleft() if self._answers else self._default
         return chosen(request) if callable(chosen) else chosen
-
-
-# Addresses where no server answers -----------------------------------------------------------
-
-
-@contextmanager
-def refused_url() -> Iterator[str]:
-    """A base URL on loopback at which every connection is refused."""
-    # Bound and not listening: nobody else can come to listen there in the meantime.
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
-
-
-@contextmanager
-def blackhole_url() -> Iterator[str]:
-    """A base URL on loopback at which connecting takes for ever: nothing is ever answered."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        address = listener.getsockname()
-        # The kernel drops what comes once the queue of connections to accept is full.
-        connected = True
-        while connected:
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(address)
-            poll = select.poll()
-            poll.register(filler, select.POLLOUT)
-            connected = bool(poll.poll(100))
-        yield f"http://127.0.0.1:{address[1]}/v1"
-
-
-# Answers -------------------------------------------------------------------------------------
-
-#: The end of a chunked body.
-LAST_CHUNK = b"0\r\n\r\n"
-
-#: A dict is sent as JSON, a string as it is, each as the data of one frame; bytes are a frame
-#: already, or a piece of one; a step is played between the frames, and what it sends by itself goes
-#: out as it is, so that in a chunked body it wants :func:`chunk`.
-Event: TypeAlias = Mapping[str, Any] | str | bytes | Step
-Headers: TypeAlias = Mapping[str, str | None]
-
-
-def head(status: int = 200, headers: Headers | None = None) -> bytes:
-    """The status line and the header lines; a header that is ``None`` is left out."""
-    reason = next((known.phrase for known in HTTPStatus if known == status), "")
-    lines = [f"HTTP/1.1 {status} {reason}"]
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items() if value is not None]
-    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")
-
-
-def chunk(data: bytes) -> bytes:
-    """The bytes as one chunk of a chunked body."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def frame(
-    data: Mapping[str, Any] | str,
-    *,
-    event: str | None = None,
-    id: str | None = None,
-    line_end: str = "\n",
-) -> bytes:
-    """One frame of an event stream; a dict is sent as JSON, a string line by line."""
-    text = data if isinstance(data, str) else _compact(data)
-    fields = {"event": event, "id": id}
-    lines = [f"{name}: {value}" for name, value in fields.items() if value is not None]
-    lines += [f"data: {line}" for line in text.split("\n")]
-    return "".join(f"{line}{line_end}" for line in [*lines, ""]).encode()
-
-
-def answer(
-    events: Iterable[Event] = (),
-    *,
-    done: bool = True,
-    status: int = 200,
-    headers: Headers | None = None,
-    content_type: str | None = "text/event-stream; charset=utf-8",
-    framing: Literal["chunked", "length", "close"] = "chunked",
-    encoding: Literal["gzip", "deflate"] | None = None,
-    flush: bool = True,
-    line_end: str = "\n",
-    events_per_chunk: int = 1,
-    bytes_per_chunk: int | None = None,
-    delay: float = 0.0,
-) -> list[Step | bytes]:
-    """A script that answers with an event stream.
-
-    :param events: see :data:`Event`; a :class:`Fin` or :class:`Reset` among them cuts the answer
-        there.
-    :param done: whether ``data: [DONE]`` comes last.
-    :param headers: in addition to, or in place of, those that the other arguments make; ``None``
-        leaves one out.
-    :param framing: what tells the client where the body ends.
-    :param encoding: compress the body.
-    :param flush: compress in such a way that each event can be read when it has come.
-    :param line_end: of the frames.
-    :param events_per_chunk: how many go into one send, and one HTTP chunk if *framing* is that.
-    :param bytes_per_chunk: cut the body by size instead, wherever that falls; 1: byte by byte.
-    :param delay: pause after each chunk, in seconds.
-    """
-    frames: list[Step | bytes] = [
-        event if isinstance(event, (Step, bytes)) else frame(event, line_end=line_end)
-        for event in events
-    ]
-    if done:
-        frames.append(frame("[DONE]", line_end=line_end))
-    if encoding is not None:
-        frames = _compressed(frames, encoding, flush)
-    body = _cut(frames, events_per_chunk, bytes_per_chunk)
-
-    own: dict[str, str | None] = {"Content-Type": content_type, "Content-Encoding": encoding}
-    end: list[Step | bytes] = []
-    if framing == "length":
-        own["Content-Length"] = str(sum(len(part) for part in body if isinstance(part, bytes)))
-    elif framing == "close":
-        own["Connection"] = "close"
-        end = [Fin()]
-    else:
-        own["Transfer-Encoding"] = "chunked"
-        body = [chunk(part) if isinstance(part, bytes) else part for part in body]
-        end = [LAST_CHUNK]
-    given = {name.lower() for name in headers or ()}
-    own = {name: value for name, value in own.items() if name.lower() not in given}
-
-    script: list[Step | bytes] = [head(status, {**own, **(headers or {})})]
-    for part in body:
-        script.append(part)
-        if delay and isinstance(part, bytes):
-            script.append(Pause(delay))
-    return script + end
-
-
-def json_answer(
-    body: object, status: int = 200, headers: Headers | None = None
-) -> list[Step | bytes]:
-    """A script that answers with a JSON body."""
-    content = _compact(body).encode()
-    own = {"Content-Type": "application/json", "Content-Length": str(len(content))}
-    return [head(status, {**own, **(headers or {})}) + content]
-
-
-def error_answer(
-    status: int,
-    message: str,
-    *,
-    code: str | None = None,
-    type: str | None = "invalid_request_error",
-    headers: Headers | None = None,
-) -> list[Step | bytes]:
-    """A script that answers with an error status and the API's error object."""
-    error = {"message": message, "type": type, "param": None, "code": code}
-    return json_answer({"error": error}, status, headers)
-
-
-def endless_headers() -> list[Step | bytes]:
-    """A script that answers with header lines, and never stops."""
-    return [b"HTTP/1.1 200 OK\r\n", Repeat(b"X-Padding: 0\r\n" * 1000)]
-
-
-def endless_chunk_size() -> list[Step | bytes]:
-    """A script whose first chunk has a size line that never ends."""
-    start = head(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
-    return [start, Repeat(b"0" * _BLOCK)]
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _compressed(
-    frames: Iterable[Step | bytes], encoding: Literal["gzip", "deflate"], flush: bool
-) -> list[Step | bytes]:
-    compressor = zlib.compressobj(wbits=zlib.MAX_WBITS + (16 if encoding == "gzip" else 0))
-    compressed: list[Step | bytes] = []
-    for part in frames:
-        if isinstance(part, bytes):
-            data = compressor.compress(part)
-            compressed.append(data + compressor.flush(zlib.Z_SYNC_FLUSH) if flush else data)
-        else:
-            compressed.append(part)
-    return [part for part in [*compressed, compressor.flush()] if part != b""]
-
-
-def _cut(
-    frames: Iterable[Step | bytes], events_per_chunk: int, bytes_per_chunk: int | None
-) -> list[Step | bytes]:
-    """Put together what goes into one chunk; a step ends the chunk before it."""
-    parts: list[Step | bytes] = []
-    gathered: list[bytes] = []
-
-    def release() -> None:
-        data = b"".join(gathered)
-        size = bytes_per_chunk or max(1, len(data))
-        parts.extend(data[start : start + size] for start in range(0, len(data), size))
-        gathered.clear()
-
-    for part in frames:
-        if isinstance(part, bytes):
-            gathered.append(part)
-            if bytes_per_chunk is None and len(gathered) == events_per_chunk:
-                release()
-        else:
-            release()
-            parts.append(part)
-    release()
-    return parts
-
-
-# What the API sends --------------------------------------------------------------------------
-
-_CREATED = 1700000000
-_PIECE = re.compile(r"\s*\S+|\s+")
-
-
-def chat_chunks(
-    text: str | Iterable[str],
-    *,
-    model: str = "gpt-4o-mini-2024-07-18",
-    finish_reason: str = "stop",
-    usage: bool = False,
-    seed: int = 0,
-) -> list[dict[str, Any]]:
-    """The chunks of a chat completion as OpenAI sends them.
-
-    :param text: the pieces, one a chunk; a string is cut before its spaces.
-    :param usage: whether a last chunk, without choices, tells the usage.
-    :param seed: of the id, and of the random padding that each chunk carries.
-    """
-    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": "", "refusal": None}]
-    deltas += [{"content": piece} for piece in _pieces(text)]
-    return _chat(deltas, model, finish_reason, usage, _source(seed))
-
-
-def tool_call_chunks(
-    *calls: tuple[str, str],
-    model: str = "gpt-4o-mini-2024-07-18",
-    usage: bool = False,
-    seed: int = 0,
-) -> list[dict[str, Any]]:
-    """The chunks of a chat completion that calls tools, as OpenAI sends them.
-
-    :param calls: of each the function's name and its arguments, a JSON text.
-    """
-    source = _source(seed)
-    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": None}]
-    for index, (name, arguments) in enumerate(calls):
-        function = {"name": name, "arguments": ""}
-        call = {"id": f"call_{_token(source, 24)}", "type": "function", "function": function}
-        parts: list[dict[str, Any]] = [call]
-        parts += [{"function": {"arguments": piece}} for piece in _pieces(arguments)]
-        deltas += [{"tool_calls": [{"index": index, **part}]} for part in parts]
-    return _chat(deltas, model, "tool_calls", usage, source)
-
-
-def completion_chunks(
-    text: str | Iterable[str],
-    *,
-    model: str = "gpt-3.5-turbo-instruct:20230824-v2",
-    finish_reason: str = "stop",
-    usage: bool = False,
-    seed: int = 0,
-) -> list[dict[str, Any]]:
-    """The chunks of a text completion as OpenAI sends them; see :func:`chat_chunks`."""
-    source = _source(seed)
-    base = {
-        "id": f"cmpl-{_token(source, 29)}",
-        "object": "text_completion",
-        "created": _CREATED,
-        "model": model,
-    }
-    contents = [{"text": piece} for piece in [*_pieces(text), ""]]
-    return _chunks(base, contents, finish_reason, usage, source)
-
-
-def _chat(
-    deltas: list[dict[str, Any]],
-    model: str,
-    finish_reason: str,
-    usage: bool,
-    source: random.Random,
-) -> list[dict[str, Any]]:
-    base = {
-        "id": f"chatcmpl-{_token(source, 29)}",
-        "object": "chat.completion.chunk",
-        "created": _CREATED,
-        "model": model,
-        "service_tier": "default",
-        "system_fingerprint": f"fp_{source.getrandbits(40):010x}",
-    }
-    contents = [{"delta": delta} for delta in [*deltas, {}]]
-    return _chunks(base, contents, finish_reason, usage, source)
-
-
-def _chunks(
-    base: Mapping[str, Any],
-    contents: Sequence[Mapping[str, Any]],
-    finish_reason: str,
-    usage: bool,
-    source: random.Random,
-) -> list[dict[str, Any]]:
-    """One chunk for each content of choice 0, the last of which finishes it."""
-    ends = [None] * (len(contents) - 1) + [finish_reason]
-    bodies: list[dict[str, Any]] = [
-        {
-            "choices": [{"index": 0, **content, "logprobs": None, "finish_reason": end}],
-            "usage": None,
-        }
-        for content, end in zip(contents, ends, strict=True)
-    ]
-    if usage:
-        tokens = {"prompt_tokens": 9, "completion_tokens": len(contents)}
-        bodies.append({"choices": [], "usage": {**tokens, "total_tokens": 9 + len(contents)}})
-    return [
-        {**base, **body, "obfuscation": _token(source, source.randrange(1, 16))} for body in bodies
-    ]
-
-
-def _pieces(text: str | Iterable[str]) -> Iterable[str]:
-    return _PIECE.findall(text) if isinstance(text, str) else text
-
-
-def _source(seed: int) -> random.Random:
-    return random.Random(seed)  # noqa: S311 - the same in each run, which no secret would be
-
-
-def _token(source: random.Random, length: int) -> str:
-    return "".join(source.choices(string.ascii_letters + string.digits, k=length))

@@ -1,0 +1,488 @@
+"""Recordings: what a server sent, byte for byte and with its times, in a file.
+
+:class:`Recorder` writes them while a client works, :func:`read_recording` reads them again, and
+:func:`openai_stream.testing.recorded` plays them. ::
+
+    with Recorder("answer.rec") as recorder, Client() as client:
+        recorder.watch(client)
+        client.create_chat_completion(...)
+
+    for exchange in read_recording("answer.rec"):
+        print(exchange.request.json["model"], len(exchange.data), exchange.end)
+
+The file is JSON, a line each: first the format's version, then of each exchange its request, each
+block of bytes as it was read from the socket (after TLS, before everything else: status line,
+headers, chunk sizes, compressed bytes), and how it ended. Lines of several exchanges may be mixed.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import itertools
+import json
+import logging
+import os
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+import attrs
+
+from ._version import VERSION
+from .errors import ConfigurationError, RecordingError
+
+if TYPE_CHECKING:
+    import requests
+
+    from .client import BaseClient
+    from .transport import End
+
+__all__ = ["RecordedExchange", "RecordedRequest", "Recorder", "read_recording"]
+
+_log = logging.getLogger("openai_stream")
+
+_FORMAT = "openai_stream_recording"
+_VERSION = 1
+_HIDDEN = "***"
+#: Headers of requests and of responses that are nobody else's business.
+_SECRET_HEADER = re.compile(
+    r"(.+-)?(authorization|api-key|cookie|organi[sz]ation(-id)?)|openai-project", re.IGNORECASE
+)
+_SHORT = 8  # shorter keys, as local servers are given ("x", "none"), are a part of many words
+
+
+# Writing -------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """Records what the servers of the clients that it watches send; a context manager.
+
+    Each attempt whose request went out is an exchange of the recording. What identifies you is
+    taken out: headers with keys, cookies and organizations, and the text of the client's keys and
+    passwords wherever it stands in a request or a response, in whose place come as many stars, so
+    that all lengths still hold. A key inside of compressed bytes is not found (the library asks
+    for none), and one that the server sends in pieces neither. What was asked and answered is kept
+    as it is.
+
+    Each line is written as a whole and at once: a program that is killed leaves a recording that
+    can be read. Where the file takes no more, a full disk say, the streams go on, the recording
+    ends, the failure is logged, and :meth:`close` raises it. A forked child records nothing.
+
+    All methods may be called from any thread.
+
+    :param path: the file; one that is there is replaced.
+    :raises OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        #: What the file would not take, if anything.
+        self.error: OSError | None = None
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._watched: list[BaseClient] = []
+        self._file = open(path, "wb", buffering=0)  # noqa: SIM115 - closed by close()
+        self._write({_FORMAT: _VERSION, "library": VERSION})
+
+    def watch(self, client: BaseClient) -> None:
+        """Record every attempt that the client makes from now on, until this is closed.
+
+        :raises ConfigurationError: the client has a ``requests`` session of its user's, whose
+            sockets cannot be seen; or another recorder watches it.
+        :raises RecordingError: this is closed.
+        """
+        if client.session is not None:
+            raise ConfigurationError(
+                "a client with a session of its own cannot be recorded: leave session=… out"
+            )
+        with self._lock:
+            if self._file.closed:
+                raise RecordingError(f"{self.path}: the recording is closed")
+            if client._recorder not in (None, self):
+                raise ConfigurationError(
+                    f"the client is being recorded already, to {client._recorder.path}"
+                )
+            client._recorder = self
+            self._watched.append(client)
+
+    def close(self) -> None:
+        """End the recording; the streams go on. Twice is harmless.
+
+        :raises RecordingError: the file did not take everything.
+        """
+        with self._lock:
+            for client in self._watched:
+                client._recorder = None
+            self._watched.clear()
+            if self._file.closed:
+                return
+            self._file.close()
+        if self.error is not None:
+            raise self._failure(self.error)
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.close()
+        except RecordingError:
+            if exc is None:
+                raise
+
+    def __repr__(self) -> str:
+        return f"<Recorder of {self.path!r}>"
+
+    def _failure(self, error: OSError) -> RecordingError:
+        failure = RecordingError(f"{self.path}: the recording is not whole: {error.strerror}")
+        failure.__cause__ = error
+        return failure
+
+    def tap(self, request: requests.PreparedRequest, secrets: Iterable[str]) -> _Tap:
+        """What the transport tells of an attempt.
+
+        :param secrets: texts that must not be in the recording.
+        """
+        return _Tap(self, request, _Secrets(secrets))
+
+    def _begin(self, request: Mapping[str, Any]) -> int:
+        number = next(self._numbers)
+        begun = datetime.datetime.now(datetime.timezone.utc).isoformat()
+        self._write({"exchange": number, "begun": begun, "request": request})
+        return number
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+        rest = memoryview(text.encode() + b"\n")
+        with self._lock:
+            if self._file.closed or self.error is not None or os.getpid() != self._pid:
+                return
+            try:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except OSError as error:
+                self.error = error
+                _log.error("%s: recording ends here: %s", self.path, error.strerror)
+
+
+class _Tap:
+    """Writes one exchange down; for the thread that works in it."""
+
+    def __init__(
+        self, recorder: Recorder, request: requests.PreparedRequest, secrets: _Secrets
+    ) -> None:
+        self._recorder = recorder
+        self._request = request
+        self._secrets = secrets
+        self._answer = _AnswerWithout(secrets)
+        # When bytes came, and how many, of those that are not written yet.
+        self._pending: deque[tuple[float, int]] = deque()
+        self._number: int | None = None
+        self._sent_at = 0.0
+        self._over = False
+
+    def sent(self) -> None:
+        self._sent_at = time.monotonic()
+        request, hide = self._request, self._secrets.hide
+        body = request.body or b""
+        self._number = self._recorder._begin(
+            {
+                "method": request.method,
+                "target": hide(request.path_url.encode()).decode(),
+                "headers": {
+                    name: _HIDDEN
+                    if _SECRET_HEADER.fullmatch(name)
+                    else hide(_latin_1(value)).decode("latin-1")
+                    for name, value in request.headers.items()
+                },
+                **_packed(hide(body if isinstance(body, bytes) else body.encode())),
+            }
+        )
+
+    def received(self, data: bytes) -> None:
+        self._pending.append((self._seconds(), len(data)))
+        self._write(self._answer.take(data))
+
+    def ended(self, how: End) -> None:
+        if self._number is None or self._over:
+            return
+        self._over = True
+        self._write(self._answer.rest())
+        self._recorder._write({"exchange": self._number, "at": self._seconds(), "end": how})
+
+    def _seconds(self) -> float:
+        return round(time.monotonic() - self._sent_at, 6)
+
+    def _write(self, data: bytes) -> None:
+        # What hides a secret has its length: so all that is written has come at a known time.
+        while data:
+            at, size = self._pending.popleft()
+            if size > len(data):
+                self._pending.appendleft((at, size - len(data)))
+            line = {"exchange": self._number, "at": at, **_packed(data[:size])}
+            self._recorder._write(line)
+            data = data[size:]
+
+
+def _latin_1(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode("latin-1")
+
+
+def _packed(data: bytes) -> dict[str, str]:
+    try:
+        return {"text": data.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}
+
+
+# Secrets -------------------------------------------------------------------------------------
+
+
+class _Secrets:
+    """Texts that must not be written, and the stars in their place."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._secrets = sorted({text.encode() for text in texts}, key=len, reverse=True)
+        self._pattern = re.compile(
+            b"|".join(
+                re.escape(one) if len(one) >= _SHORT else rb"(?<!\w)%b(?!\w)" % re.escape(one)
+                for one in self._secrets
+            )
+            or rb"(?!)"
+        )
+
+    def hide(self, data: bytes) -> bytes:
+        """The data with as many stars in the place of each secret."""
+        return self._pattern.sub(lambda found: b"*" * len(found[0]), data)
+
+    def begun(self, data: bytes) -> int:
+        """How many bytes at the end may be a secret's beginning, or want to be seen in context."""
+        longest = 0
+        for secret in self._secrets:
+            # Of a short one, what follows it decides.
+            most = min(len(data), len(secret) - (len(secret) >= _SHORT))
+            longest = max(
+                longest,
+                next((size for size in range(most, 0, -1) if data.endswith(secret[:size])), 0),
+            )
+        return longest
+
+
+class _AnswerWithout:
+    """A response's bytes without its secrets; holds back what may be the beginning of one."""
+
+    def __init__(self, secrets: _Secrets) -> None:
+        self._secrets = secrets
+        self._held = b""
+        self._before = b""  # the byte before what is held
+        self._in_head = True
+        self._interim = False  # the head is that of a 1xx, behind which comes another
+        self._hiding = False  # the header goes on in the next line
+
+    def take(self, data: bytes) -> bytes:
+        """Take in more.
+
+        :returns: what can be written, of the same length as what came.
+        """
+        data, self._held = self._held + data, b""
+        done = b""
+        while self._in_head:
+            line, end, data = data.partition(b"\n")
+            if not end:
+                self._held = line
+                return done
+            done += self._head_line(line + end)
+        return done + self._body(data)
+
+    def rest(self) -> bytes:
+        """What was held back, at the end."""
+        held, self._held = self._held, b""
+        return self._head_line(held) if self._in_head else self._hidden(held)
+
+    def _body(self, data: bytes) -> bytes:
+        data = self._hidden(data)
+        held = self._secrets.begun(data)
+        self._held = data[len(data) - held :]
+        data = data[: len(data) - held]
+        self._before = data[-1:] or self._before
+        return data
+
+    def _hidden(self, data: bytes) -> bytes:
+        return self._secrets.hide(self._before + data)[len(self._before) :]
+
+    def _head_line(self, line: bytes) -> bytes:
+        if status := re.match(rb"HTTP/\d\.\d (\d{3})", line):
+            self._interim = status[1].startswith(b"1")
+        name, colon, value = line.partition(b":")
+        if not line.strip():
+            self._in_head = self._interim
+        elif line[:1] in (b" ", b"\t"):
+            name, value = b"", line
+        else:
+            self._hiding = bool(colon and _SECRET_HEADER.fullmatch(name.decode("latin-1").strip()))
+        if self._hiding and line.strip():
+            return name + colon * bool(name) + re.sub(rb"[^\s]", b"*", value)
+        return self._secrets.hide(line)
+
+
+# Reading -------------------------------------------------------------------------------------
+
+
+@attrs.frozen(slots=False)
+class RecordedRequest:
+    """A request of a recording.
+
+    :param method: ``POST``.
+    :param target: the path and the query, as sent.
+    :param headers: without those that are secret: their values are stars.
+    :param body: as sent.
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def path(self) -> str:
+        """The path of the target, without the query."""
+        return urlsplit(self.target).path
+
+    @cached_property
+    def json(self) -> Any:
+        """The body, parsed as JSON."""
+        return json.loads(self.body)
+
+
+@attrs.frozen
+class RecordedExchange:
+    """A request and what was answered.
+
+    :param request: what was asked.
+    :param begun: when, in UTC.
+    :param blocks: the answer's bytes, as they were read, each with the seconds since the request.
+    :param end: how the exchange ended: ``"eof"``: the server closed the connection; ``"reset"``: it
+        broke; ``"open"``: the answer was whole, and the connection stayed open; ``"timeout"``: a
+        deadline was over; ``"closed"``: the stream was stopped, or the answer was none that the
+        library reads on; ``None``: the recording ended first.
+    :param end_at: when, in seconds since the request.
+    """
+
+    request: RecordedRequest
+    begun: datetime.datetime
+    blocks: tuple[tuple[float, bytes], ...]
+    end: End | None
+    end_at: float | None
+
+    @property
+    def data(self) -> bytes:
+        """All bytes of the answer: status line, headers and body, as they came."""
+        return b"".join(data for _, data in self.blocks)
+
+
+def read_recording(path: str | os.PathLike[str]) -> list[RecordedExchange]:
+    """The exchanges of a recording, in the order in which they began.
+
+    A last line that is not whole, as a program leaves it that is killed, is passed over.
+
+    :raises RecordingError: it is no recording, it is broken, or of a newer version.
+    :raises OSError: it cannot be read.
+    """
+    exchanges: dict[int, _Unfinished] = {}
+    for number, line in _lines(path):
+        try:
+            if number == 1:
+                _check_version(path, line)
+            elif "request" in line:
+                exchanges[line["exchange"]] = _Unfinished(line)
+            else:
+                exchanges[line["exchange"]].add(line)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RecordingError(
+                f"{os.fspath(path)}, line {number}: the recording is broken: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+    return [exchange.finished() for exchange in exchanges.values()]
+
+
+class _Unfinished:
+    """An exchange while it is read."""
+
+    def __init__(self, line: Mapping[str, Any]) -> None:
+        told = line["request"]
+        self._request = RecordedRequest(
+            _of(told["method"], str), _of(told["target"], str), _of(told["headers"], dict),
+            _unpacked(told),
+        )  # fmt: skip
+        self._begun = datetime.datetime.fromisoformat(line["begun"])
+        self._blocks: list[tuple[float, bytes]] = []
+        self._end: tuple[Any, float | None] = (None, None)
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        at = float(line["at"])
+        if "end" in line:
+            self._end = (_of(line["end"], str), at)
+        else:
+            self._blocks.append((at, _unpacked(line)))
+
+    def finished(self) -> RecordedExchange:
+        return RecordedExchange(self._request, self._begun, tuple(self._blocks), *self._end)
+
+
+def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    number = 0
+    with open(path, "rb") as file:
+        for number, text in enumerate(file, 1):
+            try:
+                line = json.loads(text)
+            except ValueError as error:
+                if not text.endswith(b"\n") and number > 1:
+                    return
+                _refuse(path, number, error)
+            if not isinstance(line, dict):
+                _refuse(path, number, None)
+            yield number, line
+    if not number:
+        raise RecordingError(f"{os.fspath(path)}: the file is empty, and no recording")
+
+
+def _refuse(path: str | os.PathLike[str], number: int, error: ValueError | None) -> NoReturn:
+    what = "this is no recording" if number == 1 else "the recording is broken: this is no JSON"
+    raise RecordingError(f"{os.fspath(path)}, line {number}: {what}") from error
+
+
+def _check_version(path: str | os.PathLike[str], line: Mapping[str, Any]) -> None:
+    version = line.get(_FORMAT)
+    if not isinstance(version, int):
+        raise RecordingError(f"{os.fspath(path)}: this is no recording")
+    if version > _VERSION:
+        raise RecordingError(
+            f"{os.fspath(path)}: the recording is of format {version}, made by openai-stream "
+            f"{line.get('library')}; this is {VERSION}, which reads format {_VERSION}: a newer one "
+            "is needed"
+        )
+
+
+def _of(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"a {type(value).__name__} in the place of a {kind.__name__}")
+    return value
+
+
+def _unpacked(line: Mapping[str, Any]) -> bytes:
+    if "text" in line:
+        return _of(line["text"], str).encode()  # type: ignore[no-any-return]
+    return base64.b64decode(line["base64"], validate=True)

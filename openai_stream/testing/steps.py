@@ -1,0 +1,196 @@
+"""Steps: what a script does on a connection, one after the other.
+
+A new thing that a server may do is a new class here, made of the methods of
+:class:`~openai_stream.testing.Connection`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import ssl
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from .server import Connection
+
+__all__ = [
+    "Call",
+    "Drip",
+    "Fin",
+    "Handshake",
+    "Hang",
+    "Pause",
+    "Receive",
+    "Repeat",
+    "Reset",
+    "Script",
+    "Send",
+    "Step",
+    "Until",
+    "Wait",
+]
+
+
+class Step(ABC):
+    """One thing that a script does on a connection.
+
+    A script is an iterable of steps, where plain ``bytes`` stand for :class:`Send`. Each of its
+    steps is played on the thread of its connection, and gives way at once, ending the script, when
+    the client closes the connection or the server is closed. Subclass it for a step of your own,
+    out of the methods of :class:`Connection`.
+    """
+
+    @abstractmethod
+    def play(self, connection: Connection) -> None:
+        """Do it, on the thread of the connection."""
+
+
+@dataclass(frozen=True)
+class Send(Step):
+    """Send the bytes as they are; blocks while the client does not read."""
+
+    data: bytes
+
+    def play(self, connection: Connection) -> None:
+        connection.send(self.data)
+
+
+@dataclass(frozen=True)
+class Repeat(Step):
+    """Send the bytes again and again, endlessly unless *times* is given, *delay* seconds apart."""
+
+    data: bytes
+    times: int | None = None
+    delay: float = 0.0
+
+    def play(self, connection: Connection) -> None:
+        for _ in itertools.count() if self.times is None else range(self.times):
+            connection.send(self.data)
+            connection.pause(self.delay)
+
+
+@dataclass(frozen=True)
+class Drip(Step):
+    """Send the bytes in pieces of *size*, each followed by a pause of *delay* seconds."""
+
+    data: bytes
+    size: int = 1
+    delay: float = 0.01
+
+    def play(self, connection: Connection) -> None:
+        for start in range(0, len(self.data), self.size):
+            connection.send(self.data[start : start + self.size])
+            connection.pause(self.delay)
+
+
+@dataclass(frozen=True)
+class Pause(Step):
+    """Do nothing for so many seconds."""
+
+    seconds: float
+
+    def play(self, connection: Connection) -> None:
+        connection.pause(self.seconds)
+
+
+@dataclass(frozen=True)
+class Until(Step):
+    """Do nothing until so many seconds have passed since the request that is answered came whole.
+
+    A script of these keeps a pace that does not drift, however long its other steps take.
+    """
+
+    seconds: float
+
+    def play(self, connection: Connection) -> None:
+        connection.pause_until(connection.requests[-1].received_at + self.seconds)
+
+
+@dataclass(frozen=True)
+class Wait(Step):
+    """Do nothing until the test sets the event."""
+
+    event: threading.Event
+
+    def play(self, connection: Connection) -> None:
+        connection.wait_for(self.event)
+
+
+@dataclass(frozen=True)
+class Hang(Step):
+    """Keep the connection open and say nothing, until the client closes it or the server ends."""
+
+    def play(self, connection: Connection) -> None:
+        connection.wait()
+
+
+@dataclass(frozen=True)
+class Receive(Step):
+    """Wait until that much of the next request has come, in bytes, or up to a delimiter.
+
+    For scripts that are played before a request was read. What has come is not taken away: the
+    request can still be read whole. What has not come stays unread, and holds the client back.
+    """
+
+    size: int = 0
+    until: bytes = b""
+
+    def play(self, connection: Connection) -> None:
+        connection.receive(self.size, self.until)
+
+
+@dataclass(frozen=True)
+class Handshake(Step):
+    """Turn the connection to TLS, from the server's side.
+
+    A server with an ``ssl_context`` does so by itself before the first request; the step is for
+    scripts that come earlier, and for the server that plays a proxy and the origin behind it.
+
+    :param context: the server's own if ``None``.
+    """
+
+    context: ssl.SSLContext | None = None
+
+    def play(self, connection: Connection) -> None:
+        connection.handshake(self.context)
+
+
+@dataclass(frozen=True)
+class Fin(Step):
+    """End the connection in an orderly way, after which nothing of the script is played.
+
+    The sending side is shut down and what the client still sends is read and dropped until it
+    closes too, so that no reset can overtake the last bytes.
+
+    :param close_notify: over TLS, say goodbye first, as the standard asks.
+    """
+
+    close_notify: bool = True
+
+    def play(self, connection: Connection) -> None:
+        connection.finish(self.close_notify)
+
+
+@dataclass(frozen=True)
+class Reset(Step):
+    """End the connection with a RST, after which nothing of the script is played."""
+
+    def play(self, connection: Connection) -> None:
+        connection.reset()
+
+
+@dataclass(frozen=True)
+class Call(Step):
+    """Call a function, on the thread of the connection; nothing can interrupt it."""
+
+    function: Callable[[], object]
+
+    def play(self, connection: Connection) -> None:
+        self.function()
+
+
+Script: TypeAlias = Step | bytes | Iterable[Step | bytes]
