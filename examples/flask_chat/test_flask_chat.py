@@ -20,7 +20,7 @@ import requests
 pytest.importorskip("flask")
 
 from app import COOKIE, Conversations, create_app, in_words
-from flask import Flask
+from flask import Flask, request
 from werkzeug.serving import make_server
 from werkzeug.test import Client as Visitor
 
@@ -69,11 +69,22 @@ def site(server: ScriptedServer) -> Iterator[Callable[..., Flask]]:
 
 @pytest.fixture
 def serve(site: Callable[..., Flask]) -> Iterator[Callable[..., str]]:
-    """Serves the site as ``app.run(threaded=True)`` does, and gives its address."""
+    """Serves the site as ``app.run(threaded=True)`` does, and gives its address.
+
+    With *hold*, it takes no question before that is set.
+    """
     stops: list[Callable[[], None]] = []
 
-    def start(**settings: float) -> str:
-        http = make_server("127.0.0.1", 0, site(**settings), threaded=True)
+    def start(hold: threading.Event | None = None, **settings: float) -> str:
+        app = site(**settings)
+        if hold is not None:
+
+            @app.before_request
+            def _() -> None:
+                if request.path == "/ask":
+                    hold.wait(SOON)
+
+        http = make_server("127.0.0.1", 0, app, threaded=True)
         thread = threading.Thread(target=http.serve_forever, args=(0.02,))
         thread.start()
 
@@ -180,7 +191,7 @@ class Page:
 def visit(chromium: Chrome, serve: Callable[..., str]) -> Iterator[Callable[..., Page]]:
     """Opens the page; at the end, nothing may have been complained of on the browser's console."""
 
-    def go(**settings: float) -> Page:
+    def go(**settings: Any) -> Page:
         return Page(chromium, serve(**settings))
 
     yield go
@@ -263,6 +274,21 @@ class TestPage:
         page.find("#stop").click()
         page.shows("", "stopped", "Stopped.")
         assert server.connections[0].client_closed.wait(SOON)
+
+    def test_stop_while_the_question_is_on_its_way(
+        self, server: ScriptedServer, visit: Callable[..., Page]
+    ) -> None:
+        events, _ = gated("One two three")
+        server.play(answer(events))
+        hold = threading.Event()
+        page = visit(hold=hold)
+        page.ask("Count!")
+        page.find("#stop").click()
+        status = page.find('[role="status"]')
+        assert eventually(lambda: status.get_attribute("textContent") == "Stopping.")
+        hold.set()
+        assert eventually(lambda: page.turns()[0][2] == "stopped")
+        assert eventually(lambda: not readers())
 
     def test_reload_picks_the_answer_up_again(
         self, server: ScriptedServer, visit: Callable[..., Page]
@@ -516,7 +542,7 @@ class TestSite:
     ) -> None:
         """Eight conversations at once, each read twice, over real connections."""
         url = serve()
-        server.always(lambda request: answer(chat_chunks(request.json["messages"][0]["content"])))
+        server.always(lambda asked: answer(chat_chunks(asked.json["messages"][0]["content"])))
         failures: list[object] = []
 
         def converse(number: int) -> None:
