@@ -21,7 +21,7 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx_click"]
 exclude_patterns = ["_build"]
 nitpicky = True
 default_role = "py:obj"
-smartquotes = False  # they would make "–local" of "--local"
+smartquotes = False  # they would make one dash of the two of "--local"
 
 html_theme = "furo"
 html_title = f"openai-stream {VERSION}"
