@@ -223,6 +223,19 @@ def test_the_source_shows_no_content() -> None:
     assert repr(frames) == "<Frames>"
 
 
+def test_the_parser_logs_for_who_asked_before_the_stream(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    blocks = [b"data: 1\n\n"]
+    with caplog.at_level("DEBUG", "sseclient"):
+        parsed(blocks)
+        assert "Dispatching message event" in caplog.text
+        caplog.clear()
+    with caplog.at_level("INFO", "sseclient"):
+        parsed(blocks)
+        assert not caplog.records
+
+
 def test_before_anything_was_read() -> None:
     frames = Frames(reader([]), LIMIT)
     assert (frames.comments, frames.cut, frames.head) == (0, False, b"")

@@ -34,7 +34,7 @@ pytestmark = [
 
 
 def guard(what: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         [sys.executable, "-m", "benchmarks.guard", what, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -51,8 +51,8 @@ def test_an_event_costs_no_more_than_recorded(what: str) -> None:
     assert f"{what}: " in told.stdout
 
 
-@pytest.mark.parametrize("what", COUNTS)
-def test_one_per_cent_more_is_noticed(what: str, tmp_path: Path) -> None:
+def test_one_per_cent_more_is_noticed(tmp_path: Path) -> None:
+    what = "blocks"
     path = tmp_path / "budget.cfg"
     assert guard(what, "--renew", "--budget", str(path)).returncode == 0
     budget = configparser.ConfigParser()
