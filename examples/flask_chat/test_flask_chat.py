@@ -363,6 +363,26 @@ class TestPage:
         assert KEY not in source
         assert str(server.port) not in source
 
+    def test_a_stop_that_does_not_get_through_is_told(
+        self, server: ScriptedServer, visit: Callable[..., Page]
+    ) -> None:
+        events, _ = gated("One two")
+        server.play(answer(events))
+        page = visit()
+        page.ask("Count!")
+        page.shows("One", "running")
+        status = page.find('[role="status"]')
+        assert status.size["height"] == 1, "seen where there is nothing wrong"
+        page.run("window.there = fetch; window.fetch = () => Promise.reject(new TypeError())")
+        page.find("#stop").click()
+        assert eventually(lambda: "cannot be reached" in status.text)
+        assert status.size["height"] > 10
+        page.shows("One", "running")
+        page.run("window.fetch = window.there")
+        page.find("#stop").click()
+        page.shows("One", "stopped", "Stopped.")
+        assert status.size["height"] == 1
+
     def test_by_keyboard_alone(self, server: ScriptedServer, visit: Callable[..., Page]) -> None:
         from selenium.webdriver.common.keys import Keys  # noqa: PLC0415
 

@@ -15,6 +15,12 @@ let asked = null; // settled when the site has taken the question
 const stopping = (yes) => stop.setAttribute("aria-disabled", String(yes));
 const isStopping = () => stop.getAttribute("aria-disabled") === "true";
 
+// To those who listen to the page; what is wrong, to everybody.
+function tell(words, wrong = false) {
+  status.textContent = words;
+  status.classList.toggle("unseen", !wrong);
+}
+
 async function post(where, what) {
   let response;
   try {
@@ -45,7 +51,7 @@ function show(turn, state, note = "") {
     turn.querySelector(".words").textContent = note;
     turn.querySelector(".answer").setAttribute("aria-busy", String(state === "running"));
   });
-  status.textContent = state === "running" ? "The answer is being written." : note || "The answer is there.";
+  tell(state === "running" ? "The answer is being written." : note || "The answer is there.");
   const focused = document.activeElement;
   send.hidden = running !== null;
   stop.hidden = running === null;
@@ -61,7 +67,10 @@ function follow(turn) {
   show(turn, "running");
   const source = new EventSource("answer");
   // The browser connects again by itself, and gets everything once more.
-  source.onopen = () => { text.data = ""; };
+  source.onopen = () => {
+    text.data = "";
+    tell("The answer is being written.");
+  };
   source.addEventListener("text", (event) => {
     keepingPlace(() => text.appendData(JSON.parse(event.data)));
   });
@@ -72,7 +81,7 @@ function follow(turn) {
   });
   source.onerror = () => {
     if (source.readyState === EventSource.CLOSED) show(turn, "failed", UNREACHABLE);
-    else status.textContent = "The connection is lost. Connecting again.";
+    else tell("The connection is lost. Connecting again.", true);
   };
 }
 
@@ -102,13 +111,13 @@ async function ask(words) {
 async function stopAnswer() {
   if (!running || isStopping()) return;
   stopping(true);
-  status.textContent = "Stopping.";
+  tell("Stopping.");
   try {
     await asked; // or there is nothing to stop yet
     await post("stop", {}); // the end comes as any other end does
   } catch (error) {
     stopping(false);
-    status.textContent = error.message;
+    tell(error.message, true);
   }
 }
 
@@ -146,7 +155,7 @@ element("new").addEventListener("click", async () => {
     await post("new", {});
     location.reload();
   } catch (error) {
-    status.textContent = error.message;
+    tell(error.message, true);
   }
 });
 
