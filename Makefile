@@ -32,8 +32,8 @@ help:
 	@echo "make demo    a real model on this machine answers, token by token"
 	@echo "make test    all tests, with coverage"
 	@echo "make lint    ruff: rules and format        make format  repair what can be repaired"
-	@echo "make types   mypy --strict                 make docs    README, CHANGELOG and docs render"
-	@echo "make pictures   of the examples, into docs/images (needs a browser and a display)"
+	@echo "make types   mypy --strict                 make docs    into docs/_build/html"
+	@echo "make pictures   of the demo and the examples, into docs/images (needs a browser and a display)"
 	@echo "make races   the races, $(RUNS) runs each      make build   sdist and wheel into dist/"
 	@echo "make bench   ratios to other libraries, into docs/ (15 minutes; ARGS=--quick is rough)"
 	@echo "make compare-faults   the fault matrix beside other libraries, into docs/"
@@ -77,9 +77,10 @@ test: $(VENV)/.installed
 races: $(VENV)/.installed
 	RUNS=$(RUNS) $(BIN)/python -m pytest tests/races -s $(ARGS)
 
-# The documentation's pictures of the examples, taken anew.
-pictures: $(VENV)/.installed
+# The documentation's pictures of the demo and the examples, taken anew.
+pictures: $(VENV)/.installed $(DEMO_VENV)/.installed
 	@$(BIN)/python $(PIP) --editable ".[pictures]"
+	$(BIN)/python docs/demo.py
 	OPENAI_STREAM_PICTURES=docs/images $(BIN)/python -m pytest examples -k pictures $(ARGS)
 
 # As in: make bench ARGS="--quick cpu latency"
@@ -130,14 +131,13 @@ format: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy --strict $(TYPED)
 
+# What stands alone must also render alone, as PyPI does it.
 docs: $(VENV)/.installed-dev
-	$(BIN)/python -m docutils --halt=2 README.rst /dev/null
-	$(BIN)/python -m docutils --halt=2 CHANGELOG.rst /dev/null
-	$(BIN)/python -m docutils --halt=2 SECURITY.rst /dev/null
-	$(BIN)/python -m docutils --halt=2 docs/quirks.rst /dev/null
-	$(BIN)/python -m docutils --halt=2 docs/faults.rst /dev/null
-	$(BIN)/python -m docutils --halt=2 docs/compared_faults.rst /dev/null
-	$(BIN)/python -m docutils --halt=2 docs/proofs.rst /dev/null
+	for page in README CHANGELOG CONTRIBUTING SECURITY; do \
+	    $(BIN)/python -m docutils --halt=2 $$page.rst /dev/null || exit 1; \
+	done
+	$(BIN)/python -m sphinx -W -n --keep-going --quiet docs docs/_build/html
+	@echo "The documentation is in docs/_build/html/index.html"
 
 build: $(VENV)/.installed-dev
 	rm -rf dist
@@ -149,5 +149,5 @@ check: lint types docs test
 clean:
 	rm -rf .venv* .ci-venv* .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -rf build dist *.egg-info
-	rm -rf .fuzz
+	rm -rf .fuzz docs/_build
 	find benchmarks examples openai_stream proofs tests -name __pycache__ -type d -prune -exec rm -rf {} +

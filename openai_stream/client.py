@@ -296,9 +296,9 @@ class Client(BaseClient):
     :param max_event_bytes: the most bytes of one event after decompression, and of a body that is
         not streamed.
     :param headers: sent with each request.
-    :param session: a ``requests.Session`` to use as it is, and not to close. The library can then
-        stop and time a request only as far as that session's connections allow: in the body, but
-        not while connecting or waiting for headers.
+    :param session: a :class:`requests.Session` to use as it is, and not to close. The library can
+        then stop and time a request only as far as that session's connections allow: in the body,
+        but not while connecting or waiting for headers.
     :param trace: called once an attempt with the ``requests.PreparedRequest`` and the
         ``requests.Response`` (``None`` when there was none; not to be read when streaming). The
         request carries the key.
@@ -364,6 +364,7 @@ class Client(BaseClient):
         :param arguments: those of a stream (:func:`create_chat_completion`), ``timeout``, and
             ``extra_…``.
         :returns: an :class:`EventQueue`, or with ``on_next`` or ``queue`` the :class:`Stream`.
+        :raises OpenAIStreamError: as :func:`create_chat_completion` does.
         """
         unknown = arguments.keys() - STREAM_ARGUMENTS
         if unknown:

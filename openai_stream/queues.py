@@ -257,6 +257,9 @@ class EventQueue(_Queue, Generic[E_co]):
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Put something of one's own between the events, as into any ``queue.Queue``.
 
+        :param item: what is to be put; a loop over the queue gives it like an event.
+        :param block: wait for room; otherwise raise ``queue.Full`` where there is none.
+        :param timeout: seconds to wait at most, then ``queue.Full``.
         :raises queue.Full: no room in time.
         :raises ShutDown: the queue was shut down.
         """

@@ -9,9 +9,10 @@ things begin and end, on which thread, and who is told.
         │              │            └─────► FAILED
         └──────────────┴──────────────────► CANCELLED
 
-``CONNECTING`` is seen with ``nowait`` only. In ``ENDING`` the outcome is certain, the connection
-is gone, and the last callback runs. Every step is taken under the stream's one lock, and each end
-is told by one function: :meth:`Core._settle` on the reader thread, :meth:`Core._cancel` on any.
+``CONNECTING`` is seen with ``nowait`` only; where no response comes, it leads to ``ENDING`` too. In
+``ENDING`` the outcome is certain, the connection is gone, and the last callback runs. Every step is
+taken under the stream's one lock, and each end is told by one function: :meth:`Core._settle` on the
+reader thread, :meth:`Core._cancel` on any.
 
 Who refers to whom: handles (``EventQueue`` → ``Stream``) → :class:`Core` ← thread. The core knows
 the queue only weakly. So a handle that is dropped is collected although the thread runs, and its

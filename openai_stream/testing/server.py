@@ -314,6 +314,7 @@ class ScriptedServer:
     An exception out of a script or a handler ends its connection, is kept in :attr:`failures`, and
     is raised at the end of the ``with`` block.
 
+    :param port: where to listen; 0 for any that is free.
     :param ssl_context: to serve ``https``; with the certificate loaded.
     :param send_buffer: the size of the sockets' send buffer, in bytes; a small one shows
         backpressure early, one below 64 KiB also waits for delayed acknowledgements.
@@ -323,6 +324,7 @@ class ScriptedServer:
     def __init__(
         self,
         *,
+        port: int = 0,
         ssl_context: ssl.SSLContext | None = None,
         send_buffer: int | None = None,
         receive_buffer: int | None = None,
@@ -339,9 +341,10 @@ class ScriptedServer:
         self._default: Answer = error_answer(501, "the scripted server has no script left to play")
         self._changed = threading.Condition()
         self._closed = False
+        # First, as it may fail where the port is somebody else's.
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=4096)
         # Closing one end makes the other one readable, for every thread that polls it.
         self._wake, self._waker = socket.socketpair()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self._listener.setblocking(False)
         for option, size in ((socket.SO_SNDBUF, send_buffer), (socket.SO_RCVBUF, receive_buffer)):
             if size is not None:

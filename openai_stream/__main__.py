@@ -1,0 +1,37 @@
+"""``python -m openai_stream``, and the console script ``openai-stream``."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+
+__all__ = ["main"]
+
+_NEEDED = ("click", "rich")
+
+
+def main() -> int:
+    """Run the command.
+
+    :returns: the exit status; the command itself leaves by ``SystemExit``.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        print(
+            f"Error: the command needs {' and '.join(missing)}: "
+            'pip install "openai-stream[cli]" brings what it needs',
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        from openai_stream.cli import program  # noqa: PLC0415 - it needs what was looked for
+
+        program(prog_name="openai-stream")
+    except KeyboardInterrupt:  # while the modules were loaded
+        return 128 + signal.SIGINT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

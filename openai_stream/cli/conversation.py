@@ -1,0 +1,52 @@
+"""A conversation on a terminal: a question a line, until Ctrl-D."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import click
+
+from openai_stream import OpenAIStreamError
+
+from .asking import Asking
+from .endpoints import Message
+from .failures import Failure
+from .output import Output, remark
+
+__all__ = ["converse"]
+
+
+def converse(asking: Asking, output: Output) -> None:
+    """Ask what the user types. Ctrl-C stops an answer, of which what came stays in the history."""
+    with suppress(ImportError):  # not every Python is built with it
+        import readline  # noqa: F401, PLC0415 - from now on, input() has line editing
+    remark("Ctrl-C stops an answer, Ctrl-D ends the conversation")
+    history: list[Message] = []
+    while True:
+        try:
+            question = input("> ")
+        except EOFError:
+            click.echo()
+            return
+        except KeyboardInterrupt:
+            click.echo()
+            continue
+        if question.strip():
+            history += _exchange(asking, output, [*history, {"role": "user", "content": question}])
+
+
+def _exchange(asking: Asking, output: Output, messages: list[Message]) -> list[Message]:
+    """Ask one question.
+
+    :param messages: it is the last.
+    :returns: what there is to remember: the question with its answer as far as that came, if any.
+    """
+    events = asking.start(messages)
+    try:
+        asking.show(events, output)
+    except KeyboardInterrupt:
+        remark("stopped")
+    except OpenAIStreamError as error:
+        Failure.of(error).show()
+    answer = asking.endpoint.said(events.stream.snapshot())
+    return [messages[-1], {"role": "assistant", "content": answer}] if answer else []

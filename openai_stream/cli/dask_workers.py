@@ -1,0 +1,153 @@
+"""The prompts of a batch on the workers of a Dask cluster: one task each.
+
+The process that started the batch decides about errors and writes the answers, as without a
+cluster; a worker that dies takes nothing along that was written, and its tasks run elsewhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import queue
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from distributed import Client as Cluster
+from distributed import Event, Future, KilledWorker, LocalCluster, secede
+
+from openai_stream import OpenAIStreamError
+
+from .batch_files import Prompt
+from .endpoints import ENDPOINTS
+from .failures import Failure, told
+from .targets import AnyClient, Target
+from .workers import Answer, Outcome, Work, WorkerDied, Workers, start
+
+__all__ = ["DaskWorkers"]
+
+_LOOK_EVERY = 1.0  # seconds between two looks at whether the batch is over
+_MOST_PROCESSES = 4
+_FETCHING = 5.0  # seconds
+_CLOSING = 15.0  # seconds
+_DIED = WorkerDied("the worker that was to ask it has died, and that several times")
+
+
+@functools.lru_cache(maxsize=8)
+def _client(target: Target) -> AnyClient:
+    """A worker's own client, with the key of its own environment."""
+    return target.client(max_retries=0)
+
+
+def _ask(target: Target, prompt: Prompt, run: str) -> Answer | Exception | None:
+    """Ask a prompt, on a worker.
+
+    An error is returned: of what a task raises, Dask logs the arguments.
+
+    :returns: ``None`` where the batch was stopped meanwhile.
+    """
+    # It waits, most of the time: the worker may take on others. How many run the batch decides.
+    secede()
+    try:
+        stream = start(_client(target), prompt).stream
+    except OpenAIStreamError as error:
+        return error
+    over = Event(_over(run))
+    with stream:
+        while True:
+            try:
+                failure = stream.exception(timeout=_LOOK_EVERY)
+            except TimeoutError:
+                if over.is_set():
+                    return None
+                continue
+            return Answer.of(ENDPOINTS[prompt.path], stream) if failure is None else failure
+
+
+def _over(run: str) -> str:
+    return f"openai-stream-{run}-over"
+
+
+class DaskWorkers(Workers):
+    """The workers of a Dask cluster.
+
+    :param scheduler: its address, or ``"local"`` to start one on this machine.
+    :param target: whom the workers ask.
+    :param on_tokens: is told how many tokens an answer has.
+    :raises Failure: there is no such cluster.
+    """
+
+    def __init__(self, scheduler: str, target: Target, on_tokens: Callable[[int], object]) -> None:
+        self._target = target
+        self._on_tokens = on_tokens
+        self._run = uuid.uuid4().hex
+        self._ended: queue.SimpleQueue[tuple[Work, Any]] = queue.SimpleQueue()
+        self._futures: dict[Work, Any] = {}
+        self._local: Any = None
+        try:
+            if scheduler == "local":
+                self._local = LocalCluster(
+                    n_workers=min(os.cpu_count() or 1, _MOST_PROCESSES),
+                    threads_per_worker=1,
+                    dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                )
+            self._cluster = Cluster(self._local or scheduler, set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise Failure(f"no Dask scheduler at {scheduler}: {told(error)}") from error
+
+    def submit(self, work: Work) -> None:
+        future = self._cluster.submit(
+            _ask,
+            self._target,
+            work.prompt,
+            self._run,
+            # Dashboards show it, and so it tells nothing.
+            key=f"openai-stream-{uuid.uuid4().hex}",
+            pure=False,
+        )
+        self._futures[work] = future
+        future.add_done_callback(functools.partial(self._note, work))
+
+    def _note(self, work: Work, future: Future) -> None:
+        self._ended.put((work, future))
+
+    def outcome(self, timeout: float | None) -> Outcome | None:
+        try:
+            work, future = self._ended.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        del self._futures[work]
+        if future.status == "error":
+            error = future.exception()
+            if isinstance(error, KilledWorker):
+                return Outcome(work, error=_DIED)
+            raise Failure(f"the Dask workers cannot do it: {type(error).__name__}: {told(error)}")
+        if future.status == "cancelled":
+            raise Failure("the Dask scheduler is gone")
+        # The worker that has the result may die before it is fetched. Dask would ask again, and
+        # have everybody wait for it.
+        if future.status == "lost":
+            return Outcome(work, error=_DIED)
+        try:
+            result = future.result(timeout=_FETCHING)
+        except TimeoutError:
+            return Outcome(work, error=_DIED)
+        if not isinstance(result, Answer):
+            return Outcome(work, error=result)
+        self._on_tokens(result.tokens or 0)
+        return Outcome(work, result)
+
+    def close(self) -> None:
+        if self._futures:
+            # A task that runs cannot be cancelled: it asks whether it is still wanted.
+            with suppress(OSError, TimeoutError):
+                Event(_over(self._run), client=self._cluster).set()
+            self._cluster.cancel(list(self._futures.values()))
+        self._cluster.close(timeout=_CLOSING)
+        if self._local is not None:
+            # Whatever it still waits for, everything is written, and its processes end with this.
+            with suppress(TimeoutError):
+                self._local.close(timeout=_CLOSING)

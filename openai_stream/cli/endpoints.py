@@ -1,0 +1,205 @@
+"""The three endpoints as the command sees them: what a request is made of, and what is in an event.
+
+One object each, :data:`CHAT`, :data:`COMPLETE` and :data:`RESPOND`; they hold nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+import click
+
+from openai_stream import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    Client,
+    Completion,
+    Response,
+    ResponseEvent,
+)
+
+from .targets import AnyClient
+
+__all__ = ["CHAT", "COMPLETE", "ENDPOINTS", "RESPOND", "Endpoint", "Message", "Tokens"]
+
+#: ``{"role": …, "content": …}``.
+Message = dict[str, Any]
+
+_INCLUDE_USAGE = {"stream_options": {"include_usage": True}}
+# Fields that servers send and the API does not document: DeepSeek, llama.cpp and vLLM; OpenRouter.
+_REASONING = ("reasoning_content", "reasoning")
+_CUT_SHORT = {
+    "length": "the answer is cut short: it has as many tokens as were allowed",
+    "max_output_tokens": "the answer is cut short: it has as many tokens as were allowed",
+    "content_filter": "the answer is cut short by the server's content filter",
+}
+
+
+@attrs.frozen
+class Tokens:
+    """How many tokens an answer took."""
+
+    prompt: int
+    answer: int
+
+
+class Endpoint(ABC):
+    """What is different from one endpoint to the other."""
+
+    path: str
+    #: The model that is asked for where the user does not say.
+    model: str
+
+    @abstractmethod
+    def create(self, client: AnyClient) -> Any:
+        """The client's call."""
+
+    @abstractmethod
+    def body(self, messages: Sequence[Message], system: str | None = None) -> dict[str, Any]:
+        """The fields of the request that hold the messages."""
+
+    def with_usage(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The body of a request that asks for the usage too, unless it has an opinion on that."""
+        return {**_INCLUDE_USAGE, **body}
+
+    @abstractmethod
+    def text(self, event: Any) -> str:
+        """The text of the first choice that an event brings."""
+
+    def reasoning(self, event: Any) -> str:
+        """The reasoning that an event brings."""
+        return ""
+
+    @abstractmethod
+    def said(self, whole: Any) -> str:
+        """The text of an answer, whole or as far as it came."""
+
+    @abstractmethod
+    def remarks(self, whole: Any) -> Iterator[str]:
+        """What a reader of the text alone would miss."""
+
+    def tokens(self, whole: Any) -> Tokens | None:
+        """The usage, where the server told."""
+        usage = whole.usage
+        if usage is None or usage.completion_tokens is None:
+            return None
+        return Tokens(usage.prompt_tokens or 0, usage.completion_tokens)
+
+
+class Chat(Endpoint):
+    path = "/chat/completions"
+    model = "gpt-4o-mini"
+
+    def create(self, client: AnyClient) -> Any:
+        return client.create_chat_completion
+
+    def body(self, messages: Sequence[Message], system: str | None = None) -> dict[str, Any]:
+        first = [] if system is None else [{"role": "system", "content": system}]
+        return {"messages": [*first, *messages]}
+
+    def text(self, event: ChatCompletionChunk) -> str:
+        return "".join(
+            (choice.delta.content or "") + (choice.delta.refusal or "")
+            for choice in event.choices
+            if not choice.index
+        )
+
+    def reasoning(self, event: ChatCompletionChunk) -> str:
+        pieces = []
+        for choice in event.choices:
+            extra = {} if choice.index else choice.delta.extra
+            piece = next((extra[name] for name in _REASONING if extra.get(name)), "")
+            pieces.append(piece if isinstance(piece, str) else "")
+        return "".join(pieces)
+
+    def said(self, whole: ChatCompletion) -> str:
+        for choice in whole.choices:
+            if not choice.index:
+                return choice.message.content or choice.message.refusal or ""
+        return ""
+
+    def remarks(self, whole: ChatCompletion) -> Iterator[str]:
+        for choice in whole.choices:
+            for call in choice.message.tool_calls:
+                if call.function is not None:
+                    yield f"tool call: {call.function.name}({call.function.arguments})"
+                elif call.custom is not None:
+                    yield f"tool call: {call.custom.name}({call.custom.input})"
+        yield from _endings(whole.choices)
+
+
+class Complete(Endpoint):
+    path = "/completions"
+    model = "gpt-3.5-turbo-instruct"
+
+    def create(self, client: AnyClient) -> Any:
+        return client.create_completion
+
+    def body(self, messages: Sequence[Message], system: str | None = None) -> dict[str, Any]:
+        return {"prompt": messages[-1]["content"]}
+
+    def text(self, event: Completion) -> str:
+        return "".join(choice.text or "" for choice in event.choices if not choice.index)
+
+    def said(self, whole: Completion) -> str:
+        return self.text(whole)
+
+    def remarks(self, whole: Completion) -> Iterator[str]:
+        yield from _endings(whole.choices)
+
+
+class Respond(Endpoint):
+    path = "/responses"
+    model = "gpt-4o-mini"
+
+    def create(self, client: AnyClient) -> Any:
+        if not isinstance(client, Client):
+            raise click.UsageError("--azure does not go with the Responses API here")
+        return client.create_response
+
+    def body(self, messages: Sequence[Message], system: str | None = None) -> dict[str, Any]:
+        instructions = {} if system is None else {"instructions": system}
+        return {**instructions, "input": list(messages)}
+
+    def with_usage(self, body: dict[str, Any]) -> dict[str, Any]:
+        return body  # it always tells
+
+    def text(self, event: ResponseEvent) -> str:
+        wanted = ("response.output_text.delta", "response.refusal.delta")
+        return event.delta if event.type in wanted and isinstance(event.delta, str) else ""
+
+    def reasoning(self, event: ResponseEvent) -> str:
+        wanted = ("response.reasoning_text.delta", "response.reasoning_summary_text.delta")
+        return event.delta if event.type in wanted and isinstance(event.delta, str) else ""
+
+    def said(self, whole: Response) -> str:
+        return whole.output_text
+
+    def remarks(self, whole: Response) -> Iterator[str]:
+        for item in whole.output:
+            if item.get("type") == "function_call":
+                yield f"tool call: {item.get('name')}({item.get('arguments')})"
+        if whole.incomplete_details is not None:
+            reason = whole.incomplete_details.reason or ""
+            yield _CUT_SHORT.get(reason, f"the answer is incomplete: {reason}")
+
+    def tokens(self, whole: Response) -> Tokens | None:
+        usage = whole.usage
+        if usage is None or usage.output_tokens is None:
+            return None
+        return Tokens(usage.input_tokens or 0, usage.output_tokens)
+
+
+def _endings(choices: Sequence[Any]) -> Iterator[str]:
+    if len(choices) > 1:
+        yield f"there are {len(choices)} choices, and this is the first: --json shows all"
+    for reason in {choice.finish_reason for choice in choices} & _CUT_SHORT.keys():
+        yield _CUT_SHORT[reason]
+
+
+CHAT, COMPLETE, RESPOND = Chat(), Complete(), Respond()
+#: By their paths.
+ENDPOINTS: dict[str, Endpoint] = {one.path: one for one in (CHAT, COMPLETE, RESPOND)}

@@ -1,0 +1,64 @@
+"""How many requests of a batch may run at once, and when: a rate limit slows all of them down."""
+
+from __future__ import annotations
+
+import random
+import time
+
+__all__ = ["Gate"]
+
+_LONGEST = 60.0  # seconds of a pause that the server did not ask for
+
+
+class Gate:
+    """Lets requests begin, as many at once as the server bears.
+
+    It closes when the server says that it is too much, for as long as the server asks for. Then it
+    lets half as many through as there were, and one more after each answer: what TCP does.
+
+    :param most: how many may ever run at once.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._limit: float = most
+        #: When requests may begin, by :func:`time.monotonic`.
+        self.opens_at = 0.0
+        self._closings = 0
+        self._strikes = 0
+
+    @property
+    def limit(self) -> int:
+        """How many requests may run at once now."""
+        return int(self._limit)
+
+    def begin(self) -> int:
+        """Note that a request begins.
+
+        :returns: what to tell should it meet a rate limit.
+        """
+        return self._closings
+
+    def answered(self) -> None:
+        """Note that there was an answer."""
+        self._strikes = 0
+        self._limit = min(self._most, self._limit + 1)
+
+    def limited(self, begun: int, running: int, retry_after: float | None) -> None:
+        """Note that a request met a rate limit.
+
+        :param begun: what :meth:`begin` returned.
+        :param running: how many others run.
+        :param retry_after: seconds that the server asked to wait.
+        """
+        pause = retry_after or 0.0
+        # Many requests run into the same limit: the first is the news, the others are its echo.
+        if begun == self._closings:
+            self._closings += 1
+            self._limit = max(1.0, min(self._limit, running + 1) / 2)
+            least = (1.0 if retry_after is None else 0.05) * 2.0 ** min(self._strikes, 16)
+            self._strikes += 1
+            pause = max(pause, min(_LONGEST, least))
+        # Not all at the same moment, should there be other programs that wait for it.
+        pause *= random.uniform(1.0, 1.1)  # noqa: S311
+        self.opens_at = max(self.opens_at, time.monotonic() + pause)

@@ -1,0 +1,134 @@
+"""How far a batch is: a bar on a terminal, and a line at the end."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import IO
+
+from rich.progress import BarColumn, Progress, ProgressColumn, Task
+from rich.table import Column
+from rich.text import Text
+
+from .output import console
+
+__all__ = ["Meter"]
+
+
+class Meter:
+    """Counts answers, failures and tokens, and shows the figures on standard error.
+
+    :param prompts: the file of prompts, which is counted where that is possible and wanted.
+    """
+
+    def __init__(self, prompts: IO[bytes]) -> None:
+        self._console = console()
+        #: How many prompts there are, where that is known.
+        self.total: int | None = None
+        if self._console.is_terminal and prompts.seekable():
+            self.total = sum(1 for line in prompts if line.strip())
+            prompts.seek(0)
+        #: How many had an answer before.
+        self.present = 0
+        self.answers = 0
+        self.failures = 0
+        self.tokens = 0
+        #: Until when a rate limit holds everything up, by :func:`time.monotonic`.
+        self.opens_at = 0.0
+        self._begun = time.monotonic()
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> Meter:
+        if self._console.is_terminal:
+            self._progress = Progress(
+                BarColumn(bar_width=None, table_column=Column(ratio=1)),
+                _Figures(self),
+                console=self._console,
+                expand=True,
+            )
+            self._task = self._progress.add_task("", total=self.total)
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        present = f" ({self.present} were there already)" if self.present else ""
+        self._console.print(
+            Text(
+                f"{_count(self.answers, 'answer')}{present}, {_count(self.failures, 'failure')}, "
+                f"{self.seconds:.1f} s, {self.rate:.1f}/s, {self.tokens_rate:.0f} tokens/s"
+            )
+        )
+
+    def add_tokens(self, tokens: int) -> None:
+        """Count tokens that came."""
+        self.tokens += tokens
+
+    def update(self) -> None:
+        """Show what has changed."""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=self.done)
+
+    @property
+    def done(self) -> int:
+        """Prompts that nothing more is done about."""
+        return self.present + self.answers + self.failures
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._begun
+
+    @property
+    def rate(self) -> float:
+        """Answers and failures a second."""
+        return (self.answers + self.failures) / max(self.seconds, 1e-9)
+
+    @property
+    def tokens_rate(self) -> float:
+        """Tokens of answers a second."""
+        return self.tokens / max(self.seconds, 1e-9)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the present rate; ``None`` where that says nothing."""
+        return (self.total - self.done) / self.rate if self.total and self.rate else None
+
+
+class _Figures(ProgressColumn):
+    """The figures, anew whenever the bar is drawn."""
+
+    def __init__(self, meter: Meter) -> None:
+        # A window that is too narrow cuts the end off.
+        super().__init__(Column(no_wrap=True))
+        self._meter = meter
+
+    def render(self, task: Task) -> Text:
+        meter = self._meter
+        total = "" if meter.total is None else f"/{meter.total}"
+        parts = [f"{meter.done}{total}", f"{meter.rate:.1f}/s"]
+        pause = meter.opens_at - time.monotonic()
+        if pause > 0:
+            parts.append(f"rate limited for {_clock(pause)}")
+        elif meter.seconds_left is not None:
+            parts.append(f"{_clock(meter.seconds_left)} left")
+        if meter.failures:
+            parts.append(_count(meter.failures, "failure"))
+        parts.append(f"{meter.tokens_rate:.0f} tokens/s")
+        return Text(", ".join(parts))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,178 @@
+"""Which server a command asks: its options, and the one place where a client is made."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeAlias
+
+import attrs
+import click
+
+from openai_stream import AzureClient, Client, Timeout
+from openai_stream.local import LocalServer
+
+__all__ = [
+    "AnyClient",
+    "Target",
+    "client_of",
+    "json_or_text",
+    "request_options",
+    "target_options",
+]
+
+AnyClient: TypeAlias = Client | AzureClient
+
+
+@attrs.frozen
+class Target:
+    """The server to ask, as the command line names it. It can be pickled, and holds no key.
+
+    :param base_url: ``None`` for that of the environment.
+    :param azure: it is Azure's, and ``base_url`` its endpoint.
+    :param timeout: seconds that the server may be silent; ``None`` for the library's limits.
+    :param local: it is a model on this machine, that of the package or the given GGUF file.
+    """
+
+    base_url: str | None = attrs.field(default=None, repr=False)
+    azure: bool = False
+    timeout: float | None = None
+    local: bool = False
+
+    def client(self, max_retries: int = 2) -> AnyClient:
+        """A client for it; the key is that of the environment.
+
+        :raises openai_stream.ConfigurationError: no key where one is needed, or a bad address.
+        """
+        timeout = Timeout() if self.timeout is None else Timeout(idle=self.timeout)
+        if self.azure:
+            return AzureClient(endpoint=self.base_url, timeout=timeout, max_retries=max_retries)
+        return Client(
+            # No key of the environment has any business with a model on this machine.
+            api_key="none" if self.local else None,
+            base_url=self.base_url,
+            timeout=timeout,
+            max_retries=max_retries,
+        )
+
+    def with_address(self) -> Target:
+        """The same for another process, which has another environment."""
+        names = ("OPENAI_BASE_URL", "OPENAI_API_ENDPOINT")
+        if self.azure:
+            names = ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_ENDPOINT")
+        given = [self.base_url, *map(os.environ.get, names)]
+        return attrs.evolve(self, base_url=next((url for url in given if url), None))
+
+    @contextmanager
+    def opened(
+        self, model: str | None, default_model: str, n_parallel: int = 1
+    ) -> Iterator[tuple[Target, str]]:
+        """The target with an address, and the model's name; a local server runs meanwhile.
+
+        :param model: what ``--model`` says.
+        :param default_model: what it means to leave that out.
+        :param n_parallel: how many answers a local server gives at once.
+        :raises click.UsageError: Azure has no model that everybody has.
+        """
+        if not self.local:
+            name = model or os.environ.get("OPENAI_MODEL")
+            if self.azure and not name:
+                raise click.UsageError("--azure needs --model, the name of your deployment")
+            yield self, name or default_model
+            return
+        # A proxy of the environment knows another 127.0.0.1.
+        os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
+        with LocalServer(model, n_parallel=n_parallel) as server:
+            yield attrs.evolve(self, base_url=server.base_url), server.model
+
+
+@contextmanager
+def client_of(ctx: click.Context, target: Target, max_retries: int = 2) -> Iterator[AnyClient]:
+    """A client for the target; what a ``record`` around the command is to keep, it sees."""
+    with ExitStack() as stack:
+        client = target.client(max_retries)
+        stack.enter_context(client)
+        yield client
+
+
+def target_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which server is asked: the command gets a ``target`` and a ``model``."""
+
+    @functools.wraps(command)
+    def with_target(
+        *, base_url: str | None, azure: bool, local: bool, timeout: float | None, **others: Any
+    ) -> None:
+        if local and (azure or base_url):
+            raise click.UsageError("--local goes with neither --azure nor --base-url")
+        command(target=Target(base_url, azure, timeout, local), **others)
+
+    decorated: Callable[..., None] = with_target
+    for option in (
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="How long the server may be silent.  [default: 120]",
+        ),
+        click.option(
+            "--local",
+            is_flag=True,
+            help="A small model on this machine; no key is needed. --model may then be the path of "
+            "a GGUF file.",
+        ),
+        click.option(
+            "--azure",
+            is_flag=True,
+            help="Azure: the key from AZURE_OPENAI_API_KEY, the address from --base-url or "
+            "AZURE_OPENAI_ENDPOINT; --model is the deployment.",
+        ),
+        click.option(
+            "--base-url",
+            metavar="URL",
+            help="The server's address.  [default: OPENAI_BASE_URL, or OpenAI]",
+        ),
+        click.option("-m", "--model", help="The model.  [default: OPENAI_MODEL, or a small one]"),
+    ):
+        decorated = option(decorated)
+    return decorated
+
+
+def json_or_text(text: str) -> Any:
+    """JSON where it is some, otherwise the string itself."""
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(constant)
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return text
+
+
+def request_options(*flags: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option for other fields of the request: the command gets them as the dict ``options``.
+
+    :param flags: how it is written.
+    """
+
+    def as_dict(
+        ctx: click.Context, parameter: click.Parameter, pairs: tuple[tuple[str, str], ...]
+    ) -> dict[str, Any]:
+        given = {key: json_or_text(value) for key, value in pairs}
+        if "stream" in given:
+            raise click.BadParameter("answers are always streamed", ctx, parameter)
+        return given
+
+    return click.option(
+        *flags,
+        "options",
+        type=(str, str),
+        metavar="KEY VALUE",
+        multiple=True,
+        callback=as_dict,
+        help=f"Any other field of the request; the value is JSON where it parses as such, as in "
+        f"{flags[0]} temperature 0.",
+    )

@@ -1,0 +1,521 @@
+"""``batch``: every prompt gets its answer once, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from processes import COMMAND, PATIENCE, Terminal
+
+from openai_stream.cli import program
+from openai_stream.testing import (
+    Answer,
+    Fin,
+    Hang,
+    Request,
+    Reset,
+    Script,
+    ScriptedServer,
+    Wait,
+    answer,
+    chat_chunks,
+    completion_chunks,
+    error_answer,
+)
+
+BATCH = ("batch", "prompts.jsonl", "-o", "answers.jsonl")
+INVOKE = Callable[..., Result]
+
+
+@pytest.fixture
+def invoke(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> INVOKE:
+    """Run the command in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments: str, stdin: str = "") -> Result:
+        return CliRunner().invoke(program, arguments, input=stdin)
+
+    return invoke
+
+
+def write(path: Path, prompts: Iterable[Any]) -> None:
+    path.write_text("".join(f"{json.dumps(prompt)}\n" for prompt in prompts))
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of answers; each must be whole."""
+    text = path.read_text()
+    assert text == "" or text.endswith("\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def question(request: Request) -> str:
+    return str(request.json["messages"][-1]["content"])
+
+
+def content(record: dict[str, Any]) -> str:
+    return str(record["response"]["body"]["choices"][0]["message"]["content"])
+
+
+def echo(request: Request) -> Script:
+    return answer(chat_chunks(f"answer to {question(request)}", usage=True))
+
+
+class Faulty:
+    """Answers, but for one request in ten, which meets a fault or a rate limit."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(7)  # noqa: S311
+        self._lock = threading.Lock()
+        self.faults: Counter[str] = Counter()
+
+    def __call__(self, request: Request) -> Script:
+        chunks = chat_chunks(f"answer to {question(request)}", usage=True)
+        slow_down = {"retry-after-ms": "20"}
+        scripts: dict[str, Script] = {
+            "rate limit": error_answer(429, "slow down", headers=slow_down),
+            "error": error_answer(500, "oops"),
+            "cut": answer([*chunks[:2], Fin()]),
+            "reset": answer([*chunks[:2], Reset()]),
+        }
+        with self._lock:
+            fault = self._random.random() < 0.1
+            name = self._random.choice(list(scripts)) if fault else "none"
+            self.faults[name] += 1
+        return scripts.get(name, answer(chunks))
+
+
+def wait_for_lines(path: Path, count: int) -> int:
+    """Wait until so many lines have been written."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        lines = path.read_bytes().count(b"\n") if path.exists() else 0
+        if lines >= count:
+            return lines
+        time.sleep(0.005)
+    raise TimeoutError(f"no {count} answers")
+
+
+def check_all(path: Path, count: int) -> None:
+    """Every prompt has its own answer, once."""
+    records = read(path)
+    answers = {str(record["custom_id"]).partition("-")[0]: content(record) for record in records}
+    assert len(records) == count
+    assert answers == {str(n): f"answer to question {n}" for n in range(1, count + 1)}
+
+
+# A long run ----------------------------------------------------------------------------------
+
+
+@pytest.mark.limit(120)
+def test_500_prompts_with_faults_killed_half_way(
+    server: ScriptedServer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    faulty = Faulty()
+    server.always(faulty)
+    write(tmp_path / "prompts.jsonl", [f"question {n}" for n in range(1, 501)])
+    answers = tmp_path / "answers.jsonl"
+    with subprocess.Popen(
+        [*COMMAND, *BATCH], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL
+    ) as process:
+        written = wait_for_lines(answers, 250)
+        process.kill()
+    assert written < 500
+    # What a kill in the middle of a write leaves.
+    with answers.open("ab") as file:
+        file.write(b'{"custom_id": "400-')
+    before, asked = len(read_whole_lines(answers)), len(server.requests)
+    result = subprocess.run(
+        [*COMMAND, *BATCH],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr.startswith(f"{500 - before} answers ({before} were there already), 0 fail")
+    check_all(answers, 500)
+    assert set(faulty.faults) == {"none", "rate limit", "error", "cut", "reset"}
+    faults = faulty.faults.total() - faulty.faults["none"]
+    assert len(server.requests) - asked <= 500 - before + faults
+
+
+def read_whole_lines(path: Path) -> list[str]:
+    return [line for line in path.read_text().split("\n")[:-1] if line]
+
+
+# What is read and written --------------------------------------------------------------------
+
+
+def test_forms_of_prompts(server: ScriptedServer, invoke: INVOKE, tmp_path: Path) -> None:
+    messages = [{"role": "user", "content": "c"}]
+    told = [{"role": "developer", "content": "Be long."}, *messages]
+    completion = {"model": "old", "prompt": "f", "stream": False}
+    prompts = [
+        "a",
+        {"prompt": "b", "id": 7, "temperature": 1},
+        {"messages": messages, "custom_id": "c", "id": "not this"},
+        {"messages": told, "stream_options": None},
+        {
+            "custom_id": "e",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {"messages": messages},
+        },
+        {"custom_id": "f", "method": "POST", "url": "/v1/completions", "body": completion},
+    ]
+    write(tmp_path / "prompts.jsonl", prompts)
+    with (tmp_path / "prompts.jsonl").open("a") as file:
+        file.write("\n  \n")
+    bodies = []
+
+    def handler(request: Request) -> Script:
+        bodies.append((request.path, request.json))
+        of_chat = request.path.endswith("chat/completions")
+        return answer((chat_chunks if of_chat else completion_chunks)("yes", usage=True))
+
+    server.always(handler)
+    result = invoke(*BATCH, "-c", "1", "-s", "Be brief.", "--option", "temperature", "0")
+    assert result.exit_code == 0, result.stderr
+    usage = {"stream": True, "stream_options": {"include_usage": True}}
+    system = {"role": "system", "content": "Be brief."}
+    default = {"model": "gpt-4o-mini", "temperature": 0, **usage}
+    asked = [{"role": "user", "content": text} for text in "ab"]
+    assert bodies == [
+        ("/v1/chat/completions", {**default, "messages": [system, asked[0]]}),
+        ("/v1/chat/completions", {**default, "messages": [system, asked[1]], "temperature": 1}),
+        ("/v1/chat/completions", {**default, "messages": [system, *messages]}),
+        ("/v1/chat/completions", {**default, "messages": told, "stream_options": None}),
+        ("/v1/chat/completions", {"model": "gpt-4o-mini", **usage, "messages": messages}),
+        ("/v1/completions", {"model": "old", "prompt": "f", **usage}),
+    ]
+    records = read(tmp_path / "answers.jsonl")
+    keys = [record["custom_id"] for record in records]
+    assert [keys[1], keys[2], keys[4], keys[5]] == [7, "c", "e", "f"]
+    assert [keys[0][:2], keys[3][:2]] == ["1-", "4-"]
+    assert records[0] == {
+        "custom_id": keys[0],
+        "response": {
+            "status_code": 200,
+            "request_id": None,
+            "body": records[0]["response"]["body"],
+        },
+        "error": None,
+    }
+    assert content(records[0]) == "yes"
+    assert records[0]["response"]["body"]["usage"]["completion_tokens"] == 3
+
+
+def test_a_second_run_does_what_is_missing(
+    server: ScriptedServer, invoke: INVOKE, tmp_path: Path
+) -> None:
+    """Failures are tried again, also when the line was put right; answers are kept as they are."""
+    server.play(answer(chat_chunks("one")), error_answer(400, "no such thing", code="bad"))
+    bad = ["not json", "7", '{"a": 1}', '{"id": true, "prompt": "a"}']
+    bad += ['{"id": "u", "url": "/v1/embeddings", "body": {}}']
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text(
+        "\n".join(['{"id": "a", "prompt": "1"}', '{"id": "b", "prompt": "2"}', *bad])
+    )
+    result = invoke(*BATCH, "-c", "1")
+    assert result.exit_code == 4
+    assert result.stderr.startswith("1 answer, 6 failures, ")
+    first, refused, *others = read(tmp_path / "answers.jsonl")
+    assert refused["custom_id"] == "b"
+    assert refused["response"]["status_code"] == 400
+    assert refused["error"]["type"] == "BadRequestError"
+    assert refused["error"]["code"] == "bad"
+    assert "no such thing" in refused["error"]["message"]
+    assert [record["error"]["type"] for record in others] == ["PromptError"] * 5
+    said = [record["error"]["message"] for record in others]
+    assert said[0].startswith("line 3 is not JSON")
+    assert said[1:] == [
+        "line 4 is neither a JSON object nor a string",
+        "line 5 has no prompt, messages or body",
+        "line 6: the id must be a string or a whole number",
+        "line 7: nothing is known of the url '/v1/embeddings'",
+    ]
+
+    prompts.write_text('{"id": "a", "prompt": "1"}\n{"id": "b", "prompt": "2"}\n"mended"\n')
+    server.always(echo)
+    result = invoke(*BATCH, "-c", "1")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("2 answers (1 were there already), 0 failures, ")
+    records = read(tmp_path / "answers.jsonl")
+    assert records[0] == first
+    assert [content(record) for record in records[1:]] == ["answer to 2", "answer to mended"]
+    assert invoke(*BATCH).exit_code == 0
+    assert read(tmp_path / "answers.jsonl") == records
+    assert len(server.requests) == 4
+
+
+def test_standard_input(server: ScriptedServer, invoke: INVOKE, tmp_path: Path) -> None:
+    server.always(echo)
+    result = invoke("batch", "-", "-o", "answers.jsonl", stdin='"a"\n"b"')
+    assert result.exit_code == 0
+    assert {content(record) for record in read(tmp_path / "answers.jsonl")} == {
+        "answer to a",
+        "answer to b",
+    }
+
+
+def test_prompts_are_read_as_they_are_needed(
+    server: ScriptedServer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    server.always(echo)
+    with subprocess.Popen(
+        [*COMMAND, "batch", "-", "-o", "answers.jsonl", "-c", "1"],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(b'"a"\n"b"\n')
+        server.wait_for_requests(1, PATIENCE)
+        process.stdin.write(b'"c"\n')
+        assert process.communicate(timeout=PATIENCE)[1].startswith(b"3 answers,")
+    assert process.returncode == 0
+
+
+def test_two_prompts_with_one_id(server: ScriptedServer, invoke: INVOKE, tmp_path: Path) -> None:
+    server.always(echo)
+    write(tmp_path / "prompts.jsonl", [{"id": 1, "prompt": "a"}, {"id": 1, "prompt": "b"}])
+    result = invoke(*BATCH, "-c", "1")
+    assert result.exit_code == 2
+    assert "line 2 of the prompts has the id 1 of line 1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "my notes",
+        '{"custom_id": 1}\n',
+        '{"custom_id": "x", "error": null}\n',
+        "[]\n",
+        '{"cus\n',
+        "{}",
+    ],
+)
+def test_a_file_of_something_else_is_left_alone(invoke: INVOKE, tmp_path: Path, text: str) -> None:
+    write(tmp_path / "prompts.jsonl", ["a"])
+    (tmp_path / "answers.jsonl").write_text(text)
+    result = invoke(*BATCH)
+    assert result.exit_code == 2
+    assert "line 1 is no line of answers" in result.stderr
+    assert (tmp_path / "answers.jsonl").read_text() == text
+
+
+def test_answers_and_prompts_are_two_files(invoke: INVOKE, tmp_path: Path) -> None:
+    write(tmp_path / "prompts.jsonl", ["a"])
+    (tmp_path / "same.jsonl").symlink_to("prompts.jsonl")
+    result = invoke("batch", "prompts.jsonl", "-o", "same.jsonl")
+    assert result.exit_code == 2
+    assert "overwrite" in result.stderr
+
+
+def test_a_whole_last_line_without_its_end_is_kept(
+    server: ScriptedServer, invoke: INVOKE, tmp_path: Path
+) -> None:
+    server.always(echo)
+    write(tmp_path / "prompts.jsonl", [{"id": 1, "prompt": "a"}])
+    assert invoke(*BATCH).exit_code == 0
+    answers = tmp_path / "answers.jsonl"
+    whole = answers.read_text()
+    answers.write_text(whole + whole.removesuffix("\n"))  # and one answer twice
+    answers.chmod(0o640)
+    assert invoke(*BATCH).exit_code == 0
+    assert answers.read_text() == whole
+    assert answers.stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.jsonl", "prompts.jsonl"]
+
+
+def test_one_run_at_a_time(
+    server: ScriptedServer, environment: dict[str, str], invoke: INVOKE, tmp_path: Path
+) -> None:
+    server.play(answer([Hang()]))
+    write(tmp_path / "prompts.jsonl", ["a"])
+    with subprocess.Popen([*COMMAND, *BATCH], cwd=tmp_path, env=environment) as process:
+        server.wait_for_requests(1, PATIENCE)
+        result = invoke(*BATCH)
+        process.kill()
+    assert result.exit_code == 1
+    assert "another run is writing" in result.stderr
+
+
+# Faults --------------------------------------------------------------------------------------
+
+
+def test_faults_that_stay(server: ScriptedServer, invoke: INVOKE, tmp_path: Path) -> None:
+    write(tmp_path / "prompts.jsonl", ["a"])
+    server.always(error_answer(500, "oops"))
+    result = invoke(*BATCH, "--retries", "1")
+    assert result.exit_code == 4
+    assert len(server.requests) == 2
+    (record,) = read(tmp_path / "answers.jsonl")
+    assert record["error"]["type"] == "InternalServerError"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        error_answer(408, "too late"),
+        error_answer(409, "conflict"),
+        answer(["{"]),
+        answer([{"error": {"message": "try later", "type": "server_error"}}]),
+        answer([], done=False),
+    ],
+)
+def test_faults_that_pass(
+    server: ScriptedServer, invoke: INVOKE, tmp_path: Path, script: Answer
+) -> None:
+    write(tmp_path / "prompts.jsonl", ["a"])
+    server.play(script, echo)
+    assert invoke(*BATCH).exit_code == 0
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        answer(content_type="text/html"),
+        answer([{"error": {"message": "no", "code": "content_filter"}}]),
+        error_answer(404, "no such model"),
+    ],
+)
+def test_faults_that_do_not(
+    server: ScriptedServer, invoke: INVOKE, tmp_path: Path, script: Answer
+) -> None:
+    write(tmp_path / "prompts.jsonl", ["a"])
+    server.play(script, echo)
+    assert invoke(*BATCH).exit_code == 4
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "script",
+    [error_answer(401, "who are you?"), error_answer(429, "pay", code="insufficient_quota")],
+)
+def test_what_every_prompt_would_meet_ends_the_run(
+    server: ScriptedServer, invoke: INVOKE, tmp_path: Path, script: Answer
+) -> None:
+    write(tmp_path / "prompts.jsonl", ["a", "b", "c"])
+    server.play(echo)
+    server.always(script)
+    result = invoke(*BATCH, "-c", "1")
+    assert result.exit_code == 1
+    assert len(server.requests) == 2
+    assert [content(record) for record in read(tmp_path / "answers.jsonl")] == ["answer to a"]
+
+
+def test_a_body_that_json_cannot_carry(invoke: INVOKE, tmp_path: Path) -> None:
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "a", "temperature": NaN}\n')
+    assert invoke(*BATCH).exit_code == 4
+    (record,) = read(tmp_path / "answers.jsonl")
+    assert record["error"]["type"] == "ConfigurationError"
+
+
+@pytest.mark.parametrize("in_the_stream", [False, True])
+def test_a_rate_limit_holds_all_back(
+    server: ScriptedServer, invoke: INVOKE, tmp_path: Path, in_the_stream: bool
+) -> None:
+    """Nothing begins until the time that the server asks for is over, and nothing fails."""
+    headers = {"retry-after-ms": "700"}
+    limited: Script = error_answer(429, "slow down", headers=headers)
+    if in_the_stream:
+        limited = answer([{"error": {"message": "slow", "code": "rate_limit_exceeded"}}])
+    begun: list[float] = []
+    said = threading.Event()
+
+    def handler(request: Request) -> Script:
+        begun.append(time.monotonic())
+        if len(begun) == 4:
+            said.set()
+            return limited
+        # Those that came before wait for it, so that all four run into it together.
+        return [Wait(said), limited] if len(begun) < 4 else echo(request)  # type: ignore[list-item]
+
+    def flat(request: Request) -> Script:
+        steps: list[Any] = []
+        for step in handler(request):  # type: ignore[union-attr]
+            steps += step if isinstance(step, list) else [step]
+        return steps
+
+    write(tmp_path / "prompts.jsonl", [f"question {n}" for n in range(1, 11)])
+    server.always(flat)
+    assert invoke(*BATCH, "-c", "4").exit_code == 0
+    check_all(tmp_path / "answers.jsonl", 10)
+    assert begun[4] - begun[3] >= 0.65
+    assert len(begun) == 14
+
+
+# The end -------------------------------------------------------------------------------------
+
+
+def test_ctrl_c(server: ScriptedServer, environment: dict[str, str], tmp_path: Path) -> None:
+    server.play(echo)
+    server.always(answer([*chat_chunks("one two")[:2], Hang()]))
+    write(tmp_path / "prompts.jsonl", [f"question {n}" for n in range(1, 6)])
+    with subprocess.Popen(
+        [*COMMAND, *BATCH, "-c", "2"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        wait_for_lines(tmp_path / "answers.jsonl", 1)
+        server.wait_for_requests(3, PATIENCE)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 130
+    assert said.startswith("1 answer, 0 failures")
+    assert said.count("\n") == 1
+    assert all(connection.client_closed.wait(20) for connection in server.connections)
+    server.always(echo)
+    result = subprocess.run(
+        [*COMMAND, *BATCH],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert result.returncode == 0
+    check_all(tmp_path / "answers.jsonl", 5)
+
+
+@pytest.mark.parametrize("width", [30, 120])
+def test_the_bar(
+    server: ScriptedServer, terminal: Callable[..., Terminal], tmp_path: Path, width: int
+) -> None:
+    seen = threading.Event()
+    server.play(echo, answer([Wait(seen), *chat_chunks("two")]))
+    server.play(error_answer(429, "slow", headers={"retry-after-ms": "1500"}))
+    server.always(error_answer(400, "no such thing"))
+    write(tmp_path / "prompts.jsonl", ["a", "b", "c"])
+    shown = terminal(*BATCH, "-c", "1", width=width)
+    shown.expect("1/3")
+    if width > 100:
+        shown.expect("tokens/s")
+        shown.expect("left")
+    seen.set()
+    shown.expect("2/3")
+    if width > 100:
+        shown.expect("rate limited for")
+    assert shown.end() == 4
+    assert "2 answers, 1 failure," in shown.shown.replace("\r\n", " ").replace("  ", " ")
+    if width > 100:
+        assert "1 failure" in shown.shown

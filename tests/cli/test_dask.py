@@ -1,0 +1,171 @@
+"""``batch --dask``: the same batch on a cluster's workers, which may die on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("distributed")
+
+import psutil
+from processes import COMMAND, PATIENCE
+from test_batch import BATCH, Faulty, check_all, echo, read, wait_for_lines, write
+
+from openai_stream.testing import (
+    Hang,
+    ScriptedServer,
+    answer,
+    chat_chunks,
+    error_answer,
+)
+
+RUN = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes of a local cluster's workers."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+@pytest.mark.limit(180)
+def test_500_prompts_with_faults_and_a_worker_killed(
+    server: ScriptedServer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """A worker is killed early, the whole cluster half way; and then it is run again."""
+    server.always(Faulty())
+    write(tmp_path / "prompts.jsonl", [f"question {n}" for n in range(1, 501)])
+    answers = tmp_path / "answers.jsonl"
+    command = [*COMMAND, *BATCH, "--dask", "local"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        wait_for_lines(answers, 50)
+        workers(process)[0].kill()
+        wait_for_lines(answers, 200)
+        process.kill()
+    result = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr
+    assert result.stderr.count("\n") == 1
+    check_all(answers, 500)
+
+
+@pytest.fixture
+def scheduler(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
+    """The address of a cluster with one worker, which has a key of its own."""
+    script = (
+        "import sys; from distributed import LocalCluster\n"
+        "if __name__ == '__main__':\n"
+        "    cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None)\n"
+        "    print(cluster.scheduler_address, flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    (tmp_path / "cluster.py").write_text(script)
+    own = {**environment, "OPENAI_API_KEY": "sk-of-the-workers"}
+    del own["OPENAI_BASE_URL"]
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(
+            [sys.executable, "cluster.py"],
+            cwd=tmp_path,
+            env=own,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+
+
+def test_an_existing_cluster(
+    server: ScriptedServer, run: RUN, scheduler: str, tmp_path: Path
+) -> None:
+    """The workers have the key; the one here goes nowhere. Then nothing is left to do."""
+    server.play(error_answer(400, "no such thing"))
+    server.always(echo)
+    write(tmp_path / "prompts.jsonl", [f"question {n}" for n in range(1, 6)])
+    result = run(*BATCH, "--dask", scheduler)
+    assert result.returncode == 4, result.stderr
+    assert result.stderr.startswith("4 answers, 1 failure, ")
+    (failed,) = (record for record in read(tmp_path / "answers.jsonl") if record["error"])
+    assert failed["error"]["type"] == "BadRequestError"
+    keys = {request.headers["authorization"] for request in server.requests}
+    assert keys == {"Bearer sk-of-the-workers"}
+
+    with (tmp_path / "prompts.jsonl").open("a") as prompts:
+        prompts.write('{"id": "nan", "prompt": "a", "seed": NaN}\n')
+    result = run(*BATCH, "--dask", scheduler)
+    assert result.returncode == 4, result.stderr
+    assert result.stderr.startswith("1 answer (4 were there already), 1 failure, ")
+    records = read(tmp_path / "answers.jsonl")
+    assert [record["custom_id"] for record in records if record["error"]] == ["nan"]
+    assert len(records) == 6
+    log = (tmp_path / "log").read_text()
+    assert "sk-of" not in log
+    assert "question" not in log
+
+
+def test_ctrl_c_closes_the_streams_of_the_workers(
+    server: ScriptedServer, environment: dict[str, str], scheduler: str, tmp_path: Path
+) -> None:
+    server.play(echo)
+    server.always(answer([*chat_chunks("one two")[:2], Hang()]))
+    write(tmp_path / "prompts.jsonl", [f"question {n}" for n in range(1, 6)])
+    with subprocess.Popen(
+        [*COMMAND, *BATCH, "--dask", scheduler, "-c", "3"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        wait_for_lines(tmp_path / "answers.jsonl", 1)
+        server.wait_for_requests(4, PATIENCE)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 130, said
+    assert said.startswith("1 answer, 0 failures, ")
+    # One worker with one thread had three of them at once, on a connection each.
+    assert all(connection.client_closed.wait(PATIENCE) for connection in server.connections)
+    assert len(server.connections) >= 3
+
+
+def test_no_scheduler_there(run: RUN, tmp_path: Path) -> None:
+    write(tmp_path / "prompts.jsonl", ["a"])
+    result = run(
+        *BATCH, "--dask", "tcp://127.0.0.1:9", DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="1s"
+    )
+    assert result.returncode == 1
+    assert "Error: no Dask scheduler at tcp://127.0.0.1:9" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_cluster_does_not_reach_a_model_on_this_machine(run: RUN, tmp_path: Path) -> None:
+    write(tmp_path / "prompts.jsonl", ["a"])
+    result = run(*BATCH, "--dask", "tcp://127.0.0.1:9", "--local")
+    assert result.returncode == 2
+    assert "do not reach" in result.stderr
+
+
+def test_without_the_extra(run: RUN, tmp_path: Path) -> None:
+    write(tmp_path / "prompts.jsonl", ["a"])
+    (tmp_path / "distributed.py").write_text("raise ImportError('not here')")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    result = run(*BATCH, "--dask", "local", PYTHONPATH=path)
+    assert result.returncode == 2
+    assert 'pip install "openai-stream[dask]"' in result.stderr

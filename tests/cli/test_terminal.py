@@ -1,0 +1,196 @@
+"""The command on a real terminal: what is shown when, Ctrl-C, colours, the window."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from processes import Terminal
+
+from openai_stream.testing import (
+    Hang,
+    Reset,
+    ScriptedServer,
+    Wait,
+    answer,
+    chat_chunks,
+    error_answer,
+)
+
+OPEN = Callable[..., Terminal]
+
+
+def reasoning(*pieces: str) -> list[dict[str, Any]]:
+    """Chunks of a chat with reasoning in them, as llama.cpp and DeepSeek send them."""
+    chunks = chat_chunks(pieces)
+    for chunk in chunks[1:-1]:
+        delta = chunk["choices"][0]["delta"]
+        delta["reasoning_content"] = delta.pop("content")
+    return chunks[:-1]
+
+
+def test_tokens_are_shown_as_they_come(server: ScriptedServer, terminal: OPEN) -> None:
+    seen = threading.Event()
+    first, *rest = chat_chunks(["Blue", " because"])[1:]
+    server.play(answer([first, Wait(seen), *rest]))
+    shown = terminal("chat", "Why?")
+    shown.expect("Blue")
+    seen.set()
+    shown.expect(" because\r\n")
+    assert shown.end() == 0
+
+
+def test_reasoning_is_dim_and_apart_from_the_answer(server: ScriptedServer, terminal: OPEN) -> None:
+    server.play(answer([*reasoning("Let me", " think"), *chat_chunks(["Blue"])]))
+    shown = terminal("chat", "Why?")
+    assert shown.end() == 0
+    assert shown.shown == "\x1b[2mLet me\x1b[0m\x1b[2m think\x1b[0m\r\nBlue\r\n"
+
+
+@pytest.mark.parametrize("width", [10, 200])
+def test_no_color_and_any_width_give_the_plain_text(
+    server: ScriptedServer, terminal: OPEN, width: int
+) -> None:
+    text = "a long answer that does not fit into a line of ten"
+    server.play(answer([*reasoning("so", " I think"), *chat_chunks(text)]))
+    shown = terminal("chat", "Why?", width=width, NO_COLOR="1")
+    assert shown.end() == 0
+    # The terminal folds the lines, not the command.
+    assert shown.shown == f"so I think\r\n{text}\r\n"
+
+
+def test_an_answer_does_not_command_the_terminal(server: ScriptedServer, terminal: OPEN) -> None:
+    pieces = ["\x1b", "]0;title\x07", "\x9b31m", "\r", "\x7f", "a\tb\n"]
+    server.play(answer([*reasoning("\x1b[2J"), *chat_chunks(pieces)]))
+    shown = terminal("chat", "Why?", NO_COLOR="1")
+    assert shown.end() == 0
+    assert shown.shown == "␛[2J\r\n␛]0;title␇\N{REPLACEMENT CHARACTER}31m␡a\tb\r\n"
+
+
+def test_events_as_json_do_not_command_the_terminal(server: ScriptedServer, terminal: OPEN) -> None:
+    server.play(answer(chat_chunks(["\x1b[2J\x9b2J"])))
+    shown = terminal("chat", "--json", "Why?")
+    assert shown.end() == 0
+    assert r'"content": "\u001b[2J\u009b2J"' in shown.shown
+    assert not re.search(r"[\x1b\x80-\x9f]", shown.shown)
+
+
+def test_an_error_of_the_server_does_not_command_the_terminal(
+    server: ScriptedServer, terminal: OPEN
+) -> None:
+    server.play(error_answer(400, "no\x1b[2J such\nthing"))
+    shown = terminal("chat", "Why?")
+    assert shown.end() == 1
+    assert "no␛[2J such thing" in shown.shown
+    assert "\x1b" not in shown.shown
+
+
+def test_a_restart_says_what_is_void(server: ScriptedServer, terminal: OPEN) -> None:
+    server.play(answer([*chat_chunks("Blue, as")[:2], Reset()]), answer(chat_chunks("Green")))
+    shown = terminal("chat", "--restarts", "1", "Why?")
+    assert shown.end() == 0
+    lines = shown.shown.splitlines()
+    assert lines[0] == "Blue,"
+    assert "what stands above is void" in lines[1]
+    assert lines[-1] == "Green"
+
+
+def test_ctrl_c_ends_the_command(server: ScriptedServer, terminal: OPEN) -> None:
+    server.play(answer([*chat_chunks("Blue, as")[:2], Hang()]))
+    shown = terminal("chat", "Why?")
+    shown.expect("Blue,")
+    shown.send("\x03")
+    assert shown.end() == 130
+    assert "Traceback" not in shown.shown
+    assert server.connections[0].client_closed.wait(20)
+
+
+def test_a_conversation(server: ScriptedServer, terminal: OPEN) -> None:
+    """Ctrl-C stops an answer, of which what came is remembered; at the prompt, it clears."""
+    server.play(
+        answer(chat_chunks("Blue")),
+        answer([*chat_chunks("Well, it")[:2], Hang()]),
+        error_answer(400, "not so"),
+        answer([Hang()]),
+        answer([*chat_chunks("Half of")[:2], Reset()]),
+        answer(chat_chunks("Bye")),
+    )
+    shown = terminal("chat", "--system", "Be brief.")
+    shown.expect("> ")
+    shown.send("Which colour?\r")
+    shown.expect("Blue\r\n")
+    shown.expect("> ")
+    shown.send("not this one\x03")
+    shown.expect("\r\n")
+    shown.expect("> ")
+    shown.send("\r")  # nothing asked
+    shown.expect("> ")
+    shown.send("Why?\r")
+    shown.expect("Well,")
+    shown.send("\x03")
+    shown.expect("stopped")
+    shown.expect("> ")
+    shown.send("And so?\r")
+    shown.expect("not so")
+    shown.expect("> ")
+    shown.send("Hm?\r")
+    server.wait_for_requests(4, 20)
+    shown.send("\x03")  # before the answer has begun
+    shown.expect("stopped")
+    shown.expect("> ")
+    shown.send("More?\r")
+    shown.expect("Half")
+    shown.expect("Error: ")
+    shown.expect("> ")
+    shown.send("Thanks\r")
+    shown.expect("Bye")
+    shown.expect("> ")
+    shown.send("\x04")
+    assert shown.end() == 0
+    told = [(one["role"], one["content"]) for one in server.requests[-1].json["messages"]]
+    assert told == [
+        ("system", "Be brief."),
+        ("user", "Which colour?"),
+        ("assistant", "Blue"),
+        ("user", "Why?"),
+        ("assistant", "Well,"),
+        ("user", "More?"),
+        ("assistant", "Half"),
+        ("user", "Thanks"),
+    ]
+
+
+def test_a_conversation_through_the_responses_api(server: ScriptedServer, terminal: OPEN) -> None:
+    def response(text: str) -> list[dict[str, Any]]:
+        output = [{"type": "message", "content": [{"type": "output_text", "text": text}]}]
+        return [
+            {"type": "response.output_text.delta", "delta": text},
+            {"type": "response.completed", "response": {"output": output}},
+        ]
+
+    server.play(answer(response("Blue"), done=False), answer(response("Bye"), done=False))
+    shown = terminal("respond", "-s", "Be brief.")
+    shown.expect("> ")
+    shown.send("Which colour?\r")
+    shown.expect("Blue\r\n")
+    shown.expect("> ")
+    shown.send("Why?\r")
+    shown.expect("Bye\r\n")
+    shown.expect("> ")
+    shown.send("\x04")
+    assert shown.end() == 0
+    assert server.requests[-1].json["instructions"] == "Be brief."
+    assert [one["content"] for one in server.requests[-1].json["input"]] == [
+        "Which colour?",
+        "Blue",
+        "Why?",
+    ]
+
+
+def test_complete_has_no_conversation(terminal: OPEN) -> None:
+    shown = terminal("complete")
+    assert shown.end() == 2
+    assert "no prompt" in shown.shown
