@@ -8,9 +8,10 @@ is asked of it), ``output`` (how an answer is shown), ``failures`` (how it ends)
 from .batch import batch
 from .failures import Program
 from .questions import chat, complete, respond
+from .recordings import record, replay, serve
 
 __all__ = ["program"]
 
 program = Program("openai-stream")
-for command in (chat, complete, respond, batch):
+for command in (chat, complete, respond, batch, record, replay, serve):
     program.add_command(command)

@@ -32,7 +32,7 @@ from .endpoints import CHAT
 from .failures import Failure, Status
 from .gate import Gate
 from .progress import Meter
-from .targets import Target, client_of, request_options, target_options
+from .targets import Recording, Target, client_of, request_options, target_options
 from .workers import Outcome, Streams, Work, WorkerDied, Workers
 
 __all__ = ["batch"]
@@ -306,6 +306,8 @@ def batch(
     """
     if _same_file(prompts, output):
         raise click.UsageError("the answers would overwrite the prompts")
+    if scheduler is not None and ctx.find_object(Recording) is not None:
+        raise click.UsageError("what the workers of --dask get cannot be recorded from here")
     if target.local:
         concurrency = min(concurrency, _LOCAL_SLOTS)
     if target.local and scheduler not in (None, "local"):
