@@ -13,6 +13,7 @@ import pytest
 from processes import PATIENCE, Terminal
 
 from openai_stream.cli import program
+from openai_stream.cli.failures import Status
 from openai_stream.testing import Request, Script, ScriptedServer, answer, chat_chunks
 from openai_stream.testing import completion_chunks as text_chunks
 
@@ -30,7 +31,7 @@ def examples() -> Iterator[str]:
         yield from found
 
 
-EXAMPLES = list(examples())
+EXAMPLES = list(dict.fromkeys(examples()))
 WITH_A_MODEL = [example for example in EXAMPLES if "--local" in example]
 TALKING = ["openai-stream chat"]
 SERVING = [example for example in EXAMPLES if " serve " in example]

@@ -69,6 +69,7 @@ def test_an_answer_that_was_stopped(
         assert process.stdout is not None
         assert process.stdout.read(3) == b"One"
         process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     result = run("replay", "talk.rec")
     assert (result.returncode, result.stdout) == (3, "One\n")
