@@ -27,6 +27,7 @@ __all__ = [
     "console",
     "is_terminal",
     "remark",
+    "standard_output",
 ]
 
 
