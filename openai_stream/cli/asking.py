@@ -14,7 +14,7 @@ from .output import Output, remark
 from .stats import Stopwatch
 from .targets import AnyClient
 
-__all__ = ["Asking"]
+__all__ = ["Asking", "show"]
 
 
 @attrs.frozen
@@ -61,20 +61,25 @@ class Asking:
 
         :raises openai_stream.OpenAIStreamError: there is none, or it broke off.
         """
-        stopwatch = Stopwatch(self.endpoint)
+        show(self.endpoint, events, output, self.stats)
+
+
+def show(endpoint: Endpoint, events: EventQueue[Any], output: Output, stats: bool) -> None:
+    """Show an answer; see :meth:`Asking.show`."""
+    stopwatch = Stopwatch(endpoint)
+    try:
         try:
-            try:
-                with events:
-                    for item in events:
-                        if isinstance(item, Restarted):
-                            output.restarted(item)
-                        else:
-                            stopwatch.event(item)
-                            output.event(item)
-            finally:
-                output.end()
-            for text in self.endpoint.remarks(events.stream.result()):
-                remark(text)
+            with events:
+                for item in events:
+                    if isinstance(item, Restarted):
+                        output.restarted(item)
+                    else:
+                        stopwatch.event(item)
+                        output.event(item)
         finally:
-            if self.stats:
-                stopwatch.show(events.stream)
+            output.end()
+        for text in endpoint.remarks(events.stream.result()):
+            remark(text)
+    finally:
+        if stats and events.stream.stats.events:
+            stopwatch.show(events.stream)

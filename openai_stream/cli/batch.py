@@ -32,7 +32,7 @@ from .endpoints import CHAT
 from .failures import Failure, Status
 from .gate import Gate
 from .progress import Meter
-from .targets import Target, client_of, request_options, target_options
+from .targets import Recording, Target, client_of, request_options, target_options
 from .workers import Outcome, Streams, Work, WorkerDied, Workers
 
 __all__ = ["batch"]
@@ -111,22 +111,25 @@ class _Batch:
         :raises openai_stream.OpenAIStreamError: one that every prompt would meet.
         """
         while True:
-            exhausted = self._start()
+            now = time.monotonic()
+            exhausted = self._start(now)
             if exhausted and not self._running and not self._again:
                 return
-            outcome = self.workers.outcome(self._pause())
+            outcome = self.workers.outcome(self._pause(now))
             if outcome is not None:
                 self._running -= 1
                 self._take(outcome)
             self.meter.update()
 
-    def _start(self) -> bool:
+    def _start(self, now: float) -> bool:
         """Start as many as may run.
 
+        :param now: by :func:`time.monotonic`, here and in :meth:`_pause` the same: a gate that
+            opens in between would be waited for by nobody.
         :returns: no prompt is left that was not asked yet.
         """
-        while self._running < self.gate.limit and self.gate.opens_at <= time.monotonic():
-            if self._again and self._again[0][0] <= time.monotonic():
+        while self._running < self.gate.limit and self.gate.opens_at <= now:
+            if self._again and self._again[0][0] <= now:
                 work = heapq.heappop(self._again)[2]
             else:
                 prompt = next(self.prompts, None)
@@ -141,12 +144,12 @@ class _Batch:
             self._running += 1
         return False
 
-    def _pause(self) -> float | None:
+    def _pause(self, now: float) -> float | None:
         """How long to wait for an outcome before something else is to be done."""
         if self._running >= self.gate.limit:
             return None
         due = self.gate.opens_at
-        if due <= time.monotonic():  # it is open, and there is only what waits by itself
+        if due <= now:  # it is open, and there is only what waits by itself
             if not self._again:
                 return None
             due = self._again[0][0]
@@ -306,6 +309,8 @@ def batch(
     """
     if _same_file(prompts, output):
         raise click.UsageError("the answers would overwrite the prompts")
+    if scheduler is not None and ctx.find_object(Recording) is not None:
+        raise click.UsageError("what the workers of --dask get cannot be recorded from here")
     if target.local:
         concurrency = min(concurrency, _LOCAL_SLOTS)
     if target.local and scheduler not in (None, "local"):

@@ -50,8 +50,9 @@ def _ask(target: Target, prompt: Prompt, run: str) -> Answer | Exception | None:
     """
     # It waits, most of the time: the worker may take on others. How many run the batch decides.
     secede()
+    client = _client(target)  # of a key that is missing every prompt would have to tell
     try:
-        stream = start(_client(target), prompt).stream
+        stream = start(client, prompt).stream
     except OpenAIStreamError as error:
         return error
     over = Event(_over(run))

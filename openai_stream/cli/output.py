@@ -27,6 +27,7 @@ __all__ = [
     "console",
     "is_terminal",
     "remark",
+    "standard_output",
 ]
 
 
@@ -60,6 +61,10 @@ class Output(ABC):
         """What came before is void."""
 
     @abstractmethod
+    def whole(self, answer: Any) -> None:
+        """Show an answer that did not come in events."""
+
+    @abstractmethod
     def end(self) -> None:
         """There is no more to show, whatever the reason."""
 
@@ -79,6 +84,9 @@ class Lines(Output):
 
     def restarted(self, restarted: Restarted) -> None:
         self._write({"restarted": restarted.attempt, "error": str(restarted.error)})
+
+    def whole(self, answer: Any) -> None:
+        self._write(answer.to_dict())
 
     def end(self) -> None:
         pass
@@ -148,6 +156,10 @@ class Prose(Output):
                 f"[broken off, and begun anew: what stands above is void ({told(restarted.error)})]"
             )
         )
+
+    def whole(self, answer: Any) -> None:
+        self._write(self._endpoint.said(answer))
+        self.end()
 
     def end(self) -> None:
         if self._held:

@@ -14,12 +14,15 @@ import click
 
 from openai_stream import AzureClient, Client, Timeout
 from openai_stream.local import LocalServer
+from openai_stream.recordings import Recorder
 
 __all__ = [
     "AnyClient",
+    "Recording",
     "Target",
     "client_of",
     "json_or_text",
+    "reach_loopback",
     "request_options",
     "target_options",
 ]
@@ -83,18 +86,35 @@ class Target:
                 raise click.UsageError("--azure needs --model, the name of your deployment")
             yield self, name or default_model
             return
-        # A proxy of the environment knows another 127.0.0.1.
-        os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
+        reach_loopback()
         with LocalServer(model, n_parallel=n_parallel) as server:
             yield attrs.evolve(self, base_url=server.base_url), server.model
 
 
+def reach_loopback() -> None:
+    """Have 127.0.0.1 be this machine: a proxy of the environment knows another."""
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
+
+
+@attrs.frozen
+class Recording:
+    """What a ``record`` around a command leaves in click's context.
+
+    :param path: the file.
+    """
+
+    path: str
+
+
 @contextmanager
 def client_of(ctx: click.Context, target: Target, max_retries: int = 2) -> Iterator[AnyClient]:
-    """A client for the target; what a ``record`` around the command is to keep, it sees."""
+    """The client of a command; where a ``record`` is around that, it is recorded."""
+    recording = ctx.find_object(Recording)
     with ExitStack() as stack:
         client = target.client(max_retries)
         stack.enter_context(client)
+        if recording is not None:
+            stack.enter_context(Recorder(recording.path)).watch(client)
         yield client
 
 

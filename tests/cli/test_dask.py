@@ -145,6 +145,15 @@ def test_ctrl_c_closes_the_streams_of_the_workers(
     assert len(server.connections) >= 3
 
 
+def test_workers_without_a_key(run: RUN, tmp_path: Path) -> None:
+    """It is told once, and no prompt fails for it."""
+    write(tmp_path / "prompts.jsonl", ["a", "b"])
+    result = run(*BATCH, "--dask", "local", OPENAI_API_KEY="", OPENAI_BASE_URL="")
+    assert result.returncode == 1
+    assert "the Dask workers cannot do it: ConfigurationError: no API key" in result.stderr
+    assert read(tmp_path / "answers.jsonl") == []
+
+
 def test_no_scheduler_there(run: RUN, tmp_path: Path) -> None:
     write(tmp_path / "prompts.jsonl", ["a"])
     result = run(

@@ -1,0 +1,166 @@
+"""``record``, ``replay`` and ``serve``: keep what a server sent, and have it again."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import click
+
+from openai_stream import Client, OpenAIStreamError
+from openai_stream.recordings import RecordedExchange, read_recording
+from openai_stream.testing import ScriptedServer
+
+from .asking import show
+from .batch import batch
+from .endpoints import ENDPOINTS, Endpoint
+from .failures import Failure, Status
+from .output import Lines, Output, Prose
+from .questions import chat, complete, respond
+from .targets import Recording, reach_loopback
+
+__all__ = ["record", "replay", "serve"]
+
+_FORGET_EVERY = 10.0  # seconds
+
+
+@click.group(
+    subcommand_metavar="COMMAND [ARGS]...",
+    epilog="""\b
+Examples:
+  openai-stream record talk.rec chat "Why is the sky blue?"
+  openai-stream record talk.rec batch prompts.jsonl -o answers.jsonl
+  openai-stream replay talk.rec --speed 2
+  openai-stream serve talk.rec
+""",
+)
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.pass_context
+def record(ctx: click.Context, file: str) -> None:
+    """Run a COMMAND, and keep in FILE what the server sends, byte for byte, with its times.
+
+    Keys and what else identifies you is taken out; what was asked and answered is kept. A FILE that
+    is there is replaced.
+    """
+    ctx.obj = Recording(file)
+
+
+for command in (chat, complete, respond, batch):
+    record.add_command(command)
+
+
+def _speed_option(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--speed",
+        type=click.FloatRange(min=0),
+        default=1.0,
+        show_default=True,
+        metavar="N",
+        help="How many times faster than it was recorded; 0 waits for nothing.",
+    )(command)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  openai-stream replay talk.rec
+  openai-stream replay talk.rec --speed 10
+  openai-stream replay talk.rec --speed 0 --json
+""",
+)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@_speed_option
+@click.option("--json", "as_json", is_flag=True, help="One event a line, as JSON.")
+@click.option("--stats", is_flag=True, help="Then tell the figures of each answer.")
+@click.pass_context
+def replay(ctx: click.Context, file: str, speed: float, as_json: bool, stats: bool) -> None:
+    """Show the answers of a recording again, at the pace at which they came.
+
+    Its bytes go through the whole library, as they did when they were recorded; no key is needed.
+    Where an attempt failed its error is shown, and the next follows; the exit status is that of the
+    last.
+    """
+    exchanges = read_recording(file)
+    reach_loopback()
+    failure: Failure | None = None
+    for number, exchange in enumerate(exchanges, start=1):
+        if failure is not None:
+            failure.show()
+        failure = None
+        try:
+            _replay(exchange, number, speed, as_json, stats)
+        except OpenAIStreamError as error:
+            failure = Failure.of(error)
+    if failure is not None:
+        raise failure
+
+
+def _replay(
+    exchange: RecordedExchange, number: int, speed: float, as_json: bool, stats: bool
+) -> None:
+    path = exchange.request.path
+    endpoint = next((one for end, one in ENDPOINTS.items() if path.endswith(end)), None)
+    body = exchange.request.json if endpoint is not None else None
+    if endpoint is None or not isinstance(body, dict):
+        raise Failure(f"exchange {number}: nothing is known of the endpoint {path}", Status.USAGE)
+    if exchange.end not in ("eof", "reset", "open"):
+        # The recording ends before the answer did: more does not come.
+        exchange = attrs.evolve(exchange, end="eof")
+    output: Output = Lines() if as_json else Prose(endpoint)
+    with ScriptedServer() as server:
+        server.answer_from([exchange], match="turn", speed=speed)
+        with Client(api_key="none", base_url=server.base_url, max_retries=0) as client:
+            _ask_again(endpoint, client, body, output, stats)
+
+
+def _ask_again(
+    endpoint: Endpoint, client: Client, body: dict[str, Any], output: Output, stats: bool
+) -> None:
+    body = dict(body)
+    streamed = body.pop("stream", False) is True
+    create = endpoint.create(client)
+    if streamed:
+        show(endpoint, create(stream=True, nowait=True, extra_body=body), output, stats)
+    else:
+        output.whole(create(extra_body=body))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  openai-stream serve talk.rec
+  openai-stream serve talk.rec more.rec --match turn --speed 0
+""",
+)
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Where to listen.  [default: any that is free]",
+)
+@click.option(
+    "--match",
+    type=click.Choice(["request", "turn"]),
+    default="request",
+    show_default=True,
+    help="Which answer: the one to the same request, or one after the other.",
+)
+@_speed_option
+def serve(files: tuple[str, ...], port: int, match: Any, speed: float) -> None:
+    """Answer as recorded: an OpenAI-compatible server on this machine, until Ctrl-C.
+
+    It says where it listens; give a program that address as OPENAI_BASE_URL. A request that was not
+    recorded gets status 404. The fields of a request must be the same, their order need not.
+    """
+    exchanges = list(itertools.chain.from_iterable(map(read_recording, files)))
+    with ScriptedServer(port=port) as server:
+        server.answer_from(exchanges, match=match, speed=speed)
+        count = "1 answer" if len(exchanges) == 1 else f"{len(exchanges)} answers"
+        click.echo(f"{count} at {server.base_url}")
+        while True:
+            time.sleep(_FORGET_EVERY)
+            server.forget()
