@@ -87,6 +87,9 @@ class DaskWorkers(Workers):
         self._ended: queue.SimpleQueue[tuple[Work, Any]] = queue.SimpleQueue()
         self._futures: dict[Work, Any] = {}
         self._local: Any = None
+        # What goes wrong is told in one line, and not with the tracebacks of Dask's own clean-up.
+        for name in ("distributed", "distributed.client"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             if scheduler == "local":
                 self._local = LocalCluster(

@@ -124,17 +124,18 @@ class Prose(Output):
                 self._held.append(text)
 
     def _write(self, text: str) -> None:
+        # Before it is shown, as a Ctrl-C may come as soon as it is.
+        self._text_open = not text.endswith("\n")
         text = harmless(text) if self._terminal else text
         # Half a character, which a server may send, or one that the terminal does not have.
         self._out.write(text.encode(self._encoding, "replace"))
         self._out.flush()
-        self._text_open = not text.endswith("\n")
 
     def _reason(self, reasoning: str) -> None:
         if self._terminal:
             self._close_text()
-        self._notes.print(Text(harmless(reasoning), style="dim"), end="")
         self._notes_open = not reasoning.endswith("\n")
+        self._notes.print(Text(harmless(reasoning), style="dim"), end="")
 
     def _close_text(self) -> None:
         if self._text_open:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ from openai_stream.testing import (
     error_answer,
 )
 
+#: How long Dask looks for a scheduler.
+IMPATIENT = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"}
 RUN = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -64,9 +67,17 @@ def test_500_prompts_with_faults_and_a_worker_killed(
     check_all(answers, 500)
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster in a process of its own."""
+
+    address: str
+    process: subprocess.Popen[str]
+
+
 @pytest.fixture
-def scheduler(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
-    """The address of a cluster with one worker, which has a key of its own."""
+def scheduler(environment: dict[str, str], tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster with one worker, which has a key of its own."""
     script = (
         "import sys; from distributed import LocalCluster\n"
         "if __name__ == '__main__':\n"
@@ -90,17 +101,17 @@ def scheduler(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
         ) as process,
     ):
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
+        yield Cluster(process.stdout.readline().strip(), process)
 
 
 def test_an_existing_cluster(
-    server: ScriptedServer, run: RUN, scheduler: str, tmp_path: Path
+    server: ScriptedServer, run: RUN, scheduler: Cluster, tmp_path: Path
 ) -> None:
     """The workers have the key; the one here goes nowhere. Then nothing is left to do."""
     server.play(error_answer(400, "no such thing"))
     server.always(echo)
     write(tmp_path / "prompts.jsonl", [f"question {n}" for n in range(1, 6)])
-    result = run(*BATCH, "--dask", scheduler)
+    result = run(*BATCH, "--dask", scheduler.address)
     assert result.returncode == 4, result.stderr
     assert result.stderr.startswith("4 answers, 1 failure, ")
     (failed,) = (record for record in read(tmp_path / "answers.jsonl") if record["error"])
@@ -110,7 +121,7 @@ def test_an_existing_cluster(
 
     with (tmp_path / "prompts.jsonl").open("a") as prompts:
         prompts.write('{"id": "nan", "prompt": "a", "seed": NaN}\n')
-    result = run(*BATCH, "--dask", scheduler)
+    result = run(*BATCH, "--dask", scheduler.address)
     assert result.returncode == 4, result.stderr
     assert result.stderr.startswith("1 answer (4 were there already), 1 failure, ")
     records = read(tmp_path / "answers.jsonl")
@@ -122,13 +133,13 @@ def test_an_existing_cluster(
 
 
 def test_ctrl_c_closes_the_streams_of_the_workers(
-    server: ScriptedServer, environment: dict[str, str], scheduler: str, tmp_path: Path
+    server: ScriptedServer, environment: dict[str, str], scheduler: Cluster, tmp_path: Path
 ) -> None:
     server.play(echo)
     server.always(answer([*chat_chunks("one two")[:2], Hang()]))
     write(tmp_path / "prompts.jsonl", [f"question {n}" for n in range(1, 6)])
     with subprocess.Popen(
-        [*COMMAND, *BATCH, "--dask", scheduler, "-c", "3"],
+        [*COMMAND, *BATCH, "--dask", scheduler.address, "-c", "3"],
         cwd=tmp_path,
         env=environment,
         stderr=subprocess.PIPE,
@@ -145,6 +156,30 @@ def test_ctrl_c_closes_the_streams_of_the_workers(
     assert len(server.connections) >= 3
 
 
+def test_the_scheduler_goes_away(
+    server: ScriptedServer,
+    environment: dict[str, str],
+    scheduler: Cluster,
+    tmp_path: Path,
+) -> None:
+    server.always(answer([*chat_chunks("one two")[:2], Hang()]))
+    write(tmp_path / "prompts.jsonl", ["a", "b"])
+    with subprocess.Popen(
+        [*COMMAND, *BATCH, "--dask", scheduler.address],
+        cwd=tmp_path,
+        env={**environment, **IMPATIENT},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        server.wait_for_requests(2, PATIENCE)
+        scheduler.process.kill()
+        said = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 1
+    summary, error = said.splitlines()
+    assert summary.startswith("0 answers, 0 failures, ")
+    assert error == "Error: the Dask scheduler is gone"
+
+
 def test_workers_without_a_key(run: RUN, tmp_path: Path) -> None:
     """It is told once, and no prompt fails for it."""
     write(tmp_path / "prompts.jsonl", ["a", "b"])
@@ -156,9 +191,7 @@ def test_workers_without_a_key(run: RUN, tmp_path: Path) -> None:
 
 def test_no_scheduler_there(run: RUN, tmp_path: Path) -> None:
     write(tmp_path / "prompts.jsonl", ["a"])
-    result = run(
-        *BATCH, "--dask", "tcp://127.0.0.1:9", DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="1s"
-    )
+    result = run(*BATCH, "--dask", "tcp://127.0.0.1:9", **IMPATIENT)
     assert result.returncode == 1
     assert "Error: no Dask scheduler at tcp://127.0.0.1:9" in result.stderr
     assert "Traceback" not in result.stderr
