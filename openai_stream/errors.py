@@ -10,6 +10,7 @@ attributes; what cannot be pickled, a ``__cause__`` for one, stays behind.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,6 +48,9 @@ class OpenAIStreamError(Exception):
         super().__init__(message)
         for name, value in attributes.items():
             setattr(self, name, value)
+        # Some register how all exceptions are pickled, as Dask's workers do: with causes, contexts
+        # and tracebacks. Those may hold the request, and so the key.
+        copyreg.dispatch_table.pop(type(self), None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # ``BaseException.__reduce__`` would call the class with ``args`` alone; the attributes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import copyreg
 import pickle
 
 import pytest
@@ -104,6 +105,20 @@ def test_a_streams_error_says_where_it_happened() -> None:
     error.url = "http://localhost/v1/responses"
     assert str(error) == "http://localhost/v1/responses: what happened"
     assert error.args == ("what happened",)
+
+
+def test_who_pickles_all_exceptions_in_a_way_of_his_own_gets_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As ``tblib`` does for Dask: with what led to them.
+    for kind in CLASSES:
+        monkeypatch.setitem(
+            copyreg.dispatch_table, kind, lambda error: (OSError, (repr(error.__cause__),))
+        )
+        error = kind("happened")
+        error.__cause__ = OSError("the key")
+        assert b"the key" not in pickle.dumps(error)
+        assert type(pickle.loads(pickle.dumps(error))) is kind  # noqa: S301 - our own
 
 
 @pytest.mark.parametrize("kind", CLASSES)
