@@ -365,7 +365,7 @@ def test_stats(
     assert re.fullmatch(rf"{len(events)} \(\d+\.\d/s\)", figures["events"])
     assert 0.15 <= float(figures["longest gap"].removesuffix(" s")) < 20
     first, whole = (float(figures[name].removesuffix(" s")) for name in ("first token", "whole"))
-    assert first <= whole
+    assert first <= whole + 0.002  # both are rounded
     if command == "chat":  # where the first event brings no text
         assert first >= 0.15
     wanted = None if command == "respond" else {"include_usage": True}
