@@ -27,7 +27,7 @@ from openai_stream import (
     StreamTimeoutError,
 )
 
-from .batch_files import Answers, Defaults, Prompt, read_prompts
+from .batch_files import Answers, Defaults, Prompt, lines_of, read_prompts
 from .endpoints import CHAT
 from .failures import Failure, Status
 from .gate import Gate
@@ -39,6 +39,8 @@ __all__ = ["batch"]
 
 _LOCAL_SLOTS = 4
 _LONGEST_BACKOFF = 30.0  # seconds
+_LOOK_EVERY = 0.05  # seconds between two looks at whether a pipe has brought another prompt
+_LONGEST_ASKED = 300.0  # seconds of a pause that the server asks for
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 _TOO_FAST = ("rate_limit_exceeded", "rate_limit_error")
 _SERVERS_FAULT = ("server_error", "overloaded", "overloaded_error", "timeout", "internal_error")
@@ -55,7 +57,17 @@ def _is_everybodys(error: Exception) -> bool:
     )
 
 
+def _is_too_large(error: Exception) -> bool:
+    """Whether the prompt alone is more than the limit: no pause makes it fit.
+
+    OpenAI says so with the status, the code and the type of any rate limit.
+    """
+    return "request too large" in str(error).lower()
+
+
 def _is_rate_limit(error: Exception) -> bool:
+    if _is_too_large(error):
+        return False
     if isinstance(error, StreamAPIError):
         return any(name in _TOO_FAST for name in _names(error))
     return isinstance(error, RateLimitError)
@@ -82,11 +94,21 @@ def _is_passing(error: Exception) -> bool:
     )
 
 
+def _asked_pause(error: Exception) -> float:
+    """How long the server wants to be left alone, as one that is overloaded may say."""
+    headers = error.headers if isinstance(error, APIStatusError) else {}
+    try:
+        seconds = float(headers.get("retry-after", ""))
+    except ValueError:  # it does not say, or gives a date
+        return 0.0
+    return min(seconds, _LONGEST_ASKED) if seconds > 0 else 0.0
+
+
 @attrs.define(eq=False)
 class _Batch:
     """A run over the prompts, on one thread.
 
-    :param prompts: those that have no answer yet.
+    :param prompts: those that have no answer yet; ``None`` where the next has not come yet.
     :param answers: where to write.
     :param workers: who asks.
     :param gate: how many at once.
@@ -94,13 +116,15 @@ class _Batch:
     :param meter: who is told.
     """
 
-    prompts: Iterator[Prompt]
+    prompts: Iterator[Prompt | None]
     answers: Answers
     workers: Workers
     gate: Gate
     retries: int
     meter: Meter
     _running: int = 0
+    #: The next prompt has not come yet.
+    _awaits: bool = False
     #: Prompts to be asked again: when, a number that makes the order certain, and which.
     _again: list[tuple[float, int, Work]] = attrs.field(factory=list)
     _numbers: Iterator[int] = attrs.field(factory=itertools.count)
@@ -115,7 +139,10 @@ class _Batch:
             exhausted = self._start(now)
             if exhausted and not self._running and not self._again:
                 return
-            outcome = self.workers.outcome(self._pause(now))
+            pause = self._pause(now)
+            if self._awaits:
+                pause = _LOOK_EVERY if pause is None else min(pause, _LOOK_EVERY)
+            outcome = self.workers.outcome(pause)
             if outcome is not None:
                 self._running -= 1
                 self._take(outcome)
@@ -128,13 +155,18 @@ class _Batch:
             opens in between would be waited for by nobody.
         :returns: no prompt is left that was not asked yet.
         """
+        self._awaits = False
         while self._running < self.gate.limit and self.gate.opens_at <= now:
             if self._again and self._again[0][0] <= now:
                 work = heapq.heappop(self._again)[2]
             else:
-                prompt = next(self.prompts, None)
-                if prompt is None:
+                try:
+                    prompt = next(self.prompts)
+                except StopIteration:
                     return True
+                if prompt is None:
+                    self._awaits = True
+                    return False
                 if prompt.error is not None:
                     self._fail(prompt, {"type": "PromptError", "message": prompt.error})
                     continue
@@ -172,8 +204,9 @@ class _Batch:
             self._ask_again(work, 0.0)
         elif _is_passing(error) and work.faults < self.retries:
             pause = min(_LONGEST_BACKOFF, 0.5 * 2.0 ** min(work.faults, 16))
+            pause = max(pause * random.uniform(0.5, 1.0), _asked_pause(error))  # noqa: S311
             work.faults += 1
-            self._ask_again(work, time.monotonic() + pause * random.uniform(0.5, 1.0))  # noqa: S311
+            self._ask_again(work, time.monotonic() + pause)
         else:
             self._fail(work.prompt, _described(error), _refusal(error))
 
@@ -207,10 +240,12 @@ def _refusal(error: Exception) -> dict[str, Any] | None:
     }
 
 
-def _missing(prompts: Iterator[Prompt], answers: Answers, meter: Meter) -> Iterator[Prompt]:
+def _missing(
+    prompts: Iterator[Prompt | None], answers: Answers, meter: Meter
+) -> Iterator[Prompt | None]:
     """The prompts that have no answer yet."""
     for prompt in prompts:
-        if prompt.key in answers.done:
+        if prompt is not None and prompt.key in answers.done:
             meter.present += 1
         else:
             yield prompt
@@ -327,7 +362,7 @@ def batch(
         else:
             workers = _dask_workers(ctx, scheduler, target, meter)
         stack.callback(workers.close)
-        given = read_prompts(prompts, Defaults(name, system, options))
+        given = read_prompts(lines_of(prompts), Defaults(name, system, options))
         missing = _missing(given, answers, meter)
         _Batch(missing, answers, workers, Gate(concurrency), retries, meter).run()
     if meter.failures:

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import select
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from .characters import json_line
 from .endpoints import CHAT, ENDPOINTS
 from .failures import Failure, Status
 
-__all__ = ["Answers", "Defaults", "Key", "Prompt", "read_prompts"]
+__all__ = ["Answers", "Defaults", "Key", "Prompt", "lines_of", "read_prompts"]
 
 #: What tells one prompt from the other: an id of the user's, or number and content of the line.
 Key = str | int
@@ -61,13 +62,45 @@ class Defaults:
     fields: dict[str, Any] = attrs.field(factory=dict)
 
 
-def read_prompts(lines: Iterable[bytes], defaults: Defaults) -> Iterator[Prompt]:
+def lines_of(file: IO[bytes]) -> Iterator[bytes | None]:
+    """The lines of a file; of a pipe or a terminal ``None`` while the next has not come yet.
+
+    Nothing of the file may have been read.
+    """
+    if file.seekable():
+        yield from file
+        return
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    begun: list[bytes] = []
+    while True:
+        if not poll.poll(0):
+            yield None
+            continue
+        block = os.read(file.fileno(), 65536)
+        if not block:
+            break
+        *lines, rest = block.split(b"\n")
+        for line in lines:
+            yield b"".join([*begun, line])
+            begun.clear()
+        begun.append(rest)
+    yield b"".join(begun)
+
+
+def read_prompts(lines: Iterable[bytes | None], defaults: Defaults) -> Iterator[Prompt | None]:
     """The prompts of the lines, each once it is wanted; empty lines are left out.
 
+    :param lines: of :func:`lines_of`; where one is ``None``, the prompt is too.
     :raises Failure: two lines have the same id.
     """
     seen: dict[Key, int] = {}
-    for number, line in enumerate(lines, start=1):
+    number = 0
+    for line in lines:
+        if line is None:
+            yield None
+            continue
+        number += 1
         if line.strip():
             prompt = _parsed(number, line.strip(), defaults)
             first = seen.setdefault(prompt.key, number)

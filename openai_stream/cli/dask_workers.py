@@ -10,9 +10,11 @@ import functools
 import logging
 import os
 import queue
+import signal
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import Any
 
 from distributed import Client as Cluster
@@ -71,6 +73,20 @@ def _over(run: str) -> str:
     return f"openai-stream-{run}-over"
 
 
+@contextmanager
+def _sigint_is_mine() -> Iterator[None]:
+    """Have threads and processes that begin here not get a terminal's Ctrl-C.
+
+    The terminal sends it to all processes. This one acts on it, and ends the others.
+    """
+    resource_tracker.ensure_running()  # when it begins it unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class DaskWorkers(Workers):
     """The workers of a Dask cluster.
 
@@ -92,13 +108,21 @@ class DaskWorkers(Workers):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             if scheduler == "local":
-                self._local = LocalCluster(
-                    n_workers=min(os.cpu_count() or 1, _MOST_PROCESSES),
-                    threads_per_worker=1,
-                    dashboard_address=None,
-                    silence_logs=logging.CRITICAL,
-                )
-            self._cluster = Cluster(self._local or scheduler, set_as_default=False)
+                with _sigint_is_mine():
+                    self._local = LocalCluster(
+                        n_workers=min(os.cpu_count() or 1, _MOST_PROCESSES),
+                        threads_per_worker=1,
+                        dashboard_address=None,
+                        silence_logs=logging.CRITICAL,
+                    )
+            # Made in two steps: one that could not connect must be closed too, or its finalizer
+            # waits, at the interpreter's exit, for a thread that is no more.
+            self._cluster = Cluster.__new__(Cluster)
+            try:
+                self._cluster.__init__(self._local or scheduler, set_as_default=False)
+            except BaseException:
+                self._cluster.close(timeout=_CLOSING)
+                raise
         except (OSError, ValueError, TimeoutError) as error:
             raise Failure(f"no Dask scheduler at {scheduler}: {told(error)}") from error
 

@@ -8,6 +8,7 @@ import time
 __all__ = ["Gate"]
 
 _LONGEST = 60.0  # seconds of a pause that the server did not ask for
+_LONGEST_ASKED = 86400.0  # seconds of one that it did: more is a mistake, and no clock can count it
 
 
 class Gate:
@@ -51,7 +52,7 @@ class Gate:
         :param running: how many others run.
         :param retry_after: seconds that the server asked to wait.
         """
-        pause = retry_after or 0.0
+        pause = min(retry_after or 0.0, _LONGEST_ASKED)
         # Many requests run into the same limit: the first is the news, the others are its echo.
         if begun == self._closings:
             self._closings += 1

@@ -11,7 +11,7 @@ import sys
 from abc import ABC, abstractmethod
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich import console as rich_console
 from rich.text import Text
 
 from openai_stream import Restarted
@@ -29,6 +29,13 @@ __all__ = [
     "remark",
     "standard_output",
 ]
+
+
+class Console(rich_console.Console):
+    """A console that leaves the end of the program, when its reader has gone, to the program."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def console() -> Console:

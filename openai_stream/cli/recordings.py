@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import click
 
-from openai_stream import Client, OpenAIStreamError
+from openai_stream import Client, OpenAIStreamError, Timeout
 from openai_stream.recordings import RecordedExchange, read_recording
 from openai_stream.testing import ScriptedServer
 
@@ -112,7 +112,11 @@ def _replay(
     output: Output = Lines() if as_json else Prose(endpoint)
     with ScriptedServer() as server:
         server.answer_from([exchange], match="turn", speed=speed)
-        with Client(api_key="none", base_url=server.base_url, max_retries=0) as client:
+        # Whatever silence was recorded, or made of it by --speed, is to be waited for.
+        timeout = Timeout(idle=None, gap=None)
+        with Client(
+            api_key="none", base_url=server.base_url, timeout=timeout, max_retries=0
+        ) as client:
             _ask_again(endpoint, client, body, output, stats)
 
 

@@ -388,12 +388,29 @@ def test_faults_that_pass(
     assert len(server.requests) == 2
 
 
+def test_a_server_that_says_when_to_come_again(
+    server: ScriptedServer, invoke: INVOKE, tmp_path: Path
+) -> None:
+    write(tmp_path / "prompts.jsonl", ["a"])
+    server.play(error_answer(503, "busy", headers={"Retry-After": "2"}), echo)
+    assert invoke(*BATCH).exit_code == 0
+    first, second = server.requests
+    assert second.received_at - first.received_at >= 1.9
+
+
 @pytest.mark.parametrize(
     "script",
     [
         answer(content_type="text/html"),
         answer([{"error": {"message": "no", "code": "content_filter"}}]),
         error_answer(404, "no such model"),
+        error_answer(
+            429,
+            "Request too large for gpt-4o in organization org-1 on tokens per min (TPM): Limit "
+            "30000, Requested 44436.",
+            type="tokens",
+            code="rate_limit_exceeded",
+        ),
     ],
 )
 def test_faults_that_do_not(
@@ -462,6 +479,22 @@ def test_a_rate_limit_holds_all_back(
     assert len(begun) == 14
 
 
+@pytest.mark.parametrize("seconds", ["1e12", "inf", "9" * 400])
+def test_a_pause_longer_than_any_clock_counts(
+    server: ScriptedServer, environment: dict[str, str], tmp_path: Path, seconds: str
+) -> None:
+    server.always(error_answer(429, "slow down", headers={"Retry-After": seconds}))
+    write(tmp_path / "prompts.jsonl", ["a"])
+    with subprocess.Popen(
+        [*COMMAND, *BATCH], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        server.wait_for_requests(1, PATIENCE)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=PATIENCE)[1]
+    assert (process.returncode, "Traceback" in said) == (130, False), said
+
+
 # The end -------------------------------------------------------------------------------------
 
 
@@ -519,3 +552,28 @@ def test_the_bar(
     assert "2 answers, 1 failure," in shown.shown.replace("\r\n", " ").replace("  ", " ")
     if width > 100:
         assert "1 failure" in shown.shown
+
+
+def test_answers_are_written_while_the_next_prompt_is_awaited(
+    server: ScriptedServer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """What makes the prompts may be slow, or wait for the answers."""
+    server.always(echo)
+    answers = tmp_path / "answers.jsonl"
+    with subprocess.Popen(
+        [*COMMAND, "batch", "-", "-o", "answers.jsonl"],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(b'"a"\n"b')
+        process.stdin.flush()
+        wait_for_lines(answers, 1)
+        process.stdin.write(b'"\n\n"c"')
+        process.stdin.flush()
+        wait_for_lines(answers, 2)
+        process.stdin.close()
+        assert process.wait(PATIENCE) == 0
+    assert [record["custom_id"][:2] for record in read(answers)] == ["1-", "2-", "4-"]

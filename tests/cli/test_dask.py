@@ -179,6 +179,30 @@ def test_the_scheduler_goes_away(
     assert error == "Error: the Dask scheduler is gone"
 
 
+def test_ctrl_c_on_a_terminal_with_a_local_cluster(
+    server: ScriptedServer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The terminal sends it to the workers as well, which are none of the user's business."""
+    server.play(echo)
+    server.always(answer([*chat_chunks("one two")[:2], Hang()]))
+    write(tmp_path / "prompts.jsonl", [f"question {n}" for n in range(1, 6)])
+    with subprocess.Popen(
+        [*COMMAND, *BATCH, "--dask", "local", "-c", "3"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        wait_for_lines(tmp_path / "answers.jsonl", 1)
+        server.wait_for_requests(4, PATIENCE)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 130, said
+    assert said.startswith("1 answer, 0 failures, ")
+    assert said.count("\n") == 1, said
+
+
 def test_workers_without_a_key(run: RUN, tmp_path: Path) -> None:
     """It is told once, and no prompt fails for it."""
     write(tmp_path / "prompts.jsonl", ["a", "b"])
@@ -193,6 +217,16 @@ def test_no_scheduler_there(run: RUN, tmp_path: Path) -> None:
     result = run(*BATCH, "--dask", "tcp://127.0.0.1:9", **IMPATIENT)
     assert result.returncode == 1
     assert "Error: no Dask scheduler at tcp://127.0.0.1:9" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("address", ["locl", "bogus://there", "localhost:port"])
+def test_no_address_of_a_scheduler(run: RUN, tmp_path: Path, address: str) -> None:
+    """It is told, and the process ends."""
+    write(tmp_path / "prompts.jsonl", ["a"])
+    result = run(*BATCH, "--dask", address)
+    assert result.returncode == 1
+    assert f"Error: no Dask scheduler at {address}: " in result.stderr
     assert "Traceback" not in result.stderr
 
 
