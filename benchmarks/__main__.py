@@ -59,7 +59,7 @@ def main() -> None:
         folder = ROOT / "docs"
         readme = ROOT / "README.rst"
         text = readme.read_text()
-        readme.write_text(report.put_between_marks(text, report.condensed(findings)))
+        readme.write_text(report.put_between_marks(text, report.condensed(findings, machine)))
     if folder is not None:
         _write(findings, machine, folder)
         tell(f"written to {folder}")

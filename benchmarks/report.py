@@ -109,8 +109,11 @@ def page(findings: Findings, machine: Sequence[tuple[str, str]], plot: str | Non
     return "\n\n".join(parts) + "\n"
 
 
-def condensed(findings: Findings) -> str:
-    """The table of the README: what a user may save, ours being 1."""
+def condensed(findings: Findings, machine: Sequence[tuple[str, str]]) -> str:
+    """The table of the README: what a user may save, ours being 1; and with what it was measured.
+
+    :param machine: the date, the versions and the machine, each with what it is.
+    """
     drawn = findings.drawn
     peers = ["openai", "requests + sseclient + json, a thread and a queue"]
     ours = "openai-stream, queue"
@@ -126,7 +129,8 @@ def condensed(findings: Findings) -> str:
         [what, "1", *(_times(figures[peer][n] / figures[ours][n]) for peer in peers)]
         for what, figures, n in lines
     ]
-    return grid(["", "openai-stream", "openai", "thread and queue by hand"], rows)
+    table = grid(["", "openai-stream", "openai", "thread and queue by hand"], rows)
+    return f"{table}\n\nMeasured on {'; '.join(what for _, what in machine)}."
 
 
 def _times(ratio: float) -> str:
