@@ -22,6 +22,7 @@ import datetime
 import itertools
 import json
 import logging
+import math
 import os
 import re
 import threading
@@ -54,6 +55,12 @@ _HIDDEN = "***"
 #: Headers of requests and of responses that are nobody else's business.
 _SECRET_HEADER = re.compile(
     r"(.+-)?(authorization|api-key|token|secret|cookie|organi[sz]ation(-id)?)|openai-project",
+    re.IGNORECASE,
+)
+#: Parameters of a query that are, by what servers call them: ``?key=…``, ``&sig=…``.
+_SECRET_PARAMETER = re.compile(
+    r"(?<=[?&])((?:[^=&#]*[-_])?(?:key|apikey|authorization|token|secret|password|sig|signature|code)=)"
+    r"([^&#]*)",
     re.IGNORECASE,
 )
 _SHORT = 8  # shorter keys, as local servers are given ("x", "none"), are a part of many words
@@ -202,7 +209,10 @@ class _Tap:
         self._number = self._recorder._begin(
             {
                 "method": request.method,
-                "target": hide(request.path_url.encode()).decode(),
+                "target": _SECRET_PARAMETER.sub(
+                    lambda found: found[1] + "*" * len(found[2]),
+                    hide(request.path_url.encode()).decode(),
+                ),
                 "headers": {
                     name: _HIDDEN
                     if _SECRET_HEADER.fullmatch(name)
@@ -411,7 +421,7 @@ def read_recording(path: str | os.PathLike[str]) -> list[RecordedExchange]:
                 exchanges[line["exchange"]] = _Unfinished(line)
             else:
                 exchanges[line["exchange"]].add(line)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise RecordingError(
                 f"{os.fspath(path)}, line {number}: the recording is broken: "
                 f"{type(error).__name__}: {error}"
@@ -434,6 +444,8 @@ class _Unfinished:
 
     def add(self, line: Mapping[str, Any]) -> None:
         at = float(line["at"])
+        if not math.isfinite(at):
+            raise ValueError(f"no time: {at}")
         if "end" in line:
             self._end = (_of(line["end"], str), at)
         else:
@@ -449,7 +461,7 @@ def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, Mapping[str, Any
         for number, text in enumerate(file, 1):
             try:
                 line = json.loads(text)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 if not text.endswith(b"\n") and number > 1:
                     return
                 _refuse(path, number, error)
@@ -460,7 +472,7 @@ def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, Mapping[str, Any
         raise RecordingError(f"{os.fspath(path)}: the file is empty, and no recording")
 
 
-def _refuse(path: str | os.PathLike[str], number: int, error: ValueError | None) -> NoReturn:
+def _refuse(path: str | os.PathLike[str], number: int, error: Exception | None) -> NoReturn:
     what = "this is no recording" if number == 1 else "the recording is broken: this is no JSON"
     raise RecordingError(f"{os.fspath(path)}, line {number}: {what}") from error
 

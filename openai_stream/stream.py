@@ -200,6 +200,8 @@ class Core(Generic[E, W]):
         self._readers: list[Reader] = []
         self._thread: threading.Thread | None = None
         self._left = threading.Event()  # the reader has nothing more to do
+        #: Taken by the reader when it begins, or by whom a Ctrl-C kept from starting it.
+        self._begun = threading.Lock()
         self._ended_at: float | None = None
         #: What a stream that failed holds: it may be an answer that did not come in events.
         self._held: W | None = None
@@ -251,18 +253,22 @@ class Core(Generic[E, W]):
         except BaseException as error:
             with self.lock:
                 self._cancel()
+            # After a Ctrl-C it may be running, or about to, or never come to it.
+            if self._begun.acquire(blocking=False):
+                _live.discard(self)
+                self._left.set()
+                if self.response is not None:
+                    self.response.close()
+                self._observe(error)
             if not isinstance(error, RuntimeError):
-                raise  # a Ctrl-C while it was starting: it runs, or will, and finds the end told
-            _live.discard(self)
-            self._left.set()
-            if self.response is not None:
-                self.response.close()
-            self._observe(error)
+                raise
             raise OpenAIStreamError(f"cannot start a reader thread: {error}") from error
 
     # -- the reader thread --------------------------------------------------------------------
 
     def _run(self) -> None:
+        if not self._begun.acquire(blocking=False):
+            return
         error: BaseException | None = None
         raised = False  # by a callback or a foreign queue
         # As long as the thread runs: the sink knows the core, and a circle keeps both until the

@@ -27,6 +27,7 @@ from openai_stream import (
     StreamInterruptedError,
     observers,
 )
+from openai_stream.stream import _live
 from openai_stream.testing import (
     ScriptedServer,
     Wait,
@@ -450,6 +451,37 @@ def test_no_thread(
     _, second = telemetry.spans(2)
     assert second.attributes is not None
     assert second.attributes["error.type"] == "RuntimeError"
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_ctrl_c_while_the_thread_starts(
+    server: ScriptedServer,
+    client: Client,
+    telemetry: Telemetry,
+    monkeypatch: pytest.MonkeyPatch,
+    runs: bool,
+) -> None:
+    """Whether it comes before there is a thread or after: nothing is left of the stream."""
+    begin = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if runs or not thread.name.startswith("openai-stream-"):
+            begin(thread)
+        if thread.name.startswith("openai-stream-"):
+            raise KeyboardInterrupt
+
+    server.always(answer(TEXT, fault="stall"))
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            chat(client, on_next=print)
+    telemetry.spans(1)
+    (connection,) = server.wait_for_connections(1)
+    assert connection.client_closed.wait(SOON)
+    deadline = time.monotonic() + SOON
+    while _live and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert not _live
 
 
 def test_a_callback_that_raises(

@@ -500,6 +500,19 @@ def test_an_answer_that_is_no_http(server: ScriptedServer, path: Path, recorder:
     assert exchange.data == b"SSH-2.0 " + STARS.encode()
 
 
+def test_keys_in_the_address(server: ScriptedServer, path: Path, recorder: Recorder) -> None:
+    """Some servers, and gateways before them, take them there."""
+    server.always(answer(TEXT))
+    hidden = "of-the-gateway-12345"
+    for name in ("key", "api_key", "subscription-key", "sig", "access_token"):
+        with Client(api_key="sk-1", base_url=f"{server.base_url}?a=b&{name}={hidden}") as client:
+            recorder.watch(client)
+            client.create_chat_completion(model="m", messages=[], stream=True).stream.result(SOON)
+    recorder.close()
+    assert hidden not in path.read_text()
+    assert all("a=b&" in exchange.request.target for exchange in read_recording(path))
+
+
 def test_the_keys_of_azure(server: ScriptedServer, path: Path, recorder: Recorder) -> None:
     tokens = iter(["token-number-one", "token-number-two"])
     server.always(answer(chat_chunks("token-number-one token-number-two")))
@@ -684,6 +697,11 @@ def test_a_last_line_that_is_torn(path: Path, torn: str) -> None:
         ([FIRST, ASKED, "{"], "line 3: the recording is broken: this is no JSON"),
         ([FIRST, "{", ASKED], "line 2: the recording is broken: this is no JSON"),
         ([FIRST, ASKED, "5"], "line 3: the recording is broken"),
+        ([FIRST, ASKED, "[" * 100_000], "line 3: the recording is broken"),
+        (
+            [FIRST, ASKED, {"exchange": 1, "at": float("inf"), "text": ""}],
+            "line 3: the recording is broken",
+        ),
         ([FIRST, {"exchange": 1, "at": 0, "text": ""}], "line 2: .* KeyError: 1"),
         ([FIRST, {**ASKED, "request": 5}], "line 2: .* TypeError"),
         ([FIRST, {**ASKED, "begun": "today"}], "line 2: .* ValueError"),

@@ -13,6 +13,7 @@ import json
 import os
 import select
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -165,7 +166,9 @@ class Answers:
         self.done: set[Key] = set()
         self._file = self._locked()
         try:
-            self._put_in_order()
+            # A device or a pipe has no answers to be read, and perhaps no end.
+            if stat.S_ISREG(os.fstat(self._file).st_mode):
+                self._put_in_order()
         except BaseException:
             self.close()
             raise

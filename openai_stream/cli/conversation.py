@@ -32,7 +32,10 @@ def converse(asking: Asking, output: Output) -> None:
             click.echo()
             continue
         if question.strip():
-            history += _exchange(asking, output, [*history, {"role": "user", "content": question}])
+            messages = [*history, {"role": "user", "content": question}]
+            # A second Ctrl-C may come while the first is being told.
+            with suppress(KeyboardInterrupt):
+                history += _exchange(asking, output, messages)
 
 
 def _exchange(asking: Asking, output: Output, messages: list[Message]) -> list[Message]:
@@ -41,7 +44,11 @@ def _exchange(asking: Asking, output: Output, messages: list[Message]) -> list[M
     :param messages: it is the last.
     :returns: what there is to remember: the question with its answer as far as that came, if any.
     """
-    events = asking.start(messages)
+    try:
+        events = asking.start(messages)
+    except KeyboardInterrupt:
+        remark("stopped")
+        return []
     try:
         asking.show(events, output)
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from openai_stream.testing import ScriptedServer
 
 from .asking import show
 from .batch import batch
+from .characters import harmless
 from .endpoints import ENDPOINTS, Endpoint
 from .failures import Failure, Status
 from .output import Lines, Output, Prose
@@ -103,9 +104,18 @@ def _replay(
 ) -> None:
     path = exchange.request.path
     endpoint = next((one for end, one in ENDPOINTS.items() if path.endswith(end)), None)
-    body = exchange.request.json if endpoint is not None else None
+    try:
+        body = exchange.request.json if endpoint is not None else None
+    except (ValueError, RecursionError):
+        body = None
     if endpoint is None or not isinstance(body, dict):
-        raise Failure(f"exchange {number}: nothing is known of the endpoint {path}", Status.USAGE)
+        raise Failure(
+            harmless(
+                f"exchange {number}: nothing is known of the endpoint {path}, or its request "
+                "is no JSON"
+            ),
+            Status.USAGE,
+        )
     if exchange.end not in ("eof", "reset", "open"):
         # The recording ends before the answer did: more does not come.
         exchange = attrs.evolve(exchange, end="eof")

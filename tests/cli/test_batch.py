@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -341,6 +342,19 @@ def test_a_whole_last_line_without_its_end_is_kept(
     assert answers.read_text() == whole
     assert answers.stat().st_mode & 0o777 == 0o640
     assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.jsonl", "prompts.jsonl"]
+
+
+def test_a_pipe_in_the_place_of_the_file(server: ScriptedServer, run: Any, tmp_path: Path) -> None:
+    """It is not waited for what it has to say."""
+    server.always(echo)
+    write(tmp_path / "prompts.jsonl", ["a"])
+    os.mkfifo(tmp_path / "answers.jsonl")
+    reader = os.open(tmp_path / "answers.jsonl", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert run(*BATCH).returncode == 0
+        assert json.loads(os.read(reader, 65536))["error"] is None
+    finally:
+        os.close(reader)
 
 
 def test_one_run_at_a_time(

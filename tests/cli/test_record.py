@@ -133,6 +133,31 @@ def test_a_port_that_is_taken(server: ScriptedServer, run: RUN) -> None:
     assert "in use" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        ("/v1/\x1b]0;owned\x07", "{}"),
+        ("/v1/chat/completions", "no json"),
+        ("/v1/chat/completions", "[" * 100_000),
+    ],
+)
+def test_a_recording_of_somebody_elses(run: RUN, tmp_path: Path, target: str, body: str) -> None:
+    """What is in it commands no terminal, and is told in a line."""
+    lines = [
+        {"openai_stream_recording": 1, "library": "0"},
+        {
+            "exchange": 1,
+            "begun": "2024-01-01T00:00:00+00:00",
+            "request": {"method": "POST", "target": target, "headers": {}, "text": body},
+        },
+    ]
+    (tmp_path / "talk.rec").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    result = run("replay", "talk.rec")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.strip().isprintable()
+
+
 def test_answers_that_were_not_streamed(
     server: ScriptedServer, run: RUN, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from processes import Terminal
 
+from openai_stream.cli.conversation import converse
 from openai_stream.testing import (
     Hang,
     Reset,
@@ -161,6 +162,31 @@ def test_a_conversation(server: ScriptedServer, terminal: OPEN) -> None:
         ("assistant", "Half"),
         ("user", "Thanks"),
     ]
+
+
+def test_ctrl_c_while_a_question_is_sent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ends the question, as a moment later, and not the conversation."""
+
+    class Starting:
+        def start(self, messages: Any) -> Any:
+            raise KeyboardInterrupt
+
+    typed = iter(["one", "two"])
+    asked = []
+
+    def read(prompt: str) -> str:
+        asked.append(prompt)
+        try:
+            return next(typed)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr("builtins.input", read)
+    converse(Starting(), None)  # type: ignore[arg-type]
+    assert len(asked) == 3
+    assert capsys.readouterr().err.count("[stopped]") == 2
 
 
 def test_a_conversation_through_the_responses_api(server: ScriptedServer, terminal: OPEN) -> None:
