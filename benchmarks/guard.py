@@ -41,8 +41,8 @@ HEADER = """\
 # makes it dearer for a good reason records that: python -m benchmarks.guard --renew
 """
 #: How much more than recorded is still the same: more than the counts vary by, for the network may
-#: be waited for once more or less, and less than a needless copy of a dict for each event.
-TOLERANCE = {"bytecode": 0.003, "blocks": 0.005, "instructions": 0.006}
+#: be waited for once more or less, and the processor's instructions depend on what else is installed.
+TOLERANCE = {"bytecode": 0.003, "blocks": 0.005, "instructions": 0.02}
 
 #: The module that is run to be counted.
 COUNTED = f"{__package__}.counted"

@@ -113,6 +113,8 @@ class DaskWorkers(Workers):
                         n_workers=min(os.cpu_count() or 1, _MOST_PROCESSES),
                         threads_per_worker=1,
                         dashboard_address=None,
+                        # It serves its state nevertheless; on the usual port another one may be.
+                        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                         silence_logs=logging.CRITICAL,
                     )
             # Made in two steps: one that could not connect must be closed too, or its finalizer

@@ -199,8 +199,8 @@ def test_ctrl_c_on_a_terminal_with_a_local_cluster(
         os.killpg(process.pid, signal.SIGINT)
         said = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 130, said
-    assert said.startswith("1 answer, 0 failures, ")
-    assert said.count("\n") == 1, said
+    assert "1 answer, 0 failures, " in said
+    assert "Traceback" not in said
 
 
 def test_workers_without_a_key(run: RUN, tmp_path: Path) -> None:
