@@ -41,7 +41,7 @@ HEADER = """\
 # makes it dearer for a good reason records that: python -m benchmarks.guard --renew
 """
 #: How much more than recorded is still the same: more than the counts vary by, for the network may
-#: be waited for once more or less, and the processor's instructions depend on what else is installed.
+#: be waited for once more or less, and the processor's instructions vary with what is installed.
 TOLERANCE = {"bytecode": 0.003, "blocks": 0.005, "instructions": 0.02}
 
 #: The module that is run to be counted.
