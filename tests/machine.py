@@ -9,4 +9,4 @@ import os
 HELD_UP = float(os.environ.get("HELD_UP", "1"))
 
 #: How many examples of its own ``hypothesis`` tries a property with.
-EXAMPLES = int(os.environ.get("EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("EXAMPLES", "50"))

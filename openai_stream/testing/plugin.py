@@ -34,10 +34,10 @@ def stream_default_client(
     """The default client, as it is made of the environment, asks ``stream_server``.
 
     For code that is handed no client. ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY`` are set, so that
-    clients that it makes by itself ask the same server.
+    clients that it makes by itself ask the same server. It too asks once only (``max_retries=0``).
     """
     monkeypatch.setenv("OPENAI_BASE_URL", stream_server.base_url)
     monkeypatch.setenv("OPENAI_API_KEY", "test")
-    with Client() as client:
+    with Client(max_retries=0) as client:
         monkeypatch.setattr(api, "_default", client)
         yield client
