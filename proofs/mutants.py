@@ -89,7 +89,7 @@ class Room(NamedTuple):
 _STREAMS = [
     *("queues", "sinks", "stream", "faults", "framing", "client", "transport", "timeouts"),
     *("restarts", "azure", "responses", "any_endpoint", "locks", "api", "exit"),
-    *("otel", "recordings"),
+    *("otel", "recordings", "unheld"),
 ]
 
 ROOMS = {

@@ -21,6 +21,7 @@ import pytest
 from machine import HELD_UP
 
 import openai_stream
+from openai_stream.stream import _Exit
 from openai_stream.testing import (
     Hang,
     Repeat,
@@ -400,6 +401,14 @@ say("end")
 
 
 # Ctrl-C --------------------------------------------------------------------------------------
+
+
+def test_a_ctrl_c_of_long_ago_ends_no_interactive_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "last_type", KeyboardInterrupt, raising=False)
+    monkeypatch.delattr(sys, "ps1", raising=False)
+    assert _Exit._interrupted()
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    assert not _Exit._interrupted()
 
 
 class TestOneInterrupt:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 import urllib3.exceptions
 
 from openai_stream import Client, StreamDecodeError, StreamInterruptedError, Timeout, transport
@@ -79,6 +80,26 @@ def timeout_of_a_wait(of: Exchange, *, sending: bool = False) -> float:
 def abort(one: Exchange) -> None:
     with one.lock:
         one.abort()
+
+
+def test_a_request_sent_from_within_another_gives_the_exchange_back() -> None:
+    inside = []
+    outer, inner = exchange(), exchange()
+
+    class Nesting(requests.Session):
+        def send(self, request: Any, **kwargs: Any) -> Any:
+            inside.append(transport._current_exchange())
+            if request.url.endswith("outer"):
+                transport.send(
+                    self, requests.Request("GET", "http://localhost/inner").prepare(), inner
+                )
+                inside.append(transport._current_exchange())
+            return requests.Response()
+
+    with Nesting() as session:
+        transport.send(session, requests.Request("GET", "http://localhost/outer").prepare(), outer)
+    assert inside == [outer, inner, outer]
+    assert transport._current_exchange() is None
 
 
 # How long a wait may be ----------------------------------------------------------------------
