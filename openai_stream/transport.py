@@ -489,7 +489,8 @@ class _TappedWire(_Wire):
         except TimeoutError:  # whoever gives up tells why
             raise
         except OSError:
-            tap.ended("reset")
+            if not self._exchange.aborted:  # a socket that was shut may also say so
+                tap.ended("reset")
             raise
         if count:
             tap.received(bytes(buffer[:count]))

@@ -261,4 +261,4 @@ def test_the_default_client_of_a_test(
     assert handle.result(30).choices[0].message.content == TEXT
     with Client() as other:
         assert stream(other) == (ALL, None)
-    assert stream_default_client.max_retries == 0
+    assert stream_default_client.max_retries == 2

@@ -34,10 +34,11 @@ def stream_default_client(
     """The default client, as it is made of the environment, asks ``stream_server``.
 
     For code that is handed no client. ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY`` are set, so that
-    clients that it makes by itself ask the same server. It too asks once only (``max_retries=0``).
+    clients that it makes by itself ask the same server. It retries as any default client does: a
+    fault that is retried wants an answer for each attempt.
     """
     monkeypatch.setenv("OPENAI_BASE_URL", stream_server.base_url)
     monkeypatch.setenv("OPENAI_API_KEY", "test")
-    with Client(max_retries=0) as client:
+    with Client() as client:
         monkeypatch.setattr(api, "_default", client)
         yield client
