@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from machine import HELD_UP
+
 from openai_stream import Client
 from openai_stream.testing import ScriptedServer
 
@@ -78,8 +80,9 @@ class Track:
             figures = statistics.median(values), max(values)
             name = f"{self._name}: {what}"
             FIGURES.append(f"{name:72}{len(values):6}{figures[0]:9.2f}{figures[1]:9.2f}")
-            assert figures[0] <= (SOON if median is None else median) * 1000, FIGURES[-1]
-            assert figures[1] <= slowest * 1000, FIGURES[-1]
+            most = SOON if median is None else median * max(1.0, HELD_UP)
+            assert figures[0] <= most * 1000, FIGURES[-1]
+            assert figures[1] <= slowest * max(1.0, HELD_UP) * 1000, FIGURES[-1]
 
 
 @contextmanager
