@@ -397,3 +397,15 @@ CONTESTANTS = {
         BareSocket,
     )
 }
+
+#: Those whose events are timed one by one.
+ONE_BY_ONE = (
+    "BareSocket",
+    "Ours",
+    "OursCalledBack",
+    "SSEClient",
+    "ThreadAndQueue",
+    "OpenAI",
+    "HttpxSSE",
+    "LiteLLM",
+)

@@ -7,20 +7,10 @@ import time
 from typing import Any
 
 from benchmarks.arena import Arena, tell
-from benchmarks.contestants import Contestant
+from benchmarks.contestants import ONE_BY_ONE, Contestant
 from benchmarks.events import Answer, read_stamp
 from benchmarks.report import Findings, Table
 
-NAMES = (
-    "BareSocket",
-    "Ours",
-    "OursCalledBack",
-    "SSEClient",
-    "ThreadAndQueue",
-    "OpenAI",
-    "HttpxSSE",
-    "LiteLLM",
-)
 ANSWER = Answer(events=3, pace=0.005, delay=0.05)
 
 NOTE = """\
@@ -47,7 +37,7 @@ def run(arena: Arena) -> Findings:
     repeated: dict[str, list[float]] = {}
     for n in range(rounds):
         tell(f"first event, process {n + 1} of {rounds}")
-        with arena.workers(NAMES) as workers:
+        with arena.workers(ONE_BY_ONE) as workers:
             titles = {worker.name: worker.title for worker in workers}
             for worker in workers:
                 took = worker.measure("first_event", model=ANSWER.model)

@@ -7,20 +7,10 @@ import time
 from typing import Any
 
 from benchmarks.arena import Arena, tell
-from benchmarks.contestants import Contestant
+from benchmarks.contestants import ONE_BY_ONE, Contestant
 from benchmarks.events import Answer, read_stamp
 from benchmarks.report import Findings, Table, Target
 
-NAMES = (
-    "BareSocket",
-    "Ours",
-    "OursCalledBack",
-    "SSEClient",
-    "ThreadAndQueue",
-    "OpenAI",
-    "HttpxSSE",
-    "LiteLLM",
-)
 PACE = 0.005
 
 NOTE = """\
@@ -42,7 +32,7 @@ def measure(contestant: Contestant, model: str) -> list[int]:
 def run(arena: Arena) -> Findings:
     events, rounds = arena.either((60, 3), (200, 12))
     tell("latency")
-    with arena.workers(NAMES) as workers:
+    with arena.workers(ONE_BY_ONE) as workers:
         titles = {worker.name: worker.title for worker in workers}
         measured = arena.rounds(workers, rounds, "latency", Answer(events=events, pace=PACE))
 
