@@ -30,7 +30,6 @@ from .errors import (
     APITimeoutError,
     ConfigurationError,
     OpenAIStreamError,
-    RateLimitError,
     StreamError,
 )
 from .reader import cleaned, clip, error_fields, expiry
@@ -239,9 +238,8 @@ class Attempts:
             type=kind,
             request_id=request_id,
             headers=headers,
+            retry_after=after,
         )
-        if isinstance(told, RateLimitError):
-            told.retry_after = after
         wish = response.headers.get("x-should-retry", "").lower()
         return _Failure(
             told, retry=wish != "false" and (wish == "true" or status in _RETRIED), after=after

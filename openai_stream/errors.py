@@ -103,6 +103,8 @@ class APIStatusError(OpenAIStreamError):
     request_id: str | None = None
     #: All response headers, names in lower case.
     headers: Mapping[str, str] = {}
+    #: Seconds that the server asked to wait, ``None`` where it did not say.
+    retry_after: float | None = None
 
 
 class BadRequestError(APIStatusError):
@@ -131,9 +133,6 @@ class UnprocessableEntityError(APIStatusError):
 
 class RateLimitError(APIStatusError):
     """429: too many requests, or the quota is used up."""
-
-    #: Seconds that the server asked to wait, ``None`` where it did not say.
-    retry_after: float | None = None
 
 
 class InternalServerError(APIStatusError):

@@ -94,14 +94,9 @@ def _is_passing(error: Exception) -> bool:
     )
 
 
-def _asked_pause(error: Exception) -> float:
-    """How long the server wants to be left alone, as one that is overloaded may say."""
-    headers = error.headers if isinstance(error, APIStatusError) else {}
-    try:
-        seconds = float(headers.get("retry-after", ""))
-    except ValueError:  # it does not say, or gives a date
-        return 0.0
-    return min(seconds, _LONGEST_ASKED) if seconds > 0 else 0.0
+def _asked_pause(error: Exception) -> float | None:
+    """How long the server wants to be left alone, if it says so."""
+    return error.retry_after if isinstance(error, APIStatusError) else None
 
 
 @attrs.define(eq=False)
@@ -198,13 +193,13 @@ class _Batch:
         if _is_everybodys(error):
             raise error
         if _is_rate_limit(error):
-            after = error.retry_after if isinstance(error, RateLimitError) else None
-            self.gate.limited(work.begun, self._running, after)
+            self.gate.limited(work.begun, self._running, _asked_pause(error))
             self.meter.opens_at = self.gate.opens_at
             self._ask_again(work, 0.0)
         elif _is_passing(error) and work.faults < self.retries:
             pause = min(_LONGEST_BACKOFF, 0.5 * 2.0 ** min(work.faults, 16))
-            pause = max(pause * random.uniform(0.5, 1.0), _asked_pause(error))  # noqa: S311
+            asked = min(_asked_pause(error) or 0.0, _LONGEST_ASKED)
+            pause = max(pause * random.uniform(0.5, 1.0), asked)  # noqa: S311
             work.faults += 1
             self._ask_again(work, time.monotonic() + pause)
         else:

@@ -120,7 +120,7 @@ def check_all(path: Path, count: int) -> None:
 
 @pytest.mark.limit(120)
 def test_500_prompts_with_faults_killed_half_way(
-    server: ScriptedServer, environment: dict[str, str], tmp_path: Path
+    server: ScriptedServer, environment: dict[str, str], run: Any, tmp_path: Path
 ) -> None:
     faulty = Faulty()
     server.always(faulty)
@@ -136,15 +136,7 @@ def test_500_prompts_with_faults_killed_half_way(
     with answers.open("ab") as file:
         file.write(b'{"custom_id": "400-')
     before, asked = len(read_whole_lines(answers)), len(server.requests)
-    result = subprocess.run(
-        [*COMMAND, *BATCH],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    result = run(*BATCH)
     assert (result.returncode, result.stdout) == (0, "")
     assert result.stderr.startswith(f"{500 - before} answers ({before} were there already), 0 fail")
     check_all(answers, 500)
@@ -512,7 +504,9 @@ def test_a_pause_longer_than_any_clock_counts(
 # The end -------------------------------------------------------------------------------------
 
 
-def test_ctrl_c(server: ScriptedServer, environment: dict[str, str], tmp_path: Path) -> None:
+def test_ctrl_c(
+    server: ScriptedServer, environment: dict[str, str], run: Any, tmp_path: Path
+) -> None:
     server.play(echo)
     server.always(answer([*chat_chunks("one two")[:2], Hang()]))
     write(tmp_path / "prompts.jsonl", [f"question {n}" for n in range(1, 6)])
@@ -532,15 +526,7 @@ def test_ctrl_c(server: ScriptedServer, environment: dict[str, str], tmp_path: P
     assert said.count("\n") == 1
     assert all(connection.client_closed.wait(20) for connection in server.connections)
     server.always(echo)
-    result = subprocess.run(
-        [*COMMAND, *BATCH],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert result.returncode == 0
+    assert run(*BATCH).returncode == 0
     check_all(tmp_path / "answers.jsonl", 5)
 
 
