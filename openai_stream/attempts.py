@@ -10,13 +10,11 @@ import contextlib
 import email.utils
 import http.client
 import json
-import re
 import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-from urllib.parse import unquote
 
 import attrs
 import requests
@@ -32,8 +30,9 @@ from .errors import (
     OpenAIStreamError,
     StreamError,
 )
-from .reader import cleaned, clip, error_fields, expiry
-from .request import Request, shown
+from .reader import clip, error_fields, expiry
+from .redaction import cleaned, is_clean, of_proxies, shown, without
+from .request import Request
 from .transport import Aborted, Body, Exchange, Expired, Tap, drop_tracebacks, reason, send
 
 __all__ = ["Attempts", "Trace"]
@@ -161,7 +160,7 @@ class Attempts:
             why = self.without_secrets(reason(error))
             raise ConfigurationError(
                 f"{shown(request.url)}: the request cannot be made: {why}"
-            ) from (error if self._is_clean(error) else None)
+            ) from (error if is_clean(error, self.without_secrets) else None)
 
     def _no_response(self, error: Exception, exchange: Exchange, url: str) -> _Failure:
         """What to tell of an attempt that brought no response."""
@@ -187,7 +186,7 @@ class Attempts:
             told = APIConnectionError(
                 f"{where}: no response: {why}. Is the server running, and the base URL right?"
             )
-        told.__cause__ = error if self._is_clean(error) else None
+        told.__cause__ = error if is_clean(error, self.without_secrets) else None
         return _Failure(told, retry)
 
     def _bad_status(self, response: requests.Response, exchange: Exchange, url: str) -> _Failure:
@@ -249,32 +248,11 @@ class Attempts:
         """What must show nowhere: the key, and passwords of proxies."""
         proxies = urllib.request.getproxies()
         proxies.update(self.session().proxies)
-        secrets = [*self.keys()]
-        for proxy in proxies.values():
-            # As it stands in the URL, which may be wrong, and as it is meant.
-            user, _, password = (proxy or "").rpartition("@")[0].rpartition("://")[2].partition(":")
-            secrets += [password or user, unquote(password or user)]
-        return [secret for secret in secrets if secret]
+        return [secret for secret in (*self.keys(), *of_proxies(proxies.values())) if secret]
 
     def without_secrets(self, text: str) -> str:
         """The text with stars in the place of keys and passwords."""
-        for secret in self._secrets():
-            # What local servers are given ("x", "none") is a part of many words.
-            pattern = re.escape(secret)
-            if len(secret) < 8:
-                pattern = rf"(?<!\w){pattern}(?!\w)"
-            text = re.sub(pattern, "***", text)
-        return text
-
-    def _is_clean(self, error: BaseException) -> bool:
-        """Whether neither the error nor its causes show a secret, as a traceback would print."""
-        seen: list[BaseException] = []
-        link: BaseException | None = error
-        while link is not None and link not in seen:
-            seen.append(link)
-            link = link.__cause__ or link.__context__
-        text = "".join(f"{link!s}{link!r}" for link in seen)
-        return self.without_secrets(text) == text
+        return without(text, self._secrets())
 
 
 _NOT_SENT = (

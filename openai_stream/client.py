@@ -22,6 +22,7 @@ from .calls import STREAM_ARGUMENTS, Streaming, typed
 from .endpoints import CHAT_COMPLETIONS, COMPLETIONS, RESPONSES, Endpoint, any_endpoint
 from .errors import ConfigurationError, StreamDecodeError, StreamError, StreamTimeoutError
 from .reader import api_error, clip, expiry
+from .redaction import shown
 from .request import (
     Headers,
     Request,
@@ -30,7 +31,6 @@ from .request import (
     check_url,
     encode,
     merge,
-    shown,
     take_mapping,
     with_query,
 )

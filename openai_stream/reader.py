@@ -20,10 +20,11 @@ from .errors import (
     StreamDecodeError,
     StreamInterruptedError,
 )
+from .redaction import cleaned
 from .sse import Frames, decode_json, events
 from .transport import ASK_AGAIN, Body, Exchange
 
-__all__ = ["Reader", "api_error", "cleaned", "clip", "error_fields", "expiry"]
+__all__ = ["Reader", "api_error", "clip", "error_fields", "expiry"]
 
 # What some servers send so that proxies see traffic, as an event's name or as its data.
 _KEEP_ALIVE_EVENTS = frozenset({"ping", "keep-alive", "keepalive", "heartbeat"})
@@ -305,24 +306,6 @@ def api_error(body: Any, clean: Callable[[str], str]) -> StreamAPIError:
         type=kind,
         body=body,
     )
-
-
-def cleaned(value: Any, clean: Callable[[str], str]) -> Any:
-    """JSON with all its texts cleaned.
-
-    :raises RecursionError: it is nested too deep.
-    """
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, list):
-        return [cleaned(item, clean) for item in value]
-    if isinstance(value, dict):
-        # No name of a field is that long; and a key of a local server may well be "code".
-        return {
-            clean(name) if len(name) > 16 else name: cleaned(item, clean)
-            for name, item in value.items()
-        }
-    return value
 
 
 def clip(text: str, length: int = 500) -> str:

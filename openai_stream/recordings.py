@@ -24,7 +24,6 @@ import json
 import logging
 import math
 import os
-import re
 import threading
 import time
 from collections import deque
@@ -38,6 +37,7 @@ import attrs
 
 from ._version import VERSION
 from .errors import ConfigurationError, RecordingError
+from .redaction import HIDDEN, SECRET_HEADER, SECRET_PARAMETER, AnswerWithout, Secrets
 
 if TYPE_CHECKING:
     import requests
@@ -51,19 +51,6 @@ _log = logging.getLogger("openai_stream")
 
 _FORMAT = "openai_stream_recording"
 _VERSION = 1
-_HIDDEN = "***"
-#: Headers of requests and of responses that are nobody else's business.
-_SECRET_HEADER = re.compile(
-    r"(.+-)?(authorization|api-key|token|secret|cookie|organi[sz]ation(-id)?)|openai-project",
-    re.IGNORECASE,
-)
-#: Parameters of a query that are, by what servers call them: ``?key=…``, ``&sig=…``.
-_SECRET_PARAMETER = re.compile(
-    r"(?<=[?&])((?:[^=&#]*[-_])?(?:key|apikey|authorization|token|secret|password|sig|signature|code)=)"
-    r"([^&#]*)",
-    re.IGNORECASE,
-)
-_SHORT = 8  # shorter keys, as local servers are given ("x", "none"), are a part of many words
 
 
 # Writing -------------------------------------------------------------------------------------
@@ -164,7 +151,7 @@ class Recorder:
 
         :param secrets: texts that must not be in the recording.
         """
-        return _Tap(self, request, _Secrets(secrets))
+        return _Tap(self, request, Secrets(secrets))
 
     def _begin(self, request: Mapping[str, Any]) -> int:
         number = next(self._numbers)
@@ -190,12 +177,12 @@ class _Tap:
     """Writes one exchange down; for the thread that works in it."""
 
     def __init__(
-        self, recorder: Recorder, request: requests.PreparedRequest, secrets: _Secrets
+        self, recorder: Recorder, request: requests.PreparedRequest, secrets: Secrets
     ) -> None:
         self._recorder = recorder
         self._request = request
         self._secrets = secrets
-        self._answer = _AnswerWithout(secrets)
+        self._answer = AnswerWithout(secrets)
         # When bytes came, and how many, of those that are not written yet.
         self._pending: deque[tuple[float, int]] = deque()
         self._number: int | None = None
@@ -209,13 +196,13 @@ class _Tap:
         self._number = self._recorder._begin(
             {
                 "method": request.method,
-                "target": _SECRET_PARAMETER.sub(
+                "target": SECRET_PARAMETER.sub(
                     lambda found: found[1] + "*" * len(found[2]),
                     hide(request.path_url.encode()).decode(),
                 ),
                 "headers": {
-                    name: _HIDDEN
-                    if _SECRET_HEADER.fullmatch(name)
+                    name: HIDDEN
+                    if SECRET_HEADER.fullmatch(name)
                     else hide(_latin_1(value)).decode("latin-1")
                     for name, value in request.headers.items()
                 },
@@ -257,96 +244,6 @@ def _packed(data: bytes) -> dict[str, str]:
         return {"text": data.decode()}
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(data).decode()}
-
-
-# Secrets -------------------------------------------------------------------------------------
-
-
-class _Secrets:
-    """Texts that must not be written, and the stars in their place."""
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._secrets = sorted({text.encode() for text in texts}, key=len, reverse=True)
-        self._pattern = re.compile(
-            b"|".join(
-                re.escape(one) if len(one) >= _SHORT else rb"(?<!\w)%b(?!\w)" % re.escape(one)
-                for one in self._secrets
-            )
-            or rb"(?!)"
-        )
-
-    def hide(self, data: bytes) -> bytes:
-        """The data with as many stars in the place of each secret."""
-        return self._pattern.sub(lambda found: b"*" * len(found[0]), data)
-
-    def begun(self, data: bytes) -> int:
-        """How many bytes at the end may be a secret's beginning, or want to be seen in context."""
-        longest = 0
-        for secret in self._secrets:
-            # Of a short one, what follows it decides.
-            most = min(len(data), len(secret) - (len(secret) >= _SHORT))
-            longest = max(
-                longest,
-                next((size for size in range(most, 0, -1) if data.endswith(secret[:size])), 0),
-            )
-        return longest
-
-
-class _AnswerWithout:
-    """A response's bytes without its secrets; holds back what may be the beginning of one."""
-
-    def __init__(self, secrets: _Secrets) -> None:
-        self._secrets = secrets
-        self._held = b""
-        self._before = b""  # the byte before what is held
-        self._in_head = True
-        self._interim = False  # the head is that of a 1xx, behind which comes another
-        self._hiding = False  # the header goes on in the next line
-
-    def take(self, data: bytes) -> bytes:
-        """Take in more.
-
-        :returns: what can be written, of the same length as what came.
-        """
-        data, self._held = self._held + data, b""
-        done = b""
-        while self._in_head:
-            line, end, data = data.partition(b"\n")
-            if not end:
-                self._held = line
-                return done
-            done += self._head_line(line + end)
-        return done + self._body(data)
-
-    def rest(self) -> bytes:
-        """What was held back, at the end."""
-        held, self._held = self._held, b""
-        return self._head_line(held) if self._in_head else self._hidden(held)
-
-    def _body(self, data: bytes) -> bytes:
-        data = self._hidden(data)
-        held = self._secrets.begun(data)
-        self._held = data[len(data) - held :]
-        data = data[: len(data) - held]
-        self._before = data[-1:] or self._before
-        return data
-
-    def _hidden(self, data: bytes) -> bytes:
-        return self._secrets.hide(self._before + data)[len(self._before) :]
-
-    def _head_line(self, line: bytes) -> bytes:
-        if status := re.match(rb"HTTP/\d\.\d (\d{3})", line):
-            self._interim = status[1].startswith(b"1")
-        name, colon, value = line.partition(b":")
-        if not line.strip():
-            self._in_head = self._interim
-        elif line[:1] in (b" ", b"\t"):
-            name, value = b"", line
-        else:
-            self._hiding = bool(colon and _SECRET_HEADER.fullmatch(name.decode("latin-1").strip()))
-        if self._hiding and line.strip():
-            return name + colon * bool(name) + re.sub(rb"[^\s]", b"*", value)
-        return self._secrets.hide(line)
 
 
 # Reading -------------------------------------------------------------------------------------

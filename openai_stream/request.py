@@ -17,6 +17,7 @@ import requests
 import requests.structures
 
 from .errors import ConfigurationError
+from .redaction import SECRET_HEADERS, shown
 
 __all__ = [
     "Headers",
@@ -26,12 +27,9 @@ __all__ = [
     "check_url",
     "encode",
     "merge",
-    "shown",
     "take_mapping",
     "with_query",
 ]
-
-_SECRET_HEADERS = ("Authorization", "api-key", "x-api-key", "Proxy-Authorization", "Cookie")
 
 Headers = Mapping[str, str | None]
 
@@ -47,7 +45,7 @@ class Request:
     @property
     def secrets(self) -> list[str]:
         """What is secret in the given headers: whole values, and what follows a scheme."""
-        values = [self.headers.get(name) or "" for name in _SECRET_HEADERS]
+        values = [self.headers.get(name) or "" for name in SECRET_HEADERS]
         return [part for value in values for part in (value, value.rpartition(" ")[2]) if part]
 
     @property
@@ -176,11 +174,3 @@ def check_url(name: str, url: Any) -> None:
             f"{name} has a user name or a password in it, which would show in messages: use "
             "headers={'Authorization': …}"
         )
-
-
-def shown(url: str | None) -> str:
-    """A URL for people: without user name, password and query, where secrets may be."""
-    if not url:
-        return ""
-    bare = url.split("?", 1)[0].split("#", 1)[0]
-    return re.sub(r"[^/]*@", "", bare)

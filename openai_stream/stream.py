@@ -55,7 +55,7 @@ from .locks import HandoverLock
 from .observers import Ended, Outcome
 from .queues import EventQueue, Restarted, Subscription
 from .reader import Reader, expiry
-from .request import shown
+from .redaction import shown
 from .sinks import (
     CallbackSink,
     ForeignSink,
