@@ -6,23 +6,16 @@ whose key, the client knows; what is in a good response is not looked at.
 
 from __future__ import annotations
 
-import contextlib
-import email.utils
 import http.client
-import json
 import ssl
-import time
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import attrs
 import requests
-import requests.structures
 import urllib3
 import urllib3.exceptions
 
-from . import errors
 from .errors import (
     APIConnectionError,
     APITimeoutError,
@@ -30,9 +23,10 @@ from .errors import (
     OpenAIStreamError,
     StreamError,
 )
-from .reader import clip, error_fields, expiry
-from .redaction import cleaned, is_clean, of_proxies, shown, without
+from .reader import expiry
+from .redaction import is_clean, of_proxies, shown, without
 from .request import Request
+from .server_errors import status_error
 from .transport import Aborted, Body, Exchange, Expired, Tap, drop_tracebacks, reason, send
 
 __all__ = ["Attempts", "Trace"]
@@ -205,43 +199,12 @@ class Attempts:
                 retry=False,
             )
         text = _error_body(response, exchange)
-        body: Any = self.without_secrets(text) or None
-        with contextlib.suppress(ValueError, RecursionError):
-            body = cleaned(json.loads(text), self.without_secrets)
-        said, kind, code = error_fields(body)
-        said = said or (body if isinstance(body, str) else json.dumps(body) if body else None)
-        after = _retry_after(response.headers)
-        headers = requests.structures.CaseInsensitiveDict(
-            (name, self.without_secrets(value)) for name, value in response.headers.items()
-        )
-        request_id = headers.get("x-request-id")
-        cls = errors.status_error(status)
-        message = f"{where}: {status} {self.without_secrets(response.reason or '')}".rstrip()
-        if said:
-            message += f": {clip(said)}"
-        if named := ", ".join(part for part in (kind, code) if part):
-            message += f" ({named})"
-        if status == 400 and "stream_options" in text:
-            message += ". This server does not take stream_options: leave it out"
-        elif status == 401 and not any(self.keys()):
-            message += ". No API key was sent: set OPENAI_API_KEY, or pass api_key=…"
-        elif hint := _HINTS.get(status):
-            message += f". {hint}"
-        if request_id:
-            message += f" [request {request_id}]"
-        told = cls(
-            message,
-            status_code=status,
-            body=body,
-            code=code,
-            type=kind,
-            request_id=request_id,
-            headers=headers,
-            retry_after=after,
-        )
+        told = status_error(response, text, where, self.without_secrets, any(self.keys()))
         wish = response.headers.get("x-should-retry", "").lower()
         return _Failure(
-            told, retry=wish != "false" and (wish == "true" or status in _RETRIED), after=after
+            told,
+            retry=wish != "false" and (wish == "true" or status in _RETRIED),
+            after=told.retry_after,
         )
 
     def _secrets(self) -> list[str]:
@@ -263,12 +226,6 @@ _NOT_SENT = (
     urllib3.exceptions.LocationParseError,
     UnicodeError,
 )
-
-_HINTS = {
-    401: "Is the API key right?",
-    404: "Are the model's name and the base URL right?",
-    429: "Slow down, or look at the account's limits",
-}
 
 
 def _leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -301,16 +258,3 @@ def _error_body(response: requests.Response, exchange: Exchange) -> str:
     finally:
         body.close()
     return bytes(text[:_ERROR_BODY]).decode(errors="replace").strip()
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait: ``retry-after-ms``, else ``Retry-After`` (RFC 9110)."""
-    with contextlib.suppress(KeyError, ValueError):
-        return max(0.0, float(headers["retry-after-ms"]) / 1000)
-    value = headers.get("retry-after", "")
-    with contextlib.suppress(ValueError):
-        return max(0.0, float(value))
-    with contextlib.suppress(ValueError, OverflowError):
-        if date := email.utils.parsedate_tz(value):
-            return max(0.0, email.utils.mktime_tz(date) - time.time())
-    return None

@@ -21,7 +21,7 @@ from .attempts import Attempts, Trace
 from .calls import STREAM_ARGUMENTS, Streaming, typed
 from .endpoints import CHAT_COMPLETIONS, COMPLETIONS, RESPONSES, Endpoint, any_endpoint
 from .errors import ConfigurationError, StreamDecodeError, StreamError, StreamTimeoutError
-from .reader import api_error, clip, expiry
+from .reader import expiry
 from .redaction import shown
 from .request import (
     Headers,
@@ -34,6 +34,7 @@ from .request import (
     take_mapping,
     with_query,
 )
+from .server_errors import api_error, clip
 from .sse import decode_json
 from .stream import Callbacks, Core, Stream
 from .timeouts import Timeout, timeout_of

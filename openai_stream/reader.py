@@ -15,16 +15,12 @@ import requests
 from urllib3.response import HTTPResponse
 
 from .endpoints import Accumulator, Endpoint
-from .errors import (
-    StreamAPIError,
-    StreamDecodeError,
-    StreamInterruptedError,
-)
-from .redaction import cleaned
+from .errors import StreamDecodeError, StreamInterruptedError
+from .server_errors import api_error, clip, parse_leniently
 from .sse import Frames, decode_json, events
 from .transport import ASK_AGAIN, Body, Exchange
 
-__all__ = ["Reader", "api_error", "clip", "error_fields", "expiry"]
+__all__ = ["Reader", "expiry"]
 
 # What some servers send so that proxies see traffic, as an event's name or as its data.
 _KEEP_ALIVE_EVENTS = frozenset({"ping", "keep-alive", "keepalive", "heartbeat"})
@@ -133,7 +129,7 @@ class Reader:
                     self.empty += 1
                     continue
                 if message.event == "error":
-                    raise api_error(_parse_leniently(text), self._clean)
+                    raise api_error(parse_leniently(text), self._clean)
             try:
                 data = decode_json(text)
             except StreamDecodeError:
@@ -256,62 +252,6 @@ class Reader:
             # leaves nothing to wait for, shall not outrun the gap.
             self._exchange.waited += time.monotonic() - self._exchange.last_byte
         self._waits += 1
-
-
-def _parse_leniently(text: str) -> Any:
-    """The data of an error event: JSON, or whatever text the server had to say."""
-    try:
-        return decode_json(text)
-    except StreamDecodeError:
-        return text
-
-
-def error_fields(body: Any) -> tuple[str | None, str | None, str | None]:
-    """Message, type and code of an error, in any of the shapes that servers give them.
-
-    ``{"error": {"message": …}}`` (OpenAI), the same in ``response`` (OpenAI's ``response.failed``),
-    ``{"error": "…"}``, ``{"message": …}`` (vLLM), ``{"detail": …}`` (FastAPI), or plain text.
-    """
-    error = body
-    if isinstance(body, dict):
-        if isinstance(body.get("response"), dict):  # "response.failed"
-            body = body["response"]
-        if body.get("error") is not None:
-            error = body["error"]
-    if not isinstance(error, dict):
-        return (error if isinstance(error, str) else None), None, None
-    said = next((v for k in ("message", "detail") if isinstance(v := error.get(k), str)), None)
-    kind, code = error.get("type"), error.get("code")
-    if isinstance(code, int) and not isinstance(code, bool):
-        code = str(code)
-    return said, kind if isinstance(kind, str) else None, code if isinstance(code, str) else None
-
-
-def api_error(body: Any, clean: Callable[[str], str]) -> StreamAPIError:
-    """The error that a server sent in a good response: an object, a string, or an event.
-
-    :param clean: takes secrets out, should the server have quoted them.
-    """
-    try:
-        body = cleaned(body, clean)
-    except RecursionError:
-        body = None  # JSON that could just be read, and says nothing that deep
-    said, kind, code = error_fields(body)
-    named = ", ".join(part for part in (kind, code) if part)
-    return StreamAPIError(
-        "the server sent an error in its answer: "
-        + (clip(said) if said else "without a message")
-        + (f" ({named})" if named else ""),
-        code=code,
-        type=kind,
-        body=body,
-    )
-
-
-def clip(text: str, length: int = 500) -> str:
-    """Text of the server's, short enough for a message."""
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def expiry(exchange: Exchange) -> str:
