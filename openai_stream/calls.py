@@ -5,6 +5,7 @@ The same for each endpoint, and for a client's methods as for the module's funct
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, TypeVar, cast, overload
@@ -68,8 +69,15 @@ class Streaming:
         if not stream and (name := self.given()):
             raise TypeError(f"{name} goes with stream=True only")
         for name in ("on_next", "on_done", "on_error"):
-            if getattr(self, name) is not None and not callable(getattr(self, name)):
-                raise TypeError(f"{name} must be callable, not {getattr(self, name)!r}")
+            function = getattr(self, name)
+            if function is not None and not callable(function):
+                raise TypeError(f"{name} must be callable, not {function!r}")
+            if kind := _runs_later(function):
+                raise TypeError(
+                    f"{name} must be a plain function, not {kind}: the reader thread calls it and "
+                    "awaits nothing. To hand events to an event loop, call "
+                    "loop.call_soon_threadsafe in it"
+                )
         for name in ("stream_close", "nowait", "replay"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r}")
@@ -80,7 +88,7 @@ class Streaming:
         if self.restarts < 0:
             raise TypeError(f"restarts must not be negative: {self.restarts}")
         put = getattr(self.queue, "put", None)
-        if self.queue is not None and (not callable(put) or inspect.iscoroutinefunction(put)):
+        if self.queue is not None and (not callable(put) or _runs_later(put)):
             raise TypeError(
                 f"queue must have a put(item) that blocks, not {type(self.queue).__name__}; of a "
                 "queue for coroutines, pass its synchronous side"
@@ -103,6 +111,30 @@ class Streaming:
 def _same(value: Any, default: Any) -> bool:
     # By type too, and without asking a user's object: what is equal to 0 may be False or an array.
     return value is default or (type(value) is type(default) and value in (default,))
+
+
+#: Each kind of function whose body does not run when it is called: all events would be lost.
+_RUN_LATER: dict[str, Callable[[Any], bool]] = {
+    "a coroutine function": inspect.iscoroutinefunction,
+    "an asynchronous generator function": inspect.isasyncgenfunction,
+    "a generator function": inspect.isgeneratorfunction,
+}
+
+
+def _runs_later(function: Any) -> str | None:
+    """The kind of a function that, when called, only makes what somebody else must run.
+
+    Partials, bound methods and objects with such a ``__call__`` are of the same kind as the
+    function behind them. What a wrapper says that it wraps does not count: it may run that itself.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    # An object is called by its type's method; that of a function or a class is of no interest.
+    method = getattr(type(function), "__call__", None)  # noqa: B004
+    for kind, is_kind in _RUN_LATER.items():
+        if is_kind(function) or is_kind(method):
+            return kind
+    return None
 
 
 #: What goes with a stream of any endpoint, and not into the body.
