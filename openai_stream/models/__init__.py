@@ -3,8 +3,6 @@
 Nothing in here knows where the dicts come from, or how events add up to an answer.
 """
 
-from ._base import Model
-from ._base import copied as copied
 from .chat import (
     Annotation,
     Audio,
@@ -27,6 +25,8 @@ from .chat import (
     URLCitation,
 )
 from .completions import Completion, CompletionChoice, CompletionLogprobs
+from .model import Model
+from .plain_json import copied as copied
 from .responses import (
     IncompleteDetails,
     InputTokensDetails,

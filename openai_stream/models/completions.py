@@ -8,7 +8,8 @@ from typing import Any
 
 import attrs
 
-from ._base import NONE_GIVEN, Model, wire
+from .fields import NONE_GIVEN
+from .model import Model, wire
 from .usage import Usage
 
 __all__ = ["Completion", "CompletionChoice", "CompletionLogprobs"]

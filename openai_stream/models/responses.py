@@ -9,7 +9,8 @@ from typing import Any
 
 import attrs
 
-from ._base import NONE_GIVEN, Model, wire
+from .fields import NONE_GIVEN
+from .model import Model, wire
 
 __all__ = [
     "IncompleteDetails",

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from ._base import clipped
+from .plain_json import clipped
 
 __all__ = ["ServerEvent"]
 

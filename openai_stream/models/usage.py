@@ -2,7 +2,7 @@
 
 import attrs
 
-from ._base import Model, wire
+from .model import Model, wire
 
 __all__ = ["CompletionTokensDetails", "PromptTokensDetails", "Usage"]
 

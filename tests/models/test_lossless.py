@@ -22,7 +22,7 @@ from openai_stream.models import (
     Model,
     Response,
     ResponseEvent,
-    _base,
+    shapes,
 )
 
 #: A busy machine is no error.
@@ -69,7 +69,7 @@ FIELDS = sorted({a.name for cls in CLASSES for a in attrs.fields(cls)})  # type:
 def way(request: pytest.FixtureRequest) -> Iterator[None]:
     """Each test runs over the plain way of reading and over the fast one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_base, "WRITE_AFTER", 1 if request.param == "written out" else 10**9)
+        patch.setattr(shapes, "WRITE_AFTER", 1 if request.param == "written out" else 10**9)
         for cls in CLASSES:
             forget(cls)
         yield

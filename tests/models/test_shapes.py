@@ -21,7 +21,7 @@ from openai_stream.models import (
     TokenLogprob,
     ToolCallDelta,
     Usage,
-    _base,
+    shapes,
 )
 
 _wire = Delta._wire
@@ -42,7 +42,7 @@ def forget(cls: type[Model]) -> None:
 
 def test_a_shape_that_comes_often_is_written_out_once() -> None:
     d = {"content": "x", "a": 1}
-    for _ in range(_base.WRITE_AFTER - 1):
+    for _ in range(shapes.WRITE_AFTER - 1):
         Delta.from_dict(d)
     assert not _wire.loads
     Delta.from_dict(d)
@@ -69,8 +69,8 @@ def test_what_is_as_documented_never_takes_the_plain_way(monkeypatch: pytest.Mon
         "usage": {"total_tokens": 1},
         "unknown": [1],
     }
-    monkeypatch.setattr(_base, "WRITE_AFTER", 1)
-    monkeypatch.setattr(_base._Wire, "read", read)
+    monkeypatch.setattr(shapes, "WRITE_AFTER", 1)
+    monkeypatch.setattr(shapes.Wire, "read", read)
     ours: list[type[Model]] = [
         ChatCompletionChunk,
         ChunkChoice,
@@ -96,7 +96,7 @@ def test_events_of_one_shape_share_it() -> None:
 
 def test_the_fast_way_is_taken_again_after_another_shape() -> None:
     one, two = {"content": "x"}, {"role": "x"}
-    for _ in range(_base.WRITE_AFTER):
+    for _ in range(shapes.WRITE_AFTER):
         for d in (one, two):
             assert Delta.from_dict(d).to_dict() == d
     assert len(_wire.loads) == 2
@@ -113,13 +113,13 @@ def test_a_server_of_ever_new_shapes_makes_memory_grow_only_so_far(
     for i in range(1000):
         d = {f"key {i}": i}
         assert Delta.from_dict(d).to_dict() == d
-        assert len(_wire.seen) <= _base.MAX_SHAPES
+        assert len(_wire.seen) <= shapes.MAX_SHAPES
     assert not _wire.loads
-    monkeypatch.setattr(_base, "WRITE_AFTER", 1)
+    monkeypatch.setattr(shapes, "WRITE_AFTER", 1)
     for i in range(1000):
         d = {f"key {i}": i, "content": "x"}
         assert Delta.from_dict(d).to_dict() == d
-        assert len(_wire.loads) <= _base.MAX_SHAPES
+        assert len(_wire.loads) <= shapes.MAX_SHAPES
     # And it goes on learning.
     Delta.from_dict({"content": "x"})
     assert ("content",) in _wire.loads
@@ -170,8 +170,8 @@ def reachable(one: object) -> list[object]:
 @pytest.mark.limit(120)
 def test_many_threads_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     # Few shapes are remembered, so that they are forgotten and written out anew all the time.
-    monkeypatch.setattr(_base, "WRITE_AFTER", 2)
-    monkeypatch.setattr(_base, "MAX_SHAPES", 3)
+    monkeypatch.setattr(shapes, "WRITE_AFTER", 2)
+    monkeypatch.setattr(shapes, "MAX_SHAPES", 3)
     names = ["index", "delta", "finish_reason", "logprobs", "odd"]
     wrong: list[Any] = []
 

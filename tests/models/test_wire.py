@@ -12,15 +12,15 @@ from typing import Any, Optional, cast
 import attrs
 import pytest
 
-from openai_stream.models import Delta, Model, _base
-from openai_stream.models._base import missing, wire
+from openai_stream.models import Delta, Model, fields, shapes
+from openai_stream.models.model import missing, wire
 
 
 @pytest.fixture(params=["plain", "written out"], autouse=True)
 def way(request: pytest.FixtureRequest) -> Iterator[None]:
     """Each test runs over the plain way of reading and over the fast one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_base, "WRITE_AFTER", 1 if request.param == "written out" else 10**9)
+        patch.setattr(shapes, "WRITE_AFTER", 1 if request.param == "written out" else 10**9)
         yield
 
 
@@ -49,10 +49,10 @@ def make() -> tuple[Any, Any]:
         list_or_text: list[Any] | str | None = None
         part: Part | None = None
         always: Part = no_part
-        parts: list[Part] = _base.NONE_GIVEN
-        reals: list[float] = _base.NONE_GIVEN
-        texts: list[str | None] = _base.NONE_GIVEN
-        things: list[dict[str, Any]] = _base.NONE_GIVEN
+        parts: list[Part] = fields.NONE_GIVEN
+        reals: list[float] = fields.NONE_GIVEN
+        texts: list[str | None] = fields.NONE_GIVEN
+        things: list[dict[str, Any]] = fields.NONE_GIVEN
         hidden: str | None = attrs.field(default=None, repr=False)
 
     return Whole, Part
@@ -150,8 +150,8 @@ def test_an_object_of_a_new_class_is_as_all_others() -> None:
 def test_a_list_that_stands_for_a_missing_one_is_known_by_its_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stand_in: Any = _base._NoList(name="ANOTHER")
-    monkeypatch.setattr(_base, "ANOTHER", stand_in, raising=False)
+    stand_in: Any = fields._NoList(name="ANOTHER")
+    monkeypatch.setattr(fields, "ANOTHER", stand_in, raising=False)
     assert pickle.loads(pickle.dumps(stand_in)) is stand_in  # noqa: S301
     assert copy.deepcopy(stand_in) is stand_in
     assert stand_in is not Delta().tool_calls
