@@ -1,0 +1,1 @@
+"""What the public reports: one file an area, put together by ``tests/reports.py``."""

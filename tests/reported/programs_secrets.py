@@ -1,0 +1,7 @@
+"""Keys, and where they could show."""
+
+from __future__ import annotations
+
+from .row import Situation
+
+ROWS: tuple[Situation, ...] = ()
