@@ -24,6 +24,7 @@ be a recording of a real one (:func:`recorded`).
 from .addresses import blackhole_url, refused_url
 from .answers import Event, answer
 from .chunks import chat_chunks, completion_chunks, tool_call_chunks
+from .connection import Connection, Request, Script, Step
 from .faults import (
     FAULTS,
     Fault,
@@ -50,7 +51,7 @@ from .faults import (
     whole_json,
 )
 from .recorded import recorded
-from .server import Answer, Connection, Handler, Request, ScriptedServer
+from .server import Answer, Handler, ScriptedServer
 from .steps import (
     Call,
     Drip,
@@ -61,9 +62,7 @@ from .steps import (
     Receive,
     Repeat,
     Reset,
-    Script,
     Send,
-    Step,
     Until,
     Wait,
 )

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from .chunks import chat_chunks
+from .connection import Connection, Step
 from .faults import Fault, Rest, fault_of
-from .steps import Fin, Pause, Step
+from .steps import Fin, Pause
 from .wire import LAST_CHUNK, Headers, chunk, frame, head
-
-if TYPE_CHECKING:
-    from .server import Connection
 
 __all__ = ["Event", "answer"]
 

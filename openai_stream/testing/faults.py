@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from .steps import Drip, Fin, Hang, Pause, Repeat, Reset, Step
+from .connection import Step
+from .steps import Drip, Fin, Hang, Pause, Repeat, Reset
 from .wire import error_answer, frame, head, json_answer
 
 __all__ = [

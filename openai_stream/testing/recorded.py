@@ -6,15 +6,13 @@ import itertools
 import json
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from .steps import Fin, Hang, Reset, Script, Step, Until
+from openai_stream.recordings import RecordedExchange
+
+from .connection import Request, Script, Step
+from .steps import Fin, Hang, Reset, Until
 from .wire import error_answer
-
-if TYPE_CHECKING:
-    from openai_stream.recordings import RecordedExchange
-
-    from .server import Request
 
 __all__ = ["Match", "answers_from", "recorded"]
 

@@ -9,13 +9,10 @@ from __future__ import annotations
 import itertools
 import ssl
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
 
-if TYPE_CHECKING:
-    from .server import Connection
+from .connection import Connection, Step
 
 __all__ = [
     "Call",
@@ -27,26 +24,10 @@ __all__ = [
     "Receive",
     "Repeat",
     "Reset",
-    "Script",
     "Send",
-    "Step",
     "Until",
     "Wait",
 ]
-
-
-class Step(ABC):
-    """One thing that a script does on a connection.
-
-    A script is an iterable of steps, where plain ``bytes`` stand for :class:`Send`. Each of its
-    steps is played on the thread of its connection, and gives way at once, ending the script, when
-    the client closes the connection or the server is closed. Subclass it for a step of your own,
-    out of the methods of :class:`Connection`.
-    """
-
-    @abstractmethod
-    def play(self, connection: Connection) -> None:
-        """Do it, on the thread of the connection."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +172,3 @@ class Call(Step):
 
     def play(self, connection: Connection) -> None:
         self.function()
-
-
-Script: TypeAlias = Step | bytes | Iterable[Step | bytes]

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
-from .steps import Repeat, Step
+from .connection import Step
+from .steps import Repeat
 
 __all__ = [
     "LAST_CHUNK",
