@@ -31,7 +31,8 @@ from openai_stream.errors import (
     ConfigurationError,
     OpenAIStreamError,
 )
-from openai_stream.local import LocalServer, main
+from openai_stream.local import LocalServer
+from openai_stream.local.__main__ import main
 
 STAND_IN = """
 import http.server
