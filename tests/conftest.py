@@ -21,8 +21,9 @@ import hypothesis
 import pytest
 from machine import EXAMPLES
 
+import _openai_stream_pytest as plugin
 from openai_stream import Client
-from openai_stream.testing import ScriptedServer, plugin
+from openai_stream.testing import ScriptedServer
 
 # A project of its own, for an environment of its own.
 collect_ignore = ["separate_project"]

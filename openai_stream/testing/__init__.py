@@ -11,7 +11,9 @@ when. ::
         assert server.requests[0].json["stream"] is True
 
 With pytest the fixtures ``stream_server``, ``stream_client`` and ``stream_default_client`` are
-there once the library is installed. So a test of an application that asks the default client is::
+there once the library is installed; nothing of it is imported until a test uses one. ``-p
+no:openai_stream`` leaves them out, and if plugins are not loaded by themselves, ``-p
+openai_stream`` brings them. So a test of an application that asks the default client is::
 
     def test_my_app_survives_a_cut(stream_server, stream_default_client):
         stream_server.play(answer("Hello you there", fault=cut(after=3)))

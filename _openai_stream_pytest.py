@@ -1,0 +1,59 @@
+"""Fixtures for pytest, which finds them by itself if the library is installed.
+
+A module of its own beside the package, and not in it: pytest imports this in every project of the
+environment, before that project's own ``conftest.py``. To import the package would bring
+``requests`` into projects that never ask for it, and too early for gevent's monkey-patching. So
+only pytest is imported here, until a fixture is used.
+
+PYTEST_DONT_REWRITE
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from openai_stream import Client
+    from openai_stream.testing import ScriptedServer
+
+__all__ = ["stream_client", "stream_default_client", "stream_server"]
+
+
+@pytest.fixture
+def stream_server() -> Iterator[ScriptedServer]:
+    """A scripted server of the test's own; what its scripts raised fails the test."""
+    from openai_stream.testing import ScriptedServer  # noqa: PLC0415
+
+    with ScriptedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def stream_client(stream_server: ScriptedServer) -> Iterator[Client]:
+    """A client that asks ``stream_server``, and each time once only (``max_retries=0``)."""
+    from openai_stream import Client  # noqa: PLC0415
+
+    with Client(api_key="test", base_url=stream_server.base_url, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def stream_default_client(
+    stream_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Client]:
+    """The default client, as it is made of the environment, asks ``stream_server``.
+
+    For code that is handed no client. ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY`` are set, so that
+    clients that it makes by itself ask the same server. It retries as any default client does: a
+    fault that is retried wants an answer for each attempt.
+    """
+    from openai_stream import Client, api  # noqa: PLC0415
+
+    monkeypatch.setenv("OPENAI_BASE_URL", stream_server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    with Client() as client:
+        monkeypatch.setattr(api, "_default", client)
+        yield client
