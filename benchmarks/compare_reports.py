@@ -12,27 +12,33 @@ server and the judge are here. One that hangs is killed, and goes on with the ne
 from __future__ import annotations
 
 import argparse
+import datetime
+import importlib.metadata
 import json
 import os
 import select
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import attrs
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "tests"))
 
-from reported.row import JSON  # noqa: E402 - the tests are no package
-from reported.verdict import RIGHT, played, verdict  # noqa: E402
-from reports import REPORTS  # noqa: E402
+from reported.row import JSON, Fails, Report, Whole  # noqa: E402 - the tests are no package
+from reported.verdict import RIGHT, difference, played, verdict  # noqa: E402
+from reports import DOCUMENT, PEERS, REPORTS, UNPLAYED, document  # noqa: E402
 
 HANGS = 20.0  # seconds after which a row is given up; the players' own deadlines are shorter
+VOID = (None, "", [], {})
 
 
 class Player:
     """A process with a library, started when it is needed."""
 
-    def __init__(self, command: list[str], *, cwd: Path, path: Path) -> None:
+    def __init__(self, command: list[str], *, cwd: Path, path: Path = ROOT) -> None:
         self._command, self._cwd = command, cwd
         self._environment = {**os.environ, "PYTHONPATH": str(path), "PYTHONWARNINGS": "ignore"}
         self._process: subprocess.Popen[str] | None = None
@@ -87,12 +93,118 @@ def before(checkout: Path, word: str) -> int:
     return 1 if contradicted else 0
 
 
+# The other libraries ------------------------------------------------------------------------------
+
+
+def players(litellm: str, node: Path) -> dict[str, Player]:
+    """One for each library, ours as well."""
+    peers = ROOT / "benchmarks" / "peers"
+    script = str(peers / "play_openai.mjs")
+    return {
+        "openai": Player([sys.executable, "play_openai.py"], cwd=peers),
+        "openai-node": Player(["node", script, str(node.absolute())], cwd=peers),
+        "litellm": Player([litellm, "play_litellm.py"], cwd=peers),
+        "ours": Player([sys.executable, "-m", "reported.ours"], cwd=ROOT / "tests"),
+    }
+
+
+def versions(litellm: str, node: Path) -> dict[str, str]:
+    ask = "import importlib.metadata; print(importlib.metadata.version('litellm'))"
+    command = [litellm, "-c", ask]
+    told = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    package = json.loads((node / "node_modules" / "openai" / "package.json").read_text("utf-8"))
+    return {
+        "openai": importlib.metadata.version("openai"),
+        "openai-node": package["version"],
+        "litellm": told.stdout.strip(),
+    }
+
+
+def verdict_of_peer(library: str, report: Report, outcome: JSON) -> str:
+    """As ``verdict``, by what the library can express; how often it asks is its own affair."""
+    if outcome.get("unplayed"):
+        return UNPLAYED
+    error = outcome.get("error")
+    if error is not None and not error["own"]:
+        return error["class"] if error["class"] in ("hangs", "dies") else f"leaks {error['class']}"
+    if isinstance(report.right, Fails):
+        return "looks whole" if error is None else RIGHT
+    if error is not None:
+        return "refuses"
+    right = expressible(report.right) if library == "litellm" else report.right
+    # The deltas that were delivered have another form in each library.
+    found = difference(attrs.evolve(right, events=None), outcome, same=holds)
+    return found if found == RIGHT else f"wrong {found.partition(' ')[0]}"
+
+
+def expressible(right: Whole) -> Whole:
+    """What ``litellm`` means to keep: it has its own ids, and gives one form to all servers."""
+    kept = ("content", "tool_calls", "function_call", "reasoning_content", "refusal")
+
+    def trimmed(message: Any) -> Any:
+        if not isinstance(message, dict):
+            return message
+        return {key: value for key, value in message.items() if key in kept}
+
+    messages = right.messages and [trimmed(message) for message in right.messages]
+    usual = right.finish_reason in ("stop", "length", "tool_calls", "content_filter")
+    return attrs.evolve(
+        right,
+        message=trimmed(right.message),
+        messages=messages,
+        finish_reason=right.finish_reason if usual else None,
+        fields={},
+    )
+
+
+def holds(got: Any, right: Any) -> bool:
+    """Whether it is the same, but for what is void, and for what the library adds."""
+    if isinstance(right, dict):
+        return isinstance(got, dict) and all(
+            holds(got.get(key), value) for key, value in right.items()
+        )
+    if isinstance(right, list) and right:
+        return isinstance(got, list) and len(got) == len(right) and all(map(holds, got, right))
+    return got == right or (got in VOID and right in VOID)
+
+
+def compare(litellm: str, node: Path) -> int:
+    """Play all to all, and write what is found; 1 if something is not right here."""
+    told = versions(litellm, node)
+    verdicts: dict[str, dict[str, str]] = {}
+    for library, player in players(litellm, node).items():
+        for report in REPORTS:
+            outcome, times = played(report, player)
+            if library == "ours":
+                found = verdict(report, outcome, times)
+            else:
+                found = verdict_of_peer(library, report, outcome)
+            if found != UNPLAYED:
+                verdicts.setdefault(report.name, {})[library] = found
+        player.close()
+        found_by = [one[library] for one in verdicts.values() if library in one]
+        print(f"{library}: {found_by.count(RIGHT)} of {len(found_by)}", flush=True)
+    wrong = [one for one in REPORTS if verdicts[one.name].pop("ours") != one.ours == RIGHT]
+    date = str(datetime.datetime.now(datetime.timezone.utc).date())
+    found = {"date": date, "versions": told, "verdicts": verdicts}
+    PEERS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    DOCUMENT.write_text(document(), encoding="utf-8")
+    print(f"written: {PEERS.relative_to(ROOT)} and {DOCUMENT.relative_to(ROOT)}")
+    return 1 if wrong else 0
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--before", type=Path, metavar="CHECKOUT", required=True)
-    parser.add_argument("-k", default="", metavar="WORD", help="only rows whose names have it")
+    parser = argparse.ArgumentParser(description="Play the reports to a library.")
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="only ours, as it is there")
+    parser.add_argument("-k", default="", metavar="WORD", help="with it: rows whose names have it")
+    parser.add_argument("--litellm", default=sys.executable, help="a Python that has litellm")
+    parser.add_argument("--node", type=Path, help="the folder in which npm has installed openai")
     arguments = parser.parse_args()
-    return before(arguments.before, arguments.k)
+    if arguments.before is not None:
+        return before(arguments.before, arguments.k)
+    if arguments.node is None:
+        parser.error("give --before or --node")
+    return compare(arguments.litellm, arguments.node)
 
 
 if __name__ == "__main__":

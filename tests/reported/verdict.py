@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from openai_stream.testing import ScriptedServer
@@ -50,16 +51,11 @@ def _of_error(right: Fails, error: JSON) -> str:
 
 
 def difference(
-    right: Whole,
-    outcome: JSON,
-    *,
-    compared: Iterable[str] = COMPARED,
-    seen: Callable[[Any], Any] = lambda value: value,
+    right: Whole, outcome: JSON, *, same: Callable[[Any, Any], bool] = operator.eq
 ) -> str:
     """``right``, or the first thing in which a whole answer is not as it should be.
 
-    :param compared: what is looked at.
-    :param seen: what of a value is looked at.
+    :param same: whether what came is what is right.
     """
     whole = outcome["whole"]
     fields = whole if isinstance(whole, dict) else {}
@@ -73,10 +69,10 @@ def difference(
         "data": whole,
         "events": outcome.get("events"),
     }
-    asked = {name: getattr(right, name) for name in compared}
+    asked = {name: getattr(right, name) for name in COMPARED}
     for name, value in {**asked, **right.fields}.items():
-        if value is not None and seen(got.get(name)) != seen(value):
-            return f"{name} {seen(got.get(name))!r}"
+        if value is not None and not same(got.get(name), value):
+            return f"{name} {got.get(name)!r}"
     return RIGHT
 
 
