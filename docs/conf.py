@@ -45,12 +45,13 @@ intersphinx_mapping = {
 }
 
 # Type variables: of an event, of a whole answer, of the class itself.
-nitpick_ignore_regex = [("py:class", r"(openai_stream\.\S+\.)?(E|E_co|W|C|M)")]
+nitpick_ignore_regex = [("py:class", r"(openai_stream\.\S+\.)?(E|E_co|W|W_co|C|M)")]
 
 #: What docstrings and signatures say, and where it is documented.
 DOCUMENTED_AS = {
     **{name: f"openai_stream.{name}" for name in openai_stream.__all__},
     "BaseClient": "openai_stream.Client",
+    "openai_stream.client.BaseClient": "openai_stream.Client",
     "requests.models.PreparedRequest": "requests.PreparedRequest",
     "requests.models.Response": "requests.Response",
     "requests.sessions.Session": "requests.Session",

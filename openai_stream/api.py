@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from .calls import typed
+from .arguments import signature
 from .client import BaseClient, Client
-from .endpoints import CHAT_COMPLETIONS, COMPLETIONS, RESPONSES
+from .signatures import CreateChatCompletion, CreateCompletion, CreateResponse, typed
 
 __all__ = ["create_chat_completion", "create_completion", "create_response"]
 
+_FUNCTION = signature(client=True)
 _lock = threading.Lock()
 _default: Client | None = None
 
@@ -28,7 +29,7 @@ def _client(client: BaseClient | None) -> BaseClient:
         return _default
 
 
-@typed(CHAT_COMPLETIONS)
+@typed(CreateChatCompletion[BaseClient], _FUNCTION)
 def create_chat_completion(*, client: BaseClient | None = None, **arguments: Any) -> Any:
     """Ask for a chat completion: ``POST /chat/completions``.
 
@@ -68,7 +69,7 @@ def create_chat_completion(*, client: BaseClient | None = None, **arguments: Any
     return _client(client).create_chat_completion(**arguments)
 
 
-@typed(COMPLETIONS)
+@typed(CreateCompletion[BaseClient], _FUNCTION)
 def create_completion(*, client: BaseClient | None = None, **arguments: Any) -> Any:
     """Ask for a text completion: ``POST /completions``.
 
@@ -78,7 +79,7 @@ def create_completion(*, client: BaseClient | None = None, **arguments: Any) -> 
     return _client(client).create_completion(**arguments)
 
 
-@typed(RESPONSES)
+@typed(CreateResponse[Client], _FUNCTION)
 def create_response(*, client: Client | None = None, **arguments: Any) -> Any:
     """Ask for a response: ``POST /responses``.
 

@@ -17,8 +17,8 @@ import requests
 
 from . import observers
 from ._version import VERSION
+from .arguments import STREAM_ARGUMENTS, Streaming, check_fields, signature
 from .attempts import Attempts, Trace
-from .calls import STREAM_ARGUMENTS, Streaming, typed
 from .endpoints import CHAT_COMPLETIONS, COMPLETIONS, RESPONSES, Endpoint, any_endpoint
 from .errors import ConfigurationError, StreamDecodeError, StreamError, StreamTimeoutError
 from .reader import expiry
@@ -35,6 +35,13 @@ from .request import (
     with_query,
 )
 from .server_errors import api_error, clip
+from .signatures import (
+    CreateChatCompletion,
+    CreateCompletion,
+    CreateResponse,
+    StreamAny,
+    typed,
+)
 from .sse import decode_json
 from .stream import Callbacks, Core, Stream
 from .timeouts import Timeout, timeout_of
@@ -60,6 +67,7 @@ def _from_environment(*names: str) -> str | None:
     return next((value for name in names if (value := os.environ.get(name))), None)
 
 
+_METHOD = signature("self")
 #: The body of a request is made of a call's arguments.
 _ARGUMENTS: Any = object()
 
@@ -104,12 +112,12 @@ class BaseClient:
 
     # -- calls --------------------------------------------------------------------------------
 
-    @typed(CHAT_COMPLETIONS)
+    @typed(CreateChatCompletion[NoReturn], _METHOD)
     def create_chat_completion(self, **arguments: Any) -> Any:
         """``POST /chat/completions``. See :func:`openai_stream.create_chat_completion`."""
         return self._call(CHAT_COMPLETIONS, arguments)
 
-    @typed(COMPLETIONS)
+    @typed(CreateCompletion[NoReturn], _METHOD)
     def create_completion(self, **arguments: Any) -> Any:
         """``POST /completions``. See :func:`openai_stream.create_completion`."""
         return self._call(COMPLETIONS, arguments)
@@ -206,6 +214,7 @@ class BaseClient:
         extra_body = take_mapping(arguments, "extra_body")
         check_headers("extra_headers", headers)
         if body is _ARGUMENTS:
+            check_fields(arguments)
             body = {**arguments, **({"stream": True} if stream else {})}
         if extra_body:
             if not isinstance(body, dict):
@@ -344,17 +353,13 @@ class Client(BaseClient):
                 check_header_value(name, value)
         super()._check()
 
-    @typed(RESPONSES)
+    @typed(CreateResponse[NoReturn], _METHOD)
     def create_response(self, **arguments: Any) -> Any:
         """``POST /responses``. See :func:`openai_stream.create_response`."""
         return self._call(RESPONSES, arguments)
 
-    def stream(
-        self,
-        path: str,
-        body: Any,
-        **arguments: Any,
-    ) -> Any:
+    @typed(StreamAny, signature("self", "path", "body", stream=False, body=False))
+    def stream(self, path: str, body: Any, **arguments: Any) -> Any:
         """Stream any other endpoint that answers with JSON server-sent events.
 
         The events are :class:`ServerEvent`; ``result()`` is the last one's data. It is complete at
@@ -369,6 +374,7 @@ class Client(BaseClient):
         """
         unknown = arguments.keys() - STREAM_ARGUMENTS
         if unknown:
+            check_fields(unknown - {"stream"})
             raise TypeError(f"stream() takes no argument {min(unknown)!r}: put it into the body")
         if not isinstance(path, str):
             raise TypeError(f"path must be a string, not {path!r}")

@@ -12,7 +12,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, cast
 
 import attrs
 
@@ -73,9 +73,6 @@ class Restarted:
     error: StreamError
 
 
-E_co = TypeVar("E_co", covariant=True)
-
-
 class _Failure:
     """The end of a stream that failed, as the deque carries it: ``get()`` raises it."""
 
@@ -108,12 +105,20 @@ def _queue_class() -> type[queue.Queue[Any]]:
 
 
 if TYPE_CHECKING:
-    _Queue = queue.Queue[Any]
+    from typing_extensions import TypeVar  # with defaults, in typing from Python 3.13 on
+
+    E_co = TypeVar("E_co", covariant=True)
+    W_co = TypeVar("W_co", covariant=True, default=Any)
+
+    class _Queue(queue.Queue[Any], Generic[E_co, W_co]):
+        """What it is at run time too: there ``EventQueue[E]`` and ``EventQueue[E, W]`` both go."""
+
 else:
+    E_co = W_co = Any
     _Queue = _queue_class()
 
 
-class EventQueue(_Queue, Generic[E_co]):
+class EventQueue(_Queue[E_co, W_co]):
     """The events of a stream, in order, then :data:`DONE`: a ``queue.Queue``.
 
     ``get()`` gives the events; when they are all taken, ``DONE``, or in its place the stream's
@@ -136,7 +141,7 @@ class EventQueue(_Queue, Generic[E_co]):
 
     def __init__(
         self,
-        stream: Stream[E_co, Any],
+        stream: Stream[E_co, W_co],
         lock: HandoverLock,
         room: threading.Condition,
         maxsize: int,
@@ -300,7 +305,7 @@ class EventQueue(_Queue, Generic[E_co]):
         self.not_full.notify_all()
 
     @property
-    def stream(self) -> Stream[E_co, Any]:
+    def stream(self) -> Stream[E_co, W_co]:
         """The handle of the stream that fills the queue."""
         return self._stream
 
@@ -311,7 +316,7 @@ class EventQueue(_Queue, Generic[E_co]):
         """
         self._stream.close(drain)
 
-    def __enter__(self) -> EventQueue[E_co]:
+    def __enter__(self) -> EventQueue[E_co, W_co]:
         return self
 
     def __exit__(
@@ -368,7 +373,7 @@ class EventQueue(_Queue, Generic[E_co]):
         self.not_full.notify_all()
 
 
-class Subscription(EventQueue[E_co]):
+class Subscription(EventQueue[E_co, W_co]):
     """A queue of :meth:`Stream.subscribe <openai_stream.Stream.subscribe>`."""
 
     def close(self, drain: bool = False) -> None:

@@ -193,9 +193,9 @@ class Core(Generic[E, W]):
         self._restarts = restarts
         self._clean = clean
         self._ended = ended
-        self._queue: weakref.ref[EventQueue[E]] | None = None
+        self._queue: weakref.ref[EventQueue[E, W]] | None = None
         self._history: list[Any] | None = [] if replay else None
-        self._subscribers: list[weakref.ref[EventQueue[E]]] = []
+        self._subscribers: list[weakref.ref[EventQueue[E, W]]] = []
         self._sink_of: Callable[[Core[Any, Any]], CallbackSink | ForeignSink] | None = None
         self._readers: list[Reader] = []
         self._thread: threading.Thread | None = None
@@ -211,7 +211,9 @@ class Core(Generic[E, W]):
 
     # -- before the thread --------------------------------------------------------------------
 
-    def make_queue(self, handle: Stream[E, W], maxsize: int, stream_close: bool) -> EventQueue[E]:
+    def make_queue(
+        self, handle: Stream[E, W], maxsize: int, stream_close: bool
+    ) -> EventQueue[E, W]:
         """The stream's own queue, which gets the events as long as it lives."""
         queue = EventQueue(handle, self.lock, self.room, maxsize, stream_close)
         self._queue = weakref.ref(queue)
@@ -450,7 +452,7 @@ class Core(Generic[E, W]):
         """Events are wanted, if only for the result."""
         return self.state is State.STREAMING
 
-    def queue(self) -> EventQueue[E] | None:
+    def queue(self) -> EventQueue[E, W] | None:
         """The stream's own queue, if there is one that still takes events."""
         return None if self._queue is None else self._queue()
 
@@ -468,7 +470,7 @@ class Core(Generic[E, W]):
             for queue in self._queues(own=False):
                 queue._force(events)
 
-    def _queues(self, own: bool = True) -> list[EventQueue[E]]:
+    def _queues(self, own: bool = True) -> list[EventQueue[E, W]]:
         """The queues that still live, the own one last."""
         queues = [queue for ref in self._subscribers if (queue := ref()) is not None]
         if own and (queue := self.queue()) is not None:
@@ -525,7 +527,7 @@ class Core(Generic[E, W]):
         if not self._on_reader() and self.calling.acquire(timeout=_CALLBACK_GRACE):
             self.calling.release()
 
-    def subscribe(self, handle: Stream[E, W]) -> EventQueue[E]:
+    def subscribe(self, handle: Stream[E, W]) -> EventQueue[E, W]:
         """See :meth:`Stream.subscribe`."""
         queue = Subscription(handle, self.lock, threading.Condition(self.lock), 0, False)  # type: ignore[arg-type]
         with self.lock:
@@ -539,12 +541,12 @@ class Core(Generic[E, W]):
                 self._subscribers.append(weakref.ref(queue))
         return queue
 
-    def unsubscribe(self, queue: EventQueue[E]) -> None:
+    def unsubscribe(self, queue: EventQueue[E, W]) -> None:
         """End one subscriber; the stream goes on. From anywhere, like :meth:`close`."""
         if not self.inherited:
             self.lock.run(lambda: self._unsubscribe(queue))
 
-    def _unsubscribe(self, queue: EventQueue[E]) -> None:
+    def _unsubscribe(self, queue: EventQueue[E, W]) -> None:
         others = [ref for ref in self._subscribers if ref() is not queue]
         if len(others) < len(self._subscribers) and self.state not in _OVER:
             self._subscribers = others
@@ -687,7 +689,7 @@ class Stream(Generic[E, W]):
         """
         self._core.close(drain)
 
-    def subscribe(self) -> EventQueue[E]:
+    def subscribe(self) -> EventQueue[E, W]:
         """A new queue that gives every event from the first, also after the end, then the end.
 
         For a page that was reloaded, or a second reader at its own pace; unbounded. On it,

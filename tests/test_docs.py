@@ -37,7 +37,6 @@ from sybil.parsers.rest.lexers import DirectiveInCommentLexer, DirectiveLexer
 
 import openai_stream
 from openai_stream import AzureClient, Client, Timeout, api
-from openai_stream.calls import STREAM_ARGUMENTS
 from openai_stream.cli import program
 from openai_stream.testing import (
     Answer,
@@ -333,7 +332,6 @@ def test_the_number_of_faults() -> None:
 @pytest.mark.parametrize(
     ("page", "name", "arguments"),
     [
-        ("calls", "create_chat_completion", [*STREAM_ARGUMENTS, "stream", "client", "body"]),
         ("clients", "Client", list(inspect.signature(Client).parameters)),
         ("clients", "AzureClient", list(inspect.signature(AzureClient).parameters)),
         ("clients", "Timeout", list(inspect.signature(Timeout).parameters)),

@@ -22,6 +22,7 @@ from openai_stream import (
     Response,
     ResponseEvent,
     Restarted,
+    ServerEvent,
     Stats,
     Stream,
     StreamAPIError,
@@ -35,7 +36,9 @@ from openai_stream import (
 from openai_stream.recordings import RecordedExchange, Recorder, read_recording
 from openai_stream.testing import Fault, ScriptedServer, Step, answer, cut, recorded
 
-ChatQueue = EventQueue[ChatCompletionChunk]
+ChatQueue = EventQueue[ChatCompletionChunk, ChatCompletion]
+TextQueue = EventQueue[Completion, Completion]
+ResponseQueue = EventQueue[ResponseEvent, Response]
 ChatStream = Stream[ChatCompletionChunk, ChatCompletion]
 
 client = Client(api_key="k", timeout=Timeout(connect=1, idle=None, gap=2.5, total=3))
@@ -74,11 +77,11 @@ def into_a_queue() -> None:
         ),
         ChatQueue,
     )
-    assert_type(create_completion(model="m", prompt="p", stream=True), EventQueue[Completion])
-    assert_type(create_response(model="m", input="i", stream=True), EventQueue[ResponseEvent])
+    assert_type(create_completion(model="m", prompt="p", stream=True), TextQueue)
+    assert_type(create_response(model="m", input="i", stream=True), ResponseQueue)
     assert_type(client.create_chat_completion(model="m", messages=[], stream=True), ChatQueue)
-    assert_type(client.create_completion(model="m", stream=True), EventQueue[Completion])
-    assert_type(client.create_response(model="m", stream=True), EventQueue[ResponseEvent])
+    assert_type(client.create_completion(model="m", stream=True), TextQueue)
+    assert_type(client.create_response(model="m", stream=True), ResponseQueue)
     assert_type(azure.create_chat_completion(model="m", stream=True), ChatQueue)
 
 
@@ -123,9 +126,33 @@ def into_a_foreign_queue() -> None:
     )
 
 
+def where_stream_is_a_variable(wanted: bool) -> None:
+    assert_type(
+        create_chat_completion(model="m", messages=[], stream=wanted), ChatCompletion | ChatQueue
+    )
+    assert_type(client.create_response(model="m", stream=wanted), Response | ResponseQueue)
+
+
+def what_may_be_sent(message: ChatCompletion, strings: list[dict[str, str]]) -> None:
+    create_chat_completion(messages=strings, extra_body={"top_k": 5})
+    create_chat_completion(messages=[{"role": "user", "content": [{"type": "text", "text": "x"}]}])
+    create_chat_completion(messages=[*strings, message.choices[0].message])
+    create_completion(prompt=["a", "b"], n=2, stop="x")
+    create_response(input=[{"role": "user", "content": "x"}], reasoning={"effort": "low"})
+
+
+def any_endpoint() -> None:
+    assert_type(client.stream("/x", {"a": 1}), EventQueue[ServerEvent, Any])
+    assert_type(
+        client.stream("/x", [], restarts=1, timeout=3), EventQueue[ServerEvent | Restarted, Any]
+    )
+    assert_type(client.stream("/x", {}, on_next=print), Stream[ServerEvent, Any])
+    assert_type(client.stream("/x", {}, queue=queue.Queue[Any]()), Stream[ServerEvent, Any])
+
+
 def with_restarts() -> None:
     events = create_chat_completion(model="m", stream=True, restarts=2)
-    assert_type(events, EventQueue[ChatCompletionChunk | Restarted])
+    assert_type(events, EventQueue[ChatCompletionChunk | Restarted, ChatCompletion])
     for event in events:
         if isinstance(event, Restarted):
             assert_type(event.attempt, int)
@@ -153,7 +180,8 @@ def a_queue(events: ChatQueue) -> None:
         assert_type(event, ChatCompletionChunk)
     assert_type(events.text(), Iterator[str])
     assert_type(events.text(choice=1), Iterator[str])
-    assert_type(events.stream, Stream[ChatCompletionChunk, Any])
+    assert_type(events.stream, ChatStream)
+    assert_type(events.stream.result(), ChatCompletion)
     with events as same:
         assert_type(same, ChatQueue)
     plain: queue.Queue[Any] = events
@@ -242,5 +270,25 @@ def a_fault(server: ScriptedServer) -> None:
 
 def refused() -> None:
     create_chat_completion("m")  # type: ignore[call-overload]
+    create_chat_completion(model="m", mesages=[])  # type: ignore[call-overload]
+    create_chat_completion(model="m", messages="Hello")  # type: ignore[arg-type]
+    create_chat_completion(model="m", temperature="hot")  # type: ignore[call-overload]
+    create_chat_completion(model="m", client=5)  # type: ignore[call-overload]
+    create_chat_completion(model="m", timeout="soon")  # type: ignore[call-overload]
+    create_chat_completion(model="m", stream=True, maxsise=3)  # type: ignore[call-overload]
+    create_chat_completion(model="m", stream=True, on_next=takes_two)  # type: ignore[call-overload]
+    create_chat_completion(model="m", stream=True, on_done=takes_an_int)  # type: ignore[call-overload]
+    create_chat_completion(model="m", stream=True, queue=[])  # type: ignore[call-overload]
+    create_chat_completion(model="m", on_next=print)  # type: ignore[call-overload]
+    create_response(input="i", client=azure)  # type: ignore[call-overload]
+    client.create_completion(prompt="p", client=client)  # type: ignore[call-overload]
+    client.stream("/x", {}, temperature=1)  # type: ignore[call-overload]
+    client.stream("/x", {}, on_next=takes_two)  # type: ignore[arg-type]
     Timeout(idle="5")  # type: ignore[arg-type]
     Client(timeout="5")  # type: ignore[arg-type]
+
+
+def takes_two(event: object, more: object) -> None: ...
+
+
+def takes_an_int(whole: int) -> None: ...

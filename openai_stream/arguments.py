@@ -1,33 +1,22 @@
-"""What a call may be given and what it returns: the arguments of streaming, checked and typed.
+"""What a call may be given beside the fields of its body: the arguments of streaming, checked.
 
-The same for each endpoint, and for a client's methods as for the module's functions.
+They are the same for each endpoint, and for a client's methods and the module's functions. How
+type checkers see them is told in :mod:`.signatures`.
 """
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any, Literal, Protocol, TypeVar, cast, overload
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import attrs
 
-from .endpoints import Endpoint
-from .queues import EventQueue, Restarted
-from .stream import Stream
+from .bodies import ChatBody, CompletionBody, ResponseBody
 
-__all__ = ["STREAM_ARGUMENTS", "Create", "Sink", "Streaming", "typed"]
-
-E = TypeVar("E")
-W = TypeVar("W")
-OnError = Callable[[BaseException], object]
-
-
-class Sink(Protocol):
-    """What ``queue=`` takes."""
-
-    def put(self, item: Any, /) -> Any:
-        """Take in an item; may block."""
+__all__ = ["STREAM_ARGUMENTS", "Streaming", "check_fields", "signature"]
 
 
 @attrs.frozen
@@ -36,7 +25,7 @@ class Streaming:
 
     on_next: Callable[[Any], object] | None = None
     on_done: Callable[[Any], object] | None = None
-    on_error: OnError | None = None
+    on_error: Callable[[BaseException], object] | None = None
     stream_close: bool = False
     maxsize: int = 0
     queue: Any = None
@@ -137,97 +126,53 @@ def _runs_later(function: Any) -> str | None:
     return None
 
 
+# What each call takes besides, streamed or not.
+_BESIDE = ("timeout", "extra_headers", "extra_query", "extra_body")
+
 #: What goes with a stream of any endpoint, and not into the body.
-STREAM_ARGUMENTS = frozenset(
-    {
-        "timeout",
-        "extra_headers",
-        "extra_query",
-        "extra_body",
-        *(field.name for field in attrs.fields(Streaming)),
-    }
+STREAM_ARGUMENTS = frozenset({*_BESIDE, *(field.name for field in attrs.fields(Streaming))})
+
+# A name of five letters or more with one letter too many, too few or exchanged; short names are
+# near too much ("tags" is a field that some servers know).
+_CLOSE = 0.85
+_NAMES = [name for name in ("stream", *STREAM_ARGUMENTS) if len(name) >= 5]
+_FIELDS = frozenset().union(
+    *(body.__annotations__ for body in (ChatBody, CompletionBody, ResponseBody))
 )
 
 
-class Create(Protocol[E, W]):
-    """The type of the ``create_…`` calls: what comes back depends on the arguments."""
+def signature(
+    *positional: str, stream: bool = True, client: bool = False, body: bool = True
+) -> inspect.Signature:
+    """What a call takes, for ``help()``, editors and the documentation.
 
-    @overload
-    def __call__(self, *, stream: Literal[False] = False, **arguments: Any) -> W: ...
-    @overload
-    def __call__(
-        self,
-        *,
-        stream: Literal[True],
-        on_next: None = None,
-        on_done: Callable[[W], object] | None = None,
-        on_error: OnError | None = None,
-        stream_close: bool = False,
-        maxsize: int = 0,
-        queue: None = None,
-        restarts: Literal[0] = 0,
-        nowait: bool = False,
-        replay: bool = False,
-        **arguments: Any,
-    ) -> EventQueue[E]: ...
-    @overload
-    def __call__(
-        self,
-        *,
-        stream: Literal[True],
-        restarts: int,
-        on_next: None = None,
-        on_done: Callable[[W], object] | None = None,
-        on_error: OnError | None = None,
-        stream_close: bool = False,
-        maxsize: int = 0,
-        queue: None = None,
-        nowait: bool = False,
-        replay: bool = False,
-        **arguments: Any,
-    ) -> EventQueue[E | Restarted]: ...
-    @overload
-    def __call__(
-        self,
-        *,
-        stream: Literal[True],
-        on_next: Callable[[E], object],
-        on_done: Callable[[W], object] | None = None,
-        on_error: OnError | None = None,
-        restarts: Literal[0] = 0,
-        nowait: bool = False,
-        replay: bool = False,
-        **arguments: Any,
-    ) -> Stream[E, W]: ...
-    @overload
-    def __call__(
-        self,
-        *,
-        stream: Literal[True],
-        restarts: int,
-        on_next: Callable[[E | Restarted], object],
-        on_done: Callable[[W], object] | None = None,
-        on_error: OnError | None = None,
-        nowait: bool = False,
-        replay: bool = False,
-        **arguments: Any,
-    ) -> Stream[E, W]: ...
-    @overload
-    def __call__(
-        self,
-        *,
-        stream: Literal[True],
-        queue: Sink,
-        on_done: Callable[[W], object] | None = None,
-        on_error: OnError | None = None,
-        tag: Any = None,
-        restarts: int = 0,
-        nowait: bool = False,
-        replay: bool = False,
-        **arguments: Any,
-    ) -> Stream[E, W]: ...
+    :param positional: its arguments that are not keywords.
+    :param stream: it may stream or not; otherwise it always does.
+    :param client: it takes a client.
+    :param body: what is left goes into the body.
+    """
+    named: dict[str, Any] = {"stream": False} if stream else {}
+    named |= {field.name: field.default for field in attrs.fields(Streaming)}
+    named |= {"client": None} if client else {}
+    named |= dict.fromkeys(_BESIDE)
+    kinds = inspect.Parameter
+    return inspect.Signature(
+        [
+            *(kinds(name, kinds.POSITIONAL_OR_KEYWORD) for name in positional),
+            *(kinds(name, kinds.KEYWORD_ONLY, default=named[name]) for name in named),
+            *([kinds("body", kinds.VAR_KEYWORD)] if body else []),
+        ]
+    )
 
 
-def typed(endpoint: Endpoint[E, W]) -> Callable[[Callable[..., Any]], Create[E, W]]:
-    """For type checkers: the decorated function is that endpoint's ``create_…``."""
-    return lambda function: cast("Create[E, W]", function)
+def check_fields(body: Iterable[str]) -> None:
+    """Refuse a field of the body that is an argument of ours, misspelled.
+
+    :raises TypeError: saying which is meant.
+    """
+    for name in body:
+        if name not in _FIELDS and (near := difflib.get_close_matches(name, _NAMES, 1, _CLOSE)):
+            raise TypeError(
+                f"there is no argument {name!r}: did you mean {near[0]!r}? A field of the body "
+                "that has this name goes into extra_body"
+            )

@@ -1,0 +1,419 @@
+"""What type checkers and editors see of the calls: what comes back depends on the arguments.
+
+The same for a client's methods and the module's functions, but that only the functions take a
+``client``. At run time there is one list of arguments, in :mod:`.arguments`; a test holds the two
+against each other.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, cast, overload
+
+from .bodies import ChatBody, CompletionBody, ResponseBody
+from .models import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    Completion,
+    Response,
+    ResponseEvent,
+    ServerEvent,
+)
+from .queues import EventQueue, Restarted
+from .stream import Stream
+from .timeouts import Timeout
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # in typing from Python 3.11 on
+
+__all__ = [
+    "CreateChatCompletion",
+    "CreateCompletion",
+    "CreateResponse",
+    "Sink",
+    "StreamAny",
+    "typed",
+]
+
+#: The clients that a call takes: ``NoReturn``, none, where it is a client's own method.
+C_contra = TypeVar("C_contra", contravariant=True)
+F = TypeVar("F")
+
+
+class Sink(Protocol):
+    """What ``queue=`` takes."""
+
+    def put(self, item: Any, /) -> Any:
+        """Take in an item; may block."""
+
+
+class CallArguments(TypedDict, total=False):
+    """What goes with any call."""
+
+    timeout: Timeout | float | None
+    extra_headers: Mapping[str, str | None] | None
+    extra_query: Mapping[str, Any] | None
+    extra_body: Mapping[str, Any] | None
+
+
+class StreamArguments(TypedDict, total=False):
+    """What goes with any stream."""
+
+    on_error: Callable[[BaseException], object] | None
+    nowait: bool
+    replay: bool
+
+
+class ChatArguments(ChatBody, CallArguments, total=False):
+    """What goes with any ``create_chat_completion``."""
+
+
+class ChatStreamArguments(ChatArguments, StreamArguments, total=False):
+    """What goes with one that streams."""
+
+    on_done: Callable[[ChatCompletion], object] | None
+
+
+class CreateChatCompletion(Protocol[C_contra]):
+    """``create_chat_completion``; ``POST /chat/completions``."""
+
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[False] = False,
+        client: C_contra | None = None,
+        **arguments: Unpack[ChatArguments],
+    ) -> ChatCompletion: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: None = None,
+        queue: None = None,
+        maxsize: int = 0,
+        stream_close: bool = False,
+        restarts: Literal[0] = 0,
+        **arguments: Unpack[ChatStreamArguments],
+    ) -> EventQueue[ChatCompletionChunk, ChatCompletion]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: None = None,
+        queue: None = None,
+        maxsize: int = 0,
+        stream_close: bool = False,
+        restarts: int,
+        **arguments: Unpack[ChatStreamArguments],
+    ) -> EventQueue[ChatCompletionChunk | Restarted, ChatCompletion]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: Callable[[ChatCompletionChunk], object],
+        queue: None = None,
+        restarts: Literal[0] = 0,
+        **arguments: Unpack[ChatStreamArguments],
+    ) -> Stream[ChatCompletionChunk, ChatCompletion]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: Callable[[ChatCompletionChunk | Restarted], object],
+        queue: None = None,
+        restarts: int,
+        **arguments: Unpack[ChatStreamArguments],
+    ) -> Stream[ChatCompletionChunk, ChatCompletion]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: None = None,
+        queue: Sink,
+        tag: Any = None,
+        restarts: int = 0,
+        **arguments: Unpack[ChatStreamArguments],
+    ) -> Stream[ChatCompletionChunk, ChatCompletion]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: bool,
+        client: C_contra | None = None,
+        **arguments: Unpack[ChatArguments],
+    ) -> ChatCompletion | EventQueue[ChatCompletionChunk, ChatCompletion]: ...
+
+
+class CompletionArguments(CompletionBody, CallArguments, total=False):
+    """What goes with any ``create_completion``."""
+
+
+class CompletionStreamArguments(CompletionArguments, StreamArguments, total=False):
+    """What goes with one that streams."""
+
+    on_done: Callable[[Completion], object] | None
+
+
+class CreateCompletion(Protocol[C_contra]):
+    """``create_completion``; ``POST /completions``."""
+
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[False] = False,
+        client: C_contra | None = None,
+        **arguments: Unpack[CompletionArguments],
+    ) -> Completion: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: None = None,
+        queue: None = None,
+        maxsize: int = 0,
+        stream_close: bool = False,
+        restarts: Literal[0] = 0,
+        **arguments: Unpack[CompletionStreamArguments],
+    ) -> EventQueue[Completion, Completion]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: None = None,
+        queue: None = None,
+        maxsize: int = 0,
+        stream_close: bool = False,
+        restarts: int,
+        **arguments: Unpack[CompletionStreamArguments],
+    ) -> EventQueue[Completion | Restarted, Completion]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: Callable[[Completion], object],
+        queue: None = None,
+        restarts: Literal[0] = 0,
+        **arguments: Unpack[CompletionStreamArguments],
+    ) -> Stream[Completion, Completion]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: Callable[[Completion | Restarted], object],
+        queue: None = None,
+        restarts: int,
+        **arguments: Unpack[CompletionStreamArguments],
+    ) -> Stream[Completion, Completion]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: None = None,
+        queue: Sink,
+        tag: Any = None,
+        restarts: int = 0,
+        **arguments: Unpack[CompletionStreamArguments],
+    ) -> Stream[Completion, Completion]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: bool,
+        client: C_contra | None = None,
+        **arguments: Unpack[CompletionArguments],
+    ) -> Completion | EventQueue[Completion, Completion]: ...
+
+
+class ResponseArguments(ResponseBody, CallArguments, total=False):
+    """What goes with any ``create_response``."""
+
+
+class ResponseStreamArguments(ResponseArguments, StreamArguments, total=False):
+    """What goes with one that streams."""
+
+    on_done: Callable[[Response], object] | None
+
+
+class CreateResponse(Protocol[C_contra]):
+    """``create_response``; ``POST /responses``."""
+
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[False] = False,
+        client: C_contra | None = None,
+        **arguments: Unpack[ResponseArguments],
+    ) -> Response: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: None = None,
+        queue: None = None,
+        maxsize: int = 0,
+        stream_close: bool = False,
+        restarts: Literal[0] = 0,
+        **arguments: Unpack[ResponseStreamArguments],
+    ) -> EventQueue[ResponseEvent, Response]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: None = None,
+        queue: None = None,
+        maxsize: int = 0,
+        stream_close: bool = False,
+        restarts: int,
+        **arguments: Unpack[ResponseStreamArguments],
+    ) -> EventQueue[ResponseEvent | Restarted, Response]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: Callable[[ResponseEvent], object],
+        queue: None = None,
+        restarts: Literal[0] = 0,
+        **arguments: Unpack[ResponseStreamArguments],
+    ) -> Stream[ResponseEvent, Response]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: Callable[[ResponseEvent | Restarted], object],
+        queue: None = None,
+        restarts: int,
+        **arguments: Unpack[ResponseStreamArguments],
+    ) -> Stream[ResponseEvent, Response]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: None = None,
+        queue: Sink,
+        tag: Any = None,
+        restarts: int = 0,
+        **arguments: Unpack[ResponseStreamArguments],
+    ) -> Stream[ResponseEvent, Response]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: bool,
+        client: C_contra | None = None,
+        **arguments: Unpack[ResponseArguments],
+    ) -> Response | EventQueue[ResponseEvent, Response]: ...
+
+
+class AnyStreamArguments(CallArguments, StreamArguments, total=False):
+    """What goes with :meth:`Client.stream <openai_stream.Client.stream>`."""
+
+    on_done: Callable[[Any], object] | None
+
+
+class StreamAny(Protocol):
+    """``Client.stream``: any endpoint."""
+
+    @overload
+    def __call__(
+        self,
+        path: str,
+        body: object,
+        *,
+        on_next: None = None,
+        queue: None = None,
+        maxsize: int = 0,
+        stream_close: bool = False,
+        restarts: Literal[0] = 0,
+        **arguments: Unpack[AnyStreamArguments],
+    ) -> EventQueue[ServerEvent, Any]: ...
+    @overload
+    def __call__(
+        self,
+        path: str,
+        body: object,
+        *,
+        on_next: None = None,
+        queue: None = None,
+        maxsize: int = 0,
+        stream_close: bool = False,
+        restarts: int,
+        **arguments: Unpack[AnyStreamArguments],
+    ) -> EventQueue[ServerEvent | Restarted, Any]: ...
+    @overload
+    def __call__(
+        self,
+        path: str,
+        body: object,
+        *,
+        on_next: Callable[[ServerEvent], object],
+        queue: None = None,
+        restarts: Literal[0] = 0,
+        **arguments: Unpack[AnyStreamArguments],
+    ) -> Stream[ServerEvent, Any]: ...
+    @overload
+    def __call__(
+        self,
+        path: str,
+        body: object,
+        *,
+        on_next: Callable[[ServerEvent | Restarted], object],
+        queue: None = None,
+        restarts: int,
+        **arguments: Unpack[AnyStreamArguments],
+    ) -> Stream[ServerEvent, Any]: ...
+    @overload
+    def __call__(
+        self,
+        path: str,
+        body: object,
+        *,
+        on_next: None = None,
+        queue: Sink,
+        tag: Any = None,
+        restarts: int = 0,
+        **arguments: Unpack[AnyStreamArguments],
+    ) -> Stream[ServerEvent, Any]: ...
+
+
+def typed(kind: type[F], signature: inspect.Signature) -> Callable[[Callable[..., Any]], F]:
+    """A decorator: the function is of that kind for type checkers, and has that signature."""
+
+    def decorate(function: Callable[..., Any]) -> F:
+        function.__signature__ = signature  # type: ignore[attr-defined]
+        return cast("F", function)
+
+    return decorate
