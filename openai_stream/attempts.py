@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
-import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import attrs
 import requests
@@ -24,7 +23,7 @@ from .errors import (
     StreamError,
 )
 from .reader import expiry
-from .redaction import is_clean, of_proxies, shown, without
+from .redaction import Mask, Secrets, hiding_in_logs, is_secret, purge, shown
 from .request import Request
 from .server_errors import status_error
 from .transport import Aborted, Body, Exchange, Expired, Tap, drop_tracebacks, reason, send
@@ -32,8 +31,8 @@ from .transport import Aborted, Body, Exchange, Expired, Tap, drop_tracebacks, r
 __all__ = ["Attempts", "Trace"]
 
 Trace = Callable[[requests.PreparedRequest, requests.Response | None], object]
-#: Makes what looks at an attempt's bytes, of its request and of the texts to keep to itself.
-MakeTap = Callable[[requests.PreparedRequest, list[str]], Tap]
+#: Makes what looks at an attempt's bytes, of its request and of what hides the secrets in them.
+MakeTap = Callable[[requests.PreparedRequest, Mask], Tap]
 
 _LONGEST_RETRY_AFTER = 60.0  # seconds; a server that wants more gets no further attempt
 _RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})
@@ -55,13 +54,13 @@ class _Failure:
     after: float | None = None
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Attempts:
     """How a client tries its requests.
 
     :param session: gives the session to use.
     :param authorize: puts the key into a request; asked for each attempt.
-    :param keys: gives the keys, which must show nowhere.
+    :param secrets: what must show nowhere; what the requests have of it is added here.
     :param max_retries: attempts after the first.
     :param trace: the user's function.
     :param tap: makes what looks at an attempt's bytes.
@@ -69,7 +68,7 @@ class Attempts:
 
     session: Callable[[], requests.Session]
     authorize: Callable[[requests.PreparedRequest], requests.PreparedRequest] | None
-    keys: Callable[[], Iterable[str | None]]
+    secrets: Secrets
     max_retries: int
     trace: Trace | None
     tap: MakeTap | None = None
@@ -98,6 +97,7 @@ class Attempts:
                 retries += 1
             except Expired:
                 raise APITimeoutError(f"{expiry(exchange)}, after {retries} retries") from None
+        purge(outcome.error, self.secrets)
         raise outcome.error
 
     def _try(self, request: Request, exchange: Exchange) -> requests.Response | _Failure:
@@ -105,10 +105,12 @@ class Attempts:
         response: requests.Response | None = None
         failure: _Failure | None = None
         prepared = self._prepared(session, request)
+        self.secrets.add_request(prepared.headers, prepared.url)
         if self.tap is not None:
-            exchange.tap = self.tap(prepared, self._secrets())
+            exchange.tap = self.tap(prepared, self.secrets.mask())
         try:
-            response = send(session, prepared, exchange)
+            with hiding_in_logs(self.secrets):
+                response = send(session, prepared, exchange)
         except (
             requests.RequestException,
             urllib3.exceptions.HTTPError,
@@ -132,7 +134,8 @@ class Attempts:
                 return failure
             if 200 <= response.status_code < 300:
                 return response
-            return self._bad_status(response, exchange, request.url)
+            keyed = any(map(is_secret, prepared.headers))
+            return self._bad_status(response, exchange, request.url, keyed)
         except BaseException:
             if response is not None:
                 exchange.end_tap()
@@ -151,15 +154,15 @@ class Attempts:
                 )
             )
         except (requests.RequestException, UnicodeError) as error:  # the session's own headers, say
-            why = self.without_secrets(reason(error))
+            why = self.secrets(reason(error))
             raise ConfigurationError(
-                f"{shown(request.url)}: the request cannot be made: {why}"
-            ) from (error if is_clean(error, self.without_secrets) else None)
+                f"{self.secrets(shown(request.url))}: the request cannot be made: {why}"
+            ) from error
 
     def _no_response(self, error: Exception, exchange: Exchange, url: str) -> _Failure:
         """What to tell of an attempt that brought no response."""
-        where = shown(url)
-        why = self.without_secrets(reason(error))
+        where = self.secrets(shown(url))
+        why = self.secrets(reason(error))
         told: OpenAIStreamError
         retry = True
         if exchange.expired is not None:
@@ -180,15 +183,20 @@ class Attempts:
             told = APIConnectionError(
                 f"{where}: no response: {why}. Is the server running, and the base URL right?"
             )
-        told.__cause__ = error if is_clean(error, self.without_secrets) else None
+        told.__cause__ = error
         return _Failure(told, retry)
 
-    def _bad_status(self, response: requests.Response, exchange: Exchange, url: str) -> _Failure:
-        """What to tell of a response that is no answer."""
-        where = shown(url)
+    def _bad_status(
+        self, response: requests.Response, exchange: Exchange, url: str, keyed: bool
+    ) -> _Failure:
+        """What to tell of a response that is no answer.
+
+        :param keyed: whether a key was sent.
+        """
+        where = self.secrets(shown(url))
         status = response.status_code
         if 300 <= status < 400:
-            target = self.without_secrets(shown(response.headers.get("location", "nowhere")))
+            target = self.secrets(shown(response.headers.get("location", "nowhere")))
             exchange.end_tap()
             response.close()
             return _Failure(
@@ -199,23 +207,13 @@ class Attempts:
                 retry=False,
             )
         text = _error_body(response, exchange)
-        told = status_error(response, text, where, self.without_secrets, any(self.keys()))
+        told = status_error(response, text, where, self.secrets, keyed)
         wish = response.headers.get("x-should-retry", "").lower()
         return _Failure(
             told,
             retry=wish != "false" and (wish == "true" or status in _RETRIED),
             after=told.retry_after,
         )
-
-    def _secrets(self) -> list[str]:
-        """What must show nowhere: the key, and passwords of proxies."""
-        proxies = urllib.request.getproxies()
-        proxies.update(self.session().proxies)
-        return [secret for secret in (*self.keys(), *of_proxies(proxies.values())) if secret]
-
-    def without_secrets(self, text: str) -> str:
-        """The text with stars in the place of keys and passwords."""
-        return without(text, self._secrets())
 
 
 _NOT_SENT = (

@@ -7,8 +7,9 @@ elsewhere.
 from __future__ import annotations
 
 import os
+import urllib.request
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -20,9 +21,15 @@ from ._version import VERSION
 from .arguments import STREAM_ARGUMENTS, Streaming, check_fields, signature
 from .attempts import Attempts, Trace
 from .endpoints import CHAT_COMPLETIONS, COMPLETIONS, RESPONSES, Endpoint, any_endpoint
-from .errors import ConfigurationError, StreamDecodeError, StreamError, StreamTimeoutError
+from .errors import (
+    ConfigurationError,
+    OpenAIStreamError,
+    StreamDecodeError,
+    StreamError,
+    StreamTimeoutError,
+)
 from .reader import expiry
-from .redaction import shown
+from .redaction import Secrets, forget_locals, hides_arguments, of_proxies, purge, shown
 from .request import (
     Headers,
     Request,
@@ -129,23 +136,41 @@ class BaseClient:
 
         :param body: the request's; otherwise what is left of the arguments.
         """
+        secrets = Secrets(self._keys, self._passwords)
+        try:
+            return self._call_with(secrets, endpoint, arguments, body)
+        except BaseException as error:
+            # Some report errors with the locals of each frame, this one's and its caller's too.
+            arguments.clear()
+            forget_locals(error.__traceback__)
+            if isinstance(error, OpenAIStreamError):
+                purge(error, secrets)
+            raise
+
+    def _call_with(
+        self, secrets: Secrets, endpoint: Endpoint[E, W], arguments: dict[str, Any], body: Any
+    ) -> Any:
         stream = arguments.pop("stream", False)
         streaming = Streaming.taken_from(arguments)
         streaming.check(stream)
         timeout = arguments.pop("timeout", None)
         timeout = self.timeout if timeout is None else timeout_of(timeout)
         request = self._prepare(endpoint.path, arguments, stream, body)
-        attempts = self._attempts(request)
+        secrets.add_request(request.headers, request.url)
+        attempts = self._attempts(secrets)
         ended = None
         if observers.observer is not None:
-            call = observers.Call(self, endpoint.path, request.url, request.body, stream)
+            call = observers.Call(
+                self, endpoint.path, request.url, request.body, stream, secrets.of_name
+            )
             ended = observers.begin(call)
         if not stream:
             try:
                 answer = self._ask(endpoint, request, timeout, attempts)
             except BaseException as error:
                 if isinstance(error, StreamError):
-                    error.url = attempts.without_secrets(shown(request.url))
+                    error.url = secrets(shown(request.url))
+                    purge(error, secrets)
                 if ended is not None:
                     ended(observers.Outcome(error))
                 raise
@@ -158,7 +183,7 @@ class BaseClient:
             timeout,
             lambda exchange: attempts.open(request, exchange),
             self.max_event_bytes,
-            attempts.without_secrets,
+            secrets,
             Callbacks(streaming.on_next, streaming.on_done, streaming.on_error),
             live_on=streaming.makes_no_queue,
             replay=streaming.replay,
@@ -195,14 +220,14 @@ class BaseClient:
         try:
             answer = decode_json(text)
         except StreamDecodeError as error:
-            head = clip(attempts.without_secrets(text), 40)
+            head = clip(attempts.secrets(text), 40)
             raise StreamDecodeError(
                 f"the server's answer is not JSON; it begins with {head!r}: is the base URL right?"
             ) from error.__cause__
         if not isinstance(answer, dict):
             raise StreamDecodeError("the server's answer is JSON, but no object")
         if answer.get("error") is not None and not endpoint.is_whole(answer):
-            raise api_error(answer, attempts.without_secrets)
+            raise api_error(answer, attempts.secrets)
         return endpoint.whole(answer)
 
     # -- requests -----------------------------------------------------------------------------
@@ -244,13 +269,13 @@ class BaseClient:
             request.headers[header[0]] = header[1]
         return request
 
-    def _attempts(self, request: Request) -> Attempts:
+    def _attempts(self, secrets: Secrets) -> Attempts:
         # Any ``auth`` keeps ``~/.netrc`` out; a session that has its own keeps that.
         own = self.session is not None and self.session.auth and not any(self._keys())
         return Attempts(
             session=self._session,
             authorize=None if own else self._authorize,
-            keys=lambda: [*self._keys(), *request.secrets],
+            secrets=secrets,
             max_retries=self.max_retries,
             trace=self.trace,
             tap=None if self._recorder is None else self._recorder.tap,
@@ -259,6 +284,12 @@ class BaseClient:
     def _keys(self) -> list[str | None]:
         """The keys that this client sends."""
         return [self.api_key]
+
+    def _passwords(self) -> Iterator[str]:
+        """The passwords of proxies."""
+        proxies = urllib.request.getproxies()
+        proxies.update(self._session().proxies)
+        return of_proxies(proxies.values())
 
     # -- connections --------------------------------------------------------------------------
 
@@ -290,6 +321,7 @@ class BaseClient:
         raise TypeError("a client has a key and open connections, and is not to be pickled")
 
 
+@hides_arguments
 @attrs.define(eq=False)
 class Client(BaseClient):
     """Where calls go: base URL, key, timeouts, retries, and the connections that are kept.
@@ -396,6 +428,7 @@ class Client(BaseClient):
         return "Authorization", f"Bearer {self.api_key}"
 
 
+@hides_arguments
 @attrs.define(eq=False)
 class AzureClient(BaseClient):
     """Where calls go in Azure: ``model`` is the name of the deployment.

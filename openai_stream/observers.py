@@ -21,7 +21,7 @@ __all__ = ["Call", "Ended", "Observer", "Outcome", "begin"]
 _log = logging.getLogger("openai_stream")
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Call:
     """A call that begins.
 
@@ -30,6 +30,7 @@ class Call:
     :param url: where it goes.
     :param content: the body, as it is sent.
     :param stream: events are asked for.
+    :param clean: takes secrets out of a text.
     """
 
     client: BaseClient
@@ -37,6 +38,7 @@ class Call:
     url: str
     content: bytes
     stream: bool
+    clean: Callable[[str], str] = str
 
     def body(self) -> Mapping[str, Any]:
         """The body; of one that is no object, nothing."""

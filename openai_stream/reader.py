@@ -119,7 +119,7 @@ class Reader:
         server_event = self._endpoint.server_event
         last = self._endpoint.last
         done = False
-        for message in events(self._frames):
+        for message in events(self._frames, self._clean):
             text = message.data
             if text == "[DONE]":
                 done = True

@@ -27,7 +27,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -37,7 +37,7 @@ import attrs
 
 from ._version import VERSION
 from .errors import ConfigurationError, RecordingError
-from .redaction import HIDDEN, SECRET_HEADER, SECRET_PARAMETER, AnswerWithout, Secrets
+from .redaction import HIDDEN, AnswerWithout, Mask, hidden_header, hidden_target
 
 if TYPE_CHECKING:
     import requests
@@ -146,12 +146,12 @@ class Recorder:
         failure.__cause__ = error
         return failure
 
-    def tap(self, request: requests.PreparedRequest, secrets: Iterable[str]) -> _Tap:
+    def tap(self, request: requests.PreparedRequest, mask: Mask) -> _Tap:
         """What the transport tells of an attempt.
 
-        :param secrets: texts that must not be in the recording.
+        :param mask: hides what must not be in the recording.
         """
-        return _Tap(self, request, Secrets(secrets))
+        return _Tap(self, request, mask)
 
     def _begin(self, request: Mapping[str, Any]) -> int:
         number = next(self._numbers)
@@ -176,13 +176,11 @@ class Recorder:
 class _Tap:
     """Writes one exchange down; for the thread that works in it."""
 
-    def __init__(
-        self, recorder: Recorder, request: requests.PreparedRequest, secrets: Secrets
-    ) -> None:
+    def __init__(self, recorder: Recorder, request: requests.PreparedRequest, mask: Mask) -> None:
         self._recorder = recorder
         self._request = request
-        self._secrets = secrets
-        self._answer = AnswerWithout(secrets)
+        self._mask = mask
+        self._answer = AnswerWithout(mask)
         # When bytes came, and how many, of those that are not written yet.
         self._pending: deque[tuple[float, int]] = deque()
         self._number: int | None = None
@@ -191,19 +189,16 @@ class _Tap:
 
     def sent(self) -> None:
         self._sent_at = time.monotonic()
-        request, hide = self._request, self._secrets.hide
+        request, hide = self._request, self._mask.hide_bytes
         body = request.body or b""
         self._number = self._recorder._begin(
             {
                 "method": request.method,
-                "target": SECRET_PARAMETER.sub(
-                    lambda found: found[1] + "*" * len(found[2]),
-                    hide(request.path_url.encode()).decode(),
-                ),
+                "target": hidden_target(hide(request.path_url.encode(), words=False).decode()),
                 "headers": {
-                    name: HIDDEN
-                    if SECRET_HEADER.fullmatch(name)
-                    else hide(_latin_1(value)).decode("latin-1")
+                    hide(name.encode(), words=False).decode(): HIDDEN
+                    if hidden_header(name)
+                    else hide(_latin_1(value), words=False).decode("latin-1")
                     for name, value in request.headers.items()
                 },
                 **_packed(hide(body if isinstance(body, bytes) else body.encode())),

@@ -17,7 +17,7 @@ import requests
 import requests.structures
 
 from .errors import ConfigurationError
-from .redaction import SECRET_HEADERS, shown
+from .redaction import shown
 
 __all__ = [
     "Headers",
@@ -41,12 +41,6 @@ class Request:
     url: str
     headers: Mapping[str, str | None]
     body: bytes
-
-    @property
-    def secrets(self) -> list[str]:
-        """What is secret in the given headers: whole values, and what follows a scheme."""
-        values = [self.headers.get(name) or "" for name in SECRET_HEADERS]
-        return [part for value in values for part in (value, value.rpartition(" ")[2]) if part]
 
     @property
     def anonymous(self) -> bool:

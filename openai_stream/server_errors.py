@@ -18,7 +18,7 @@ import requests.structures
 
 from . import errors
 from .errors import APIStatusError, StreamAPIError, StreamDecodeError
-from .redaction import cleaned
+from .redaction import cleaned, cleaned_headers
 from .sse import decode_json
 
 __all__ = [
@@ -53,9 +53,7 @@ def status_error(
         body = cleaned(json.loads(text), clean)
     said, kind, code = error_fields(body)
     said = said or (body if isinstance(body, str) else json.dumps(body) if body else None)
-    headers = requests.structures.CaseInsensitiveDict(
-        (name, clean(value)) for name, value in response.headers.items()
-    )
+    headers = requests.structures.CaseInsensitiveDict(cleaned_headers(response.headers, clean))
     request_id = headers.get("x-request-id")
     message = f"{where}: {status} {clean(response.reason or '')}".rstrip()
     if said:

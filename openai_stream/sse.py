@@ -21,6 +21,7 @@ from typing import Any
 import sseclient
 
 from .errors import StreamDecodeError
+from .redaction import without_secrets
 
 __all__ = ["Frames", "decode_json", "events"]
 
@@ -154,10 +155,12 @@ class Frames:
         )
 
 
-def events(frames: Frames) -> Iterator[Any]:
+def events(frames: Frames, clean: Callable[[str], str] = str) -> Iterator[Any]:
     """The events of a stream, as ``sseclient`` parses them: ``.event``, ``.data``, ``.id``.
 
     Raises what reading raises, and ``UnicodeDecodeError``: the stream is not UTF-8 (WHATWG 9.2.5).
+
+    :param clean: takes secrets out of what ``sseclient`` logs: it quotes the server.
     """
     client = sseclient.SSEClient(frames)  # type: ignore[arg-type]
     # It would go through its source line by line for the blank ones. That is done already, for many
@@ -167,8 +170,11 @@ def events(frames: Frames) -> Iterator[Any]:
         chain.from_iterable, frames.batches()
     )
     # Once a stream, not for each event: whether anybody wants to read that it is dispatched.
-    if not client._logger.isEnabledFor(logging.DEBUG):  # type: ignore[attr-defined]
-        client._logger = _Silent()  # type: ignore[attr-defined]
+    logger = client._logger  # type: ignore[attr-defined]
+    wanted = logger.isEnabledFor(logging.DEBUG)
+    client._logger = (  # type: ignore[attr-defined]
+        without_secrets(logger, clean) if wanted else _Silent()
+    )
     parsed: Iterator[Any] = client.events()
     return parsed
 

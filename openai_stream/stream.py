@@ -55,7 +55,7 @@ from .locks import HandoverLock
 from .observers import Ended, Outcome
 from .queues import EventQueue, Restarted, Subscription
 from .reader import Reader, expiry
-from .redaction import shown
+from .redaction import Secrets, purge, shown
 from .sinks import (
     CallbackSink,
     ForeignSink,
@@ -151,7 +151,7 @@ class Core(Generic[E, W]):
     :param timeout: the limits, from now.
     :param connect: makes the request, with an exchange; raises what the call should raise.
     :param limit: the most bytes of one event.
-    :param clean: takes secrets out of what the server says.
+    :param secrets: what must show nowhere.
     :param callbacks: the user's functions.
     :param live_on: it goes on when no handle is left.
     :param replay: keep the events for subscribers.
@@ -167,7 +167,7 @@ class Core(Generic[E, W]):
         timeout: Timeout,
         connect: Callable[[Exchange], requests.Response],
         limit: int,
-        clean: Callable[[str], str],
+        secrets: Secrets,
         callbacks: Callbacks,
         live_on: bool,
         replay: bool,
@@ -191,7 +191,7 @@ class Core(Generic[E, W]):
         self._connect = connect
         self._limit = limit
         self._restarts = restarts
-        self._clean = clean
+        self._secrets = secrets
         self._ended = ended
         self._queue: weakref.ref[EventQueue[E, W]] | None = None
         self._history: list[Any] | None = [] if replay else None
@@ -351,7 +351,7 @@ class Core(Generic[E, W]):
 
         try:
             reader = Reader(
-                response, self.exchange, self.endpoint, accumulator, self._limit, self._clean
+                response, self.exchange, self.endpoint, accumulator, self._limit, self._secrets
             )
         except BaseException:
             response.close()
@@ -378,7 +378,8 @@ class Core(Generic[E, W]):
         if error.snapshot is None:
             error.snapshot = self.snapshot()
         if self.response is not None:
-            error.url = self._clean(shown(self.response.url))
+            error.url = self._secrets(shown(self.response.url))
+        purge(error, self._secrets)
 
     def _settle(self, error: BaseException | None, raised: bool) -> None:
         """Tell the end: the last callback, then the queues, then everybody who waits.
@@ -394,6 +395,8 @@ class Core(Generic[E, W]):
             if isinstance(error, StreamError):
                 self._complete(error)
                 self._held = error.snapshot
+            else:
+                purge(error, self._secrets)
         with self.calling:  # before the state says so: close() waits for what is about to start
             with self.lock:
                 ending = self.state in _ALIVE

@@ -396,7 +396,7 @@ def test_no_key_is_in_a_recording(server: ScriptedServer, path: Path, recorder: 
     assert first.data == hidden
     assert f"key={STARS}" in first.request.target
     assert first.request.json["user"] == STARS
-    assert second.request.headers["X-Key"] == STARS
+    assert second.request.headers["X-Key"] == "***"
     assert second.request.headers["Cookie"] == "***"
     # Of the bytes of a key that chunks take apart nobody can tell; what is whole is hidden.
     assert len(second.data) == len(bytes_of(answer(chunks, bytes_per_chunk=7)))

@@ -98,8 +98,10 @@ def instrument(
             **attributes.asked(call, body),
             **(input_messages(body) if content else {}),
         }
-        span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=told)
-        return _Operation(span, common, duration, first_chunk, content).end
+        span = tracer.start_span(
+            call.clean(name), kind=SpanKind.CLIENT, attributes=attributes.cleaned(told, call)
+        )
+        return _Operation(call, span, common, duration, first_chunk, content).end
 
     observers.observer = begin
 
@@ -113,9 +115,11 @@ def uninstrument() -> None:
 class _Operation:
     """A call that has begun.
 
+    :param call: what began.
     :param common: the attributes that its metrics have too.
     """
 
+    _call: observers.Call
     _span: Span
     _common: Attributes
     _duration: Histogram
@@ -130,11 +134,12 @@ class _Operation:
         first = outcome.first_event_seconds
         try:
             answer = _plain(None if outcome.answer is None else outcome.answer())
-            span.set_attributes(attributes.answered(answer))
+            span.set_attributes(attributes.cleaned(attributes.answered(answer), self._call))
             if self._content:
-                span.set_attributes(output_messages(answer))
+                span.set_attributes(attributes.cleaned(output_messages(answer), self._call))
             if isinstance(model := answer.get("model"), str):
                 common["gen_ai.response.model"] = model
+            common = attributes.cleaned(common, self._call)
             if first is not None:
                 span.set_attribute("gen_ai.response.time_to_first_chunk", first)
             failure = {} if failed is None else {"error.type": type(failed).__qualname__}

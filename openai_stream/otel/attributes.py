@@ -9,7 +9,16 @@ from urllib.parse import urlsplit
 from openai_stream.client import AzureClient
 from openai_stream.observers import Call
 
-__all__ = ["Attributes", "answered", "asked", "common", "finish_reasons", "items", "mapping"]
+__all__ = [
+    "Attributes",
+    "answered",
+    "asked",
+    "cleaned",
+    "common",
+    "finish_reasons",
+    "items",
+    "mapping",
+]
 
 Attributes = dict[str, Any]
 
@@ -124,6 +133,18 @@ def answered(answer: Mapping[str, Any]) -> Attributes:
             if isinstance(value, int) and not isinstance(value, bool):
                 told[attribute] = value
     return told
+
+
+def cleaned(told: Attributes, call: Call) -> Attributes:
+    """The attributes without the call's secrets, which a server may quote in a name of a model."""
+    return {
+        name: call.clean(value)
+        if isinstance(value, str)
+        else [call.clean(one) if isinstance(one, str) else one for one in value]
+        if isinstance(value, list)
+        else value
+        for name, value in told.items()
+    }
 
 
 def finish_reasons(answer: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,40 @@
+"""What must show nowhere, and where it is taken out: one rule for everything that leaves.
+
+``names`` says what a secret is by the name that it has, in headers and in queries alike;
+``secrets`` finds the texts again, in the forms that servers and libraries quote them in;
+``answers`` does the same for bytes that come in pieces; ``failures`` takes them out of errors, of
+their causes and of the frames that they came through; ``logs`` out of what others log for us.
+
+It knows neither clients nor the network: whoever has keys names them to a :class:`Secrets`, which
+goes along with the call. Nothing of this runs for an answer that is well, unless it is recorded.
+"""
+
+from __future__ import annotations
+
+from .answers import AnswerWithout
+from .failures import forget_locals, hides_arguments, purge
+from .logs import hiding_in_logs, without_secrets
+from .names import hidden_header, hidden_target, is_harmless, is_secret, shown
+from .secrets import HIDDEN, Mask, Secrets, cleaned, cleaned_headers, of_headers, of_proxies, of_url
+
+__all__ = [
+    "HIDDEN",
+    "AnswerWithout",
+    "Mask",
+    "Secrets",
+    "cleaned",
+    "cleaned_headers",
+    "forget_locals",
+    "hidden_header",
+    "hidden_target",
+    "hides_arguments",
+    "hiding_in_logs",
+    "is_harmless",
+    "is_secret",
+    "of_headers",
+    "of_proxies",
+    "of_url",
+    "purge",
+    "shown",
+    "without_secrets",
+]

@@ -1,0 +1,81 @@
+"""Secrets in what others log for us: ``urllib3`` of our requests, ``sseclient`` of our streams.
+
+What they log is the server's words, and URLs with their queries. Other users of those packages
+are left alone: only records that come on a thread that makes a request of ours are looked at.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from .names import hidden_target
+from .secrets import Secrets
+
+__all__ = ["hiding_in_logs", "without_secrets"]
+
+_LOGGERS = tuple(
+    f"urllib3.{name}"
+    for name in ("connection", "connectionpool", "poolmanager", "response", "util.retry")
+)
+_current = threading.local()
+
+
+class _Filter(logging.Filter):
+    """Takes the secrets of the request that this thread makes out of a record; lets all pass."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        secrets: Secrets | None = getattr(_current, "secrets", None)
+        if secrets is None:
+            return True
+        mask = secrets.mask()
+        message = record.getMessage()
+        hidden = mask.hide(hidden_target(message), words=False)
+        if hidden != message:
+            record.msg, record.args = hidden, None
+        if record.exc_info:
+            text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+            hidden = mask.hide(text, words=False)
+            if hidden != text:
+                record.exc_info, record.exc_text = None, hidden
+        return True
+
+
+_filter = _Filter()
+
+
+class hiding_in_logs:
+    """While a request is made on this thread, what is logged of it has no secrets."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+
+    def __enter__(self) -> None:
+        for name in _LOGGERS:  # again each time: whoever sets logging up anew may clear filters
+            logging.getLogger(name).addFilter(_filter)
+        self._outer = getattr(_current, "secrets", None)
+        _current.secrets = self._secrets
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _current.secrets = self._outer
+
+
+class without_secrets:
+    """A logger whose records of ``DEBUG`` have no secrets in them."""
+
+    def __init__(self, logger: logging.Logger, clean: Callable[[str], str]) -> None:
+        self._logger = logger
+        self._clean = clean
+
+    def debug(self, message: str, *args: Any) -> None:
+        """Log it."""
+        self._logger.debug("%s", self._clean(message % args if args else message))

@@ -1,0 +1,107 @@
+"""What is secret by its name: of a header, and of a parameter of a query.
+
+A pattern, not a list: gateways invent names faster than lists grow. A name says it by its last
+word (``Ocp-Apim-Subscription-Key``, ``X-Session-Id``, ``sig``), so that what only counts tokens
+(``X-RateLimit-Limit-Tokens``, ``X-Token-Count``) can still be read. Between what is secret by its
+name and what is harmless by its name is the rest: what the user sent under such a name is secret
+too, since nobody but the user knows.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["SHORT", "hidden_header", "hidden_target", "is_harmless", "is_secret", "shown"]
+
+#: Shorter texts, as local servers are given for keys ("x", "none"), are a part of many words.
+SHORT = 8
+
+_SECRET = re.compile(
+    r"""
+    (?: .* (?: key | token | secrets? | auth | authori[sz]ation | authentication | passwords?
+             | passwd | passphrase | credentials? | cookie | session | sessid | signature | bearer )
+      | (?: .* [^a-z] )? (?: pass | pwd | pin | sid | sess | jwt | sig | hmac | otp ) )
+    (?: [-_.]? (?: id | value | hash | base64 | sha\d+ | v?\d+ ) )*
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+#: Of a query only: Azure's functions, and what OAuth sends back, are asked for with a ``code``.
+_SECRET_PARAMETER = re.compile("code", re.IGNORECASE)
+#: It is secret to nobody who may see the account, and worth knowing in an error. A recording goes
+#: to strangers.
+_IDENTIFYING = re.compile(r"(.+-)?organi[sz]ation(-id)?|openai-project", re.IGNORECASE)
+_HARMLESS = re.compile(
+    r"""
+    # what HTTP itself needs, and what requests sends
+    accept(-.+)? | allow | cache-control | connection | content-.+ | date | dnt | expect | host
+    | keep-alive | location | pragma | range | referer | server | te | trailer | transfer-encoding
+    | upgrade | user-agent | vary | via | http-referer | retry-after(-ms)?
+    # what ties a request to a log, and is new each time
+    | (.+-)?(request|correlation|trace|span)-?id | (x-)?idempotency-key | traceparent | tracestate
+    | x-b3-.+ | x-cloud-trace-context | cf-ray | (surrogate|x-cache|x-surrogate)-key
+    # versions, kinds and settings
+    | x-stainless-.+ | (.+[-_])?(version | beta | model | region | environment | env | language
+    | locale | name | title | type | format | mode | provider | platform | os | arch | runtime
+    | count | priority | tier | timeout | retries | ttl | enabled)
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_PARAMETER = re.compile(r"(?<=[?&])([^=&#\s\"']*)=([^&#\s\"']*)")
+
+
+def is_secret(name: str, *, parameter: bool = False, identifying: bool = False) -> bool:
+    """Whether what stands under this name is nobody else's business.
+
+    :param parameter: it is that of a query.
+    :param identifying: whether what names the account counts as well.
+    """
+    name = name.strip()
+    if _HARMLESS.fullmatch(name):
+        return False
+    return bool(
+        _SECRET.fullmatch(name)
+        or (parameter and _SECRET_PARAMETER.fullmatch(name))
+        or (identifying and _IDENTIFYING.fullmatch(name))
+    )
+
+
+def is_harmless(name: str) -> bool:
+    """Whether what stands under this name may be shown, whoever sent it."""
+    return bool(_HARMLESS.fullmatch(name.strip()) or _IDENTIFYING.fullmatch(name.strip()))
+
+
+def hidden_header(name: str) -> bool:
+    """Whether the value of a header of a request is to be left out of what strangers may read."""
+    return not is_harmless(name) or bool(_IDENTIFYING.fullmatch(name.strip()))
+
+
+def hidden_target(target: str) -> str:
+    """The target of a request, with as many stars in the place of parameters that are secret, or
+    that may be.
+    """
+
+    def hide(found: re.Match[str]) -> str:
+        name, value = found[1], found[2]
+        unknown = not is_harmless(name) and len(value) >= SHORT
+        if unknown or is_secret(name, parameter=True, identifying=True):
+            value = "*" * len(value)
+        return f"{name}={value}"
+
+    return _PARAMETER.sub(hide, target)
+
+
+def shown(url: str | None) -> str:
+    """A URL for people: without user name, password and query, where secrets may be."""
+    if not url:
+        return ""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    port = authority.rpartition("@")[2].rpartition("]")[2].partition(":")[2]
+    if "@" not in authority and "@" in rest and not port.isdecimal() and ":" in authority:
+        # A password with a slash or a question mark in it, which should have been quoted.
+        rest = rest.rpartition("@")[2]
+    else:
+        rest = authority.rpartition("@")[2] + rest[len(authority) :]
+    return scheme + separator + re.split(r"[?#]", rest, maxsplit=1)[0]

@@ -1,0 +1,355 @@
+"""The texts that are secret, found again in every form that they are quoted in.
+
+Covered are, in upper and in lower case: the text itself; percent-encoded, as in URLs; escaped as
+JSON, Python and HTML do (``\\u002d``, ``\\x2d``, ``&#45;``), once or several times; in base64, also
+as a part of something longer (``user:key``); and with characters in it that were not UTF-8. Not
+covered is a text that was taken apart: cut short, broken by white space, encrypted or hashed.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property, partial
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from .names import SHORT, is_harmless, is_secret
+
+__all__ = [
+    "HIDDEN",
+    "Mask",
+    "Secrets",
+    "cleaned",
+    "cleaned_headers",
+    "of_headers",
+    "of_proxies",
+    "of_url",
+]
+
+HIDDEN = "***"
+_REQUESTS = 8  # whose headers are remembered: those of the newest attempts
+
+_ESCAPED = re.compile(
+    rb"""
+    \\+ (?: u00 ([0-9a-f]{2}) | x ([0-9a-f]{2}) | (["'/]) )
+    | % (?:25)* ([0-9a-f]{2})
+    | & (?:amp;)* \# (?: x 0* ([0-9a-f]{2}) | 0* (\d{2,3}) ) ;
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+#: What may become one, at the end of what has come so far.
+_HALF_ESCAPED = re.compile(
+    rb"""
+    (?: \\+ (?: u0{0,2} [0-9a-f]? | x [0-9a-f]? )?
+      | % (?:25)* [0-9a-f]?
+      | & (?:amp;)* [\#x0-9a-f]*
+    ) \Z
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+#: Such "keys" hide nothing, and stars in their place would break numbers, literals and the sizes of
+#: chunks.
+_PLACEHOLDER = re.compile(r"[0-9a-f]{1,4}|null|true|false", re.IGNORECASE)
+
+
+class Secrets:
+    """The secrets of one call, as they are when something is to be hidden: keys may be set anew.
+
+    May be called, as a function that gives a text without them. Any thread may do so.
+
+    :param texts: gives them; empty ones and ``None`` do not count.
+    :param fixed: gives those that do not change during the call; asked once, if ever.
+    """
+
+    def __init__(
+        self,
+        texts: Callable[[], Iterable[str | None]],
+        fixed: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        self._texts = texts
+        self._fixed = _Lazy(fixed)
+        self._sent: deque[_Lazy] = deque(maxlen=_REQUESTS)
+        self._mask: tuple[frozenset[str], Mask] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    def add_request(self, headers: Mapping[str, Any], url: str | None) -> None:
+        """What is sent is secret too, by its names, whoever put it in: the user, a session."""
+        self._sent.append(_Lazy(lambda: [*of_headers(headers), *of_url(url)]))
+
+    def mask(self) -> Mask:
+        """What hides them, as they are now."""
+        now = frozenset(
+            text
+            for texts in (self._texts(), *(lazy.texts for lazy in (self._fixed, *self._sent)))
+            for text in texts
+            if text
+        )
+        if self._mask is None or self._mask[0] != now:
+            self._mask = now, Mask(now)
+        return self._mask[1]
+
+    def __call__(self, text: str) -> str:
+        return self.mask().hide(text)
+
+    def of_name(self, text: str) -> str:
+        """The same for names, and for texts of ours: a short key may well be "code"."""
+        return self.mask().hide(text, words=False)
+
+
+class _Lazy:
+    """Secret texts that are looked for when they are wanted, which for most calls is never."""
+
+    def __init__(self, find: Callable[[], Iterable[str]]) -> None:
+        self._find = find
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The texts."""
+        return list(self._find())
+
+
+class Mask:
+    """What hides the given texts.
+
+    Those of less than 8 characters, which local servers are given for keys, are a part of many
+    words: they are hidden where they stand as a word, and not in names of fields and headers.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        kept = {text for text in texts if text}
+        self._words = sorted(
+            (
+                text.encode()
+                for text in kept
+                if len(text) < SHORT and not _PLACEHOLDER.fullmatch(text)
+            ),
+            key=len,
+            reverse=True,
+        )
+        self._word = re.compile(
+            rb"(?<!\w)(?:%b)(?!\w)" % b"|".join(map(re.escape, self._words))
+            if self._words
+            else rb"(?!)"
+        )
+        forms = {form for text in kept if len(text) >= SHORT for form in _forms(text)}
+        self._forms = sorted(forms, key=len, reverse=True)
+
+    def hide(self, text: str, *, words: bool = True) -> str:
+        """The text with ``***`` in the place of each secret.
+
+        :param words: also of short ones, which may be words.
+        """
+        data = text.encode("utf-8", "surrogatepass")
+        spans = self._spans(data, words)
+        if not spans:
+            return text
+        parts, position = [], 0
+        for begin, end in spans:
+            parts += [data[position:begin], HIDDEN.encode()]
+            position = end
+        return b"".join([*parts, data[position:]]).decode("utf-8", "surrogatepass")
+
+    def hide_bytes(self, data: bytes, *, words: bool = True) -> bytes:
+        """The data with as many stars in the place of each secret."""
+        hidden = bytearray(data)
+        for begin, end in self._spans(data, words):
+            hidden[begin:end] = b"*" * (end - begin)
+        return bytes(hidden)
+
+    def finds(self, data: str | bytes) -> bool:
+        """Whether a secret is in there, short ones apart."""
+        if isinstance(data, str):
+            data = data.encode("utf-8", "surrogatepass")
+        return bool(self._spans(data, words=False))
+
+    def begun(self, data: bytes) -> int:
+        """How many bytes at the end may be a secret's beginning, or want to be seen in context."""
+        size = len(data)
+        first = (
+            size
+            - max(
+                (  # of a short one, what follows it decides
+                    length
+                    for word in self._words
+                    for length in range(1, len(word) + 1)
+                    if data.endswith(word[:length])
+                ),
+                default=0,
+            )
+        )
+        if self._forms:
+            half = _HALF_ESCAPED.search(data)
+            end = half.start() if half else size
+            plain, starts = _unescaped(data[:end])
+            plain = plain.lower()
+            for form in self._forms:
+                at = _beginning(plain, form)
+                if at is not None:
+                    first = min(first, starts[at])
+            first = min(first, end)
+        return size - first
+
+    def _spans(self, data: bytes, words: bool) -> list[tuple[int, int]]:
+        """Where secrets are, in order, without overlaps."""
+        found = list(self._found(data.lower()))
+        if self._forms and _ESCAPED.search(data):
+            plain, starts = _unescaped(data)
+            found += [(starts[begin], starts[end]) for begin, end in self._found(plain.lower())]
+        if words and self._words:
+            found += [match.span() for match in self._word.finditer(data)]
+        merged: list[tuple[int, int]] = []
+        for begin, end in sorted(found):
+            if merged and begin < merged[-1][1]:
+                begin, end = merged[-1][0], max(end, merged.pop()[1])
+            merged.append((begin, end))
+        return merged
+
+    def _found(self, lowered: bytes) -> Iterator[tuple[int, int]]:
+        for form in self._forms:
+            begin = lowered.find(form)
+            while begin >= 0:
+                yield begin, begin + len(form)
+                begin = lowered.find(form, begin + len(form))
+
+
+def _forms(text: str) -> Iterator[bytes]:
+    """The forms of a secret that no unescaping leads back to, in lower case."""
+    data = text.encode("utf-8", "surrogatepass")
+    yield data.lower()
+    if "\\" in text:
+        yield data.replace(b"\\", b"\\\\").lower()
+    if not text.isascii():
+        yield text.encode("latin-1", "replace").lower()
+        yield re.sub(r"[^\x00-\x7f]", "\ufffd", text).encode().lower()
+    for offset in range(3):  # in base64 three bytes are four letters, wherever it begins
+        letters = base64.b64encode(bytes(offset) + data)
+        own = letters[-(-offset * 8 // 6) : (offset + len(data)) * 8 // 6]
+        yield own.lower()
+        yield own.replace(b"+", b"-").replace(b"/", b"_").lower()
+
+
+def _unescaped(data: bytes) -> tuple[bytes, list[int] | range]:
+    """The data without escapes, and where each byte of it, and its end, is in the data."""
+    parts: list[bytes] = []
+    starts: list[int] = []
+    position = 0
+    for found in _ESCAPED.finditer(data):
+        u, x, itself, percent, hexadecimal, decimal = found.groups()
+        if decimal and int(decimal) > 255:
+            continue
+        code = int(decimal) if decimal else int(u or x or percent or hexadecimal or b"0", 16)
+        begin, end = found.span()
+        parts += [
+            data[position:begin],
+            itself or bytes([code]),
+        ]
+        starts.extend(range(position, begin + 1))
+        position = end
+    if not parts:
+        return data, range(len(data) + 1)
+    starts.extend(range(position, len(data) + 1))
+    return b"".join([*parts, data[position:]]), starts
+
+
+def _beginning(data: bytes, form: bytes) -> int | None:
+    """Where, at the end of the data, a form begins that has not come to its end."""
+    begin = max(0, len(data) - len(form) + 1)
+    while True:
+        begin = data.find(form[:1], begin)
+        if begin < 0:
+            return None
+        if form.startswith(data[begin:]):
+            return begin
+        begin += 1
+
+
+def of_headers(headers: Mapping[str, Any]) -> Iterator[str]:
+    """What is secret in the headers of a request.
+
+    Of a scheme and what follows it, that; of ``Basic`` the password; of cookies their values.
+    """
+    for name, value in headers.items():
+        if value is None or is_harmless(name):
+            continue
+        if isinstance(value, bytes):
+            value = value.decode("latin-1")
+        named = is_secret(name)
+        for part in _parts(name, value):
+            if part and (named or len(part) >= SHORT):
+                yield part
+
+
+def _parts(name: str, value: str) -> Iterator[str]:
+    if name.lower() == "cookie":
+        values = (cookie.partition("=")[2].strip('" ') for cookie in value.split(";"))
+        yield from (one for one in values if len(one) >= SHORT)
+        return
+    scheme, space, rest = value.partition(" ")
+    if not space or not scheme.isalnum() or " " in rest.strip():
+        yield value
+        return
+    yield rest.strip()
+    if scheme.lower() == "basic":
+        try:
+            user, _, password = base64.b64decode(rest).decode("latin-1").partition(":")
+        except ValueError:
+            return
+        yield password or user
+
+
+def of_url(url: str | None) -> Iterator[str]:
+    """What is secret in the query of a URL: as it is meant, and as it stands there."""
+    query = urlsplit(url or "").query
+    if not query:
+        return
+    for pair in query.split("&"):
+        raw = pair.partition("=")[2]
+        for name, value in parse_qsl(pair):
+            if is_secret(name, parameter=True) or (len(value) >= SHORT and not is_harmless(name)):
+                yield from (value, raw)
+
+
+def of_proxies(urls: Iterable[str | None]) -> Iterator[str]:
+    """The passwords in the URLs of proxies."""
+    for url in urls:
+        # As it stands in the URL, which may be wrong, and as it is meant.
+        user, _, password = (url or "").rpartition("@")[0].rpartition("://")[2].partition(":")
+        secret = password or user
+        yield from (secret, unquote(secret))
+
+
+def cleaned(value: Any, clean: Callable[[str], str]) -> Any:
+    """JSON with all its texts cleaned, names of fields included.
+
+    :raises RecursionError: it is nested too deep.
+    """
+    of_name = _of_names(clean)
+    return _cleaned(value, clean.mask().hide if isinstance(clean, Secrets) else clean, of_name)
+
+
+def _cleaned(value: Any, clean: Callable[[str], str], of_name: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_cleaned(item, clean, of_name) for item in value]
+    if isinstance(value, dict):
+        return {of_name(name): _cleaned(item, clean, of_name) for name, item in value.items()}
+    return value
+
+
+def cleaned_headers(
+    headers: Mapping[str, str], clean: Callable[[str], str]
+) -> Iterator[tuple[str, str]]:
+    """The headers of a response; of cookies and their like only the names."""
+    of_name = _of_names(clean)
+    for name, value in headers.items():
+        yield of_name(name), HIDDEN if is_secret(name) else clean(value)
+
+
+def _of_names(clean: Callable[[str], str]) -> Callable[[str], str]:
+    return partial(clean.mask().hide, words=False) if isinstance(clean, Secrets) else clean
