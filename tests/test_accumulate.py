@@ -1484,7 +1484,7 @@ def test_the_last_event_carries_the_response(kind: str, complete: bool) -> None:
     response = {
         "id": "resp_1",
         "status": kind,
-        "output": [],
+        "output": [{"id": "other", "type": "message", "content": [said("Goodbye")]}],
         "x": [1],
         "usage": {"total_tokens": 1},
     }

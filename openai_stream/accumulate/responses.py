@@ -1,20 +1,24 @@
 """The events of ``/responses``, put together.
 
 The last event carries the whole response; until it comes, one is built from the output items and
-the deltas that were told. Events that only report progress, or that carry what no response holds
-(partial images, audio), leave no trace.
+the deltas that came before. What the last event leaves empty is taken from there, too.
+
+A response has no place for some of what is streamed: audio and its transcript, and the states of an
+image on its way, which must not be taken for the image. These are in the events only; so is what
+reports progress.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .pieces import Array, Node, Object, Text, extend, fresh, frozen, frozen_in_order, is_void
+from .output_items import Item, Items, Slots, put_over, restored
+from .pieces import Array, Object, Text, extend, fresh, is_void
 
 #: The events that end a response, and so carry all of it.
 _FINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
-#: The last words of the events that tell nothing but the new status of a ``…_call`` item.
+#: The last words of the events that report nothing but the new status of a ``…_call`` item.
 _STATUSES = frozenset(
     {"in_progress", "searching", "interpreting", "generating", "completed", "failed"}
 )
@@ -23,15 +27,17 @@ _STATUSES = frozenset(
 class _Target(NamedTuple):
     """Where the text of a kind of event belongs."""
 
-    #: The field of the text, in the item or the part; the ``done`` event has it under this name.
+    #: The field of the text in the ``done`` event, and in the item or the part that it belongs to.
     field: str
     #: The type of the item, should its announcement be missing.
     item: str
-    #: The item's list of parts and the field that tells the part, if the text is a part's.
+    #: The item's list of parts and the event's field with the place in it, if the text is a part's.
     parts: str | None = None
     position: str = ""
     #: The type of the part, should its announcement be missing.
     part: str = ""
+    #: The item's object that the text is in, if it is the field of one, or a string of its list.
+    inside: str = ""
 
 
 _TEXTS = {
@@ -47,163 +53,50 @@ _TEXTS = {
     "response.mcp_call_arguments": _Target("arguments", "mcp_call"),
     "response.custom_tool_call_input": _Target("input", "custom_tool_call"),
     "response.code_interpreter_call_code": _Target("code", "code_interpreter_call"),
+    "response.apply_patch_call_operation_diff": _Target(
+        "diff", "apply_patch_call", inside="operation"
+    ),
+    "response.shell_call_command": _Target(
+        "command", "shell_call", "commands", "command_index", inside="action"
+    ),
 }
-_DELTAS = {f"{kind}.delta": target for kind, target in _TEXTS.items()}
-_DONES = {f"{kind}.done": target for kind, target in _TEXTS.items()}
+_PREFIXES = {
+    **{f"{kind}.": target for kind, target in _TEXTS.items()},
+    # What the API once called them, or other servers do: Azure, vLLM, Open Responses, gateways.
+    "response.reasoning.": _TEXTS["response.reasoning_text"],
+    "response.reasoning_content.": _TEXTS["response.reasoning_text"],
+    "response.reasoning_summary.": _TEXTS["response.reasoning_summary_text"],
+    "response.mcp_call.arguments.": _TEXTS["response.mcp_call_arguments"],
+    "response.mcp_call.arguments_": _TEXTS["response.mcp_call_arguments"],
+    "response.code_interpreter_call.code.": _TEXTS["response.code_interpreter_call_code"],
+}
+_DELTAS = {f"{prefix}delta": target for prefix, target in _PREFIXES.items()}
+_DONES = {f"{prefix}done": target for prefix, target in _PREFIXES.items()}
 
-
-#: The events that tell a part: the item's type, its list of parts, the field with the index.
+#: The events that give a part: the item's type, its list of parts, the field with the index.
 _PARTS = {
     "response.content_part.added": ("message", "content", "content_index"),
     "response.content_part.done": ("message", "content", "content_index"),
+    "response.reasoning_part.added": ("reasoning", "content", "content_index"),
+    "response.reasoning_part.done": ("reasoning", "content", "content_index"),
     "response.reasoning_summary_part.added": ("reasoning", "summary", "summary_index"),
     "response.reasoning_summary_part.done": ("reasoning", "summary", "summary_index"),
 }
 
-
-def _ident(value: Any) -> str | None:
-    return value if type(value) is str and value else None
+#: The second is an older name.
+_ANNOTATIONS = frozenset(
+    {"response.output_text.annotation.added", "response.output_text_annotation.added"}
+)
 
 
 def _position(value: Any) -> int | None:
     return value if type(value) is int else None
 
 
-def _overwrite(fields: dict[str, Any], whole: dict[str, Any]) -> None:
-    """What is announced or reported as done stands in place of what was known, but for what it
-    leaves empty.
-    """
-    for key, value in whole.items():
-        if key not in fields or not is_void(value):
-            fields[key] = value
-
-
-class _Parts(dict[int, Any], Node):
-    """The parts of one item, by index."""
-
-    __slots__ = ()
-
-    def newest(self) -> int:
-        """The index of the part that came last, -1 where there is none."""
-        return next(reversed(self), -1)
-
-    def at(self, index: int | None, kind: str | None = None) -> Object:
-        """The part of that index, by default the newest, made if there is none."""
-        if index is None:
-            index = max(self.newest(), 0)
-        part = self.get(index)
-        if type(part) is not Object:
-            if not isinstance(part, dict):
-                part = {"type": kind} if kind else {}
-            part = self[index] = Object(part)
-        return part
-
-    def frozen(self) -> list[Any]:
-        """The parts in order."""
-        parts = self.copy()
-        return [frozen(parts[index]) for index in sorted(parts)]
-
-
-class _Item:
-    """One output item."""
-
-    __slots__ = ("announced", "fields", "id", "index")
-
-    def __init__(self, kind: str | None) -> None:
-        self.index: int | None = None
-        self.id: str | None = None
-        self.announced = False
-        self.fields = Object(type=kind) if kind else Object()
-
-    def parts(self, name: str) -> _Parts:
-        """One of the item's lists of parts, made to grow."""
-        parts = self.fields.get(name)
-        if not isinstance(parts, _Parts):
-            parts = _Parts(enumerate(parts) if isinstance(parts, list) else ())
-            self.fields[name] = parts
-        return parts
-
-
-class _Items(Node):
-    """The output items of one response.
-
-    An event belongs to the item with its ``output_index``; where it has none, to the item with its
-    ``item_id``; where it has neither, to the item that the last event was about. The index comes
-    first as there are proxies that give one item a new id with each event.
-    """
-
-    __slots__ = ("_by_id", "_by_index", "_items", "_open")
-
-    def __init__(self) -> None:
-        self._items: list[_Item] = []
-        self._by_index: dict[int, _Item] = {}
-        self._by_id: dict[str, _Item] = {}
-        self._open: _Item | None = None
-
-    def find(self, index: int | None, ident: str | None) -> _Item | None:
-        """The item that an event is about, ``None`` where it was not told of before."""
-        if index is None:
-            return self._open if ident is None else self._by_id.get(ident)
-        item = self._by_index.get(index)
-        if item is None and ident is not None:
-            item = self._by_id.get(ident)
-            if item is not None and item.index is not None:
-                return None
-        return item
-
-    def about(self, event: dict[str, Any], kind: str) -> _Item:
-        """The item that an event is about, made if need be."""
-        index = _position(event.get("output_index"))
-        ident = _ident(event.get("item_id"))
-        item = self.find(index, ident)
-        if item is None:
-            item = _Item(kind)
-            if ident is not None:
-                item.id = item.fields["id"] = ident
-                self._by_id[ident] = item
-            self._items.append(item)
-        self._number(item, index)
-        return item
-
-    def put(self, index: int | None, whole: dict[str, Any], added: bool) -> None:
-        """An item as the server tells it.
-
-        :param added: whether it is announced: an id that is new under an index that is taken is
-            then another item, of a server that numbers all of them 0; so is one with neither.
-        """
-        call = _ident(whole.get("call_id"))
-        ident = _ident(whole.get("id")) or call
-        # llama.cpp calls a function call's item by its call id.
-        item = self.find(index, ident) or (self.find(index, call) if call else None)
-        if (
-            item is not None
-            and added
-            and item.announced
-            and (item.id != ident or (index is None and ident is None))
-        ):
-            item = None
-        known = item is not None
-        if item is None:
-            item = _Item(None)
-        item.announced = True
-        item.id = ident or item.id
-        for name in (ident, call):
-            if name is not None:
-                self._by_id[name] = item
-        _overwrite(item.fields, whole)
-        if not known:
-            self._items.append(item)
-        self._number(item, index)
-
-    def _number(self, item: _Item, index: int | None) -> None:
-        if index is not None and item.index != index:
-            item.index = index
-            self._by_index[index] = item
-        self._open = item
-
-    def frozen(self) -> list[Any]:
-        """The items, in order."""
-        return frozen_in_order(self._items)
+def _begin(fields: dict[Any, Any], key: Any, piece: str) -> None:
+    """The first piece of a text, behind what was in its place."""
+    have = fields.get(key)
+    fields[key] = Text((have, piece) if type(have) is str and have else (piece,))
 
 
 class ResponseAccumulator:
@@ -221,7 +114,7 @@ class ResponseAccumulator:
         self.complete = False
         self._response: dict[str, Any] = {}
         self._final: dict[str, Any] | None = None
-        self._items = _Items()
+        self._items = Items()
 
     def add(self, event: dict[str, Any]) -> None:
         """Add one event: any JSON object, which is not changed and not kept."""
@@ -233,40 +126,73 @@ class ResponseAccumulator:
         if target is not None:
             piece = event.get("delta")
             if type(piece) is str:
-                fields = self._fields(event, target)
-                text = fields.get(target.field)
-                if type(text) is not Text:
-                    text = Text((text,) if type(text) is str and text else ())
-                    fields[target.field] = text
-                text.append(piece)
+                fields, key = self._place(event, target)
+                text = fields.get(key)
+                if type(text) is Text:
+                    text.append(piece)
+                else:
+                    _begin(fields, key, piece)
                 if event.get("logprobs"):
                     extend(fields, "logprobs", event["logprobs"])
         elif (target := _DONES.get(kind)) is not None:
-            _overwrite(
-                self._fields(event, target),
-                {key: event[key] for key in (target.field, "logprobs") if key in event},
-            )
+            self._add_whole_text(event, target)
         else:
             self._add_structure(kind, event)
 
-    def _fields(self, event: dict[str, Any], target: _Target) -> Object:
-        """The item or part whose text an event is about."""
-        item = self._items.about(event, target.item)
-        if target.parts is None:
-            return item.fields
-        return item.parts(target.parts).at(_position(event.get(target.position)), target.part)
+    def _item(self, event: dict[str, Any], kind: str) -> Item:
+        """The item that an event is about."""
+        index, ident = event.get("output_index"), event.get("item_id")
+        return self._items.about(
+            index if type(index) is int else None,
+            ident if type(ident) is str and ident else None,
+            kind,
+        )
+
+    def _place(self, event: dict[str, Any], target: _Target) -> tuple[dict[Any, Any], Any]:
+        """Where the text is that an event is about: the fields that hold it, and which of them."""
+        item = self._item(event, target.item)
+        parts = target.parts
+        if parts is None:
+            return (item.inner(target.inside) if target.inside else item.fields), target.field
+        told = event.get(target.position)
+        index = told if type(told) is int else None
+        if target.part:
+            slots = item.fields.get(parts)
+            if type(slots) is not Slots:
+                slots = item.slots(parts)
+            part = None if index is None else slots.get(index)
+            return (part if type(part) is Object else slots.at(index, target.part)), target.field
+        slots = item.slots(parts, target.inside)
+        return slots, max(slots.newest(), 0) if index is None else index
+
+    def _add_whole_text(self, event: dict[str, Any], target: _Target) -> None:
+        fields, key = self._place(event, target)
+        if target.field in event:
+            text = event[target.field]
+            # A text that has begun is worth more than a value of the wrong type.
+            if type(fields.get(key)) is not Text or type(text) is str:
+                put_over(fields, {key: text})
+        if "logprobs" in event:
+            put_over(fields, {"logprobs": event["logprobs"]})
 
     def _add_structure(self, kind: str, event: dict[str, Any]) -> None:
         """An event that is not about text."""
         if kind in {"response.output_item.added", "response.output_item.done"}:
             item = event.get("item")
             if type(item) is dict:
+                added = kind == "response.output_item.added"
                 index = _position(event.get("output_index"))
-                self._items.put(index, item, added=kind == "response.output_item.added")
+                self._items.put(index, item, added=added, done=not added)
         elif kind in _PARTS:
             self._add_part(kind, event)
-        elif kind == "response.output_text.annotation.added":
+        elif kind in _ANNOTATIONS:
             self._add_annotation(event)
+        elif kind == "response.shell_call_command.added":
+            self._add_command(event)
+        elif kind == "response.shell_call_output_content.delta":
+            self._add_shell_output(event)
+        elif kind == "response.shell_call_output_content.done":
+            self._add_whole_shell_output(event)
         elif kind.startswith("response."):
             self._add_response(kind, event)
 
@@ -274,17 +200,19 @@ class ResponseAccumulator:
         part = event.get("part")
         if type(part) is dict:
             item, field, index_field = _PARTS[kind]
-            parts = self._items.about(event, item).parts(field)
+            if part.get("type") == "reasoning_text":
+                item = "reasoning"
+            parts = self._item(event, item).slots(field)
             index = _position(event.get(index_field))
             if index is None and kind.endswith(".added"):
                 index = parts.newest() + 1
-            _overwrite(parts.at(index), part)
+            put_over(parts.at(index), part)
 
     def _add_annotation(self, event: dict[str, Any]) -> None:
         annotation = event.get("annotation")
         if annotation is None:
             return
-        part = self._fields(event, _TEXTS["response.output_text"])
+        part, _ = self._place(event, _TEXTS["response.output_text"])
         annotations = part.get("annotations")
         if type(annotations) is not Array:
             annotations = Array(annotations if isinstance(annotations, list) else ())
@@ -295,31 +223,99 @@ class ResponseAccumulator:
         else:
             annotations.append(annotation)
 
+    def _add_command(self, event: dict[str, Any]) -> None:
+        command = event.get("command")
+        if type(command) is str:
+            commands = self._item(event, "shell_call").slots("commands", "action")
+            index = _position(event.get("command_index"))
+            put_over(commands, {commands.newest() + 1 if index is None else index: command})
+
+    def _shell_outputs(self, event: dict[str, Any]) -> tuple[Slots, int]:
+        outputs = self._item(event, "shell_call_output").slots("output")
+        index = _position(event.get("command_index"))
+        return outputs, max(outputs.newest(), 0) if index is None else index
+
+    def _add_shell_output(self, event: dict[str, Any]) -> None:
+        delta = event.get("delta")
+        if type(delta) is dict:
+            outputs, index = self._shell_outputs(event)
+            output = outputs.at(index)
+            for name in ("stdout", "stderr"):
+                text = output.setdefault(name, "")  # readers may rely on both
+                piece = delta.get(name)
+                if type(piece) is not str:
+                    continue
+                if type(text) is Text:
+                    text.append(piece)
+                else:
+                    _begin(output, name, piece)
+
+    def _add_whole_shell_output(self, event: dict[str, Any]) -> None:
+        """What one command printed, and how it ended: in one piece, or in several."""
+        told = event.get("output")
+        pieces = [piece for piece in told if type(piece) is dict] if type(told) is list else []
+        if pieces:
+            whole = dict(pieces[-1])
+            for name in ("stdout", "stderr"):
+                texts = [piece[name] for piece in pieces if type(piece.get(name)) is str]
+                if texts:
+                    whole[name] = "".join(texts)
+            outputs, index = self._shell_outputs(event)
+            put_over(outputs.at(index), whole)
+
     def _add_response(self, kind: str, event: dict[str, Any]) -> None:
         """An event about the response as a whole, or about the progress of a call."""
         response = event.get("response")
         name, _, status = kind.rpartition(".")
-        if type(response) is dict and kind in _FINAL:
-            self._final = response
+        if kind in _FINAL:
+            self._final = self._completed(response if type(response) is dict else {}, status)
+            self.complete = kind != "response.failed"
+        elif kind == "response.done" and type(response) is dict:
+            # What some gateways end with. The response says how it ended.
+            self._final = self._completed(response, "completed")
+            self.complete = response.get("status") in (None, "", "completed", "incomplete")
         elif type(response) is dict:
             # A stream that is picked up in its middle begins with what there is already.
             output = response.get("output")
             for index, item in enumerate(output if type(output) is list else ()):
                 if type(item) is dict:
-                    self._items.put(index, item, added=False)
-            self._response = response
+                    self._items.put(index, item, added=False, done=False)
+            self._response = _with_missing(response, self._response)
         elif name.endswith("_call") and status in _STATUSES:
+            ident = event.get("item_id")
+            kind = name[len("response.") :]
             called = self._items.find(
-                _position(event.get("output_index")), _ident(event.get("item_id"))
+                _position(event.get("output_index")),
+                ident if type(ident) is str and ident else None,
+                kind,
             )
-            if called is not None:
+            if called is not None and called.may_be(kind):
                 called.fields["status"] = status
-        if kind in {"response.completed", "response.incomplete"}:
-            self.complete = True
+
+    def _completed(self, response: dict[str, Any], status: str) -> dict[str, Any]:
+        """The response of the last event: as it is told, except for what it leaves empty.
+
+        Some servers send it without ``output``, or no more than the id and the usage.
+        """
+        output = response.get("output")
+        if type(output) is not list or all(is_void(item) for item in output):
+            whole = _with_missing(response, self._response)
+            if is_void(response.get("status")):
+                whole = {**whole, "status": status}
+            return {**whole, "output": self._items.frozen()} if self._items else whole
+        items = [
+            restored(item, known.fields)
+            if type(item) is dict and (known := self._items.known(place, item)) is not None
+            else item
+            for place, item in enumerate(output)
+        ]
+        if all(a is b for a, b in zip(items, output, strict=True)):
+            return response
+        return {**response, "output": items}
 
     def snapshot(self) -> dict[str, Any]:
         """The response so far, in containers of its own: the one that the last event carried, or
-        one of what was told before.
+        one of what came before.
 
         While another thread is in :meth:`add`, what that event brings may be there in part.
         """
@@ -329,3 +325,13 @@ class ResponseAccumulator:
             whole.setdefault("object", "response")
             whole["output"] = self._items.frozen()
         return whole
+
+
+def _with_missing(response: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
+    """A response, and the fields that only an earlier state of it had."""
+    missing = {
+        name: value
+        for name, value in earlier.items()
+        if name not in response or (response[name] is None and value is not None)
+    }
+    return {**response, **missing} if missing else response

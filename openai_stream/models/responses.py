@@ -222,6 +222,8 @@ class ResponseEvent(Model):
     command: str | None = None
     #: Which of a shell call's commands.
     command_index: int | None = attrs.field(default=None, repr=False)
+    #: The whole diff of a patch.
+    diff: str | None = None
     #: What a shell's command printed.
     output: list[dict[str, Any]] = NONE_GIVEN
     #: An image so far, Base64.
