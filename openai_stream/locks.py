@@ -11,7 +11,9 @@ from collections.abc import Callable
 
 __all__ = ["HandoverLock"]
 
-_PATIENCE = 0.02  # seconds
+# Seconds; see ``run``. The lock is held for moments, so this is far more than its holder can need
+# on any machine that still gets something done.
+_PATIENCE = 10.0
 
 
 class HandoverLock:
@@ -25,28 +27,48 @@ class HandoverLock:
     Nothing is forgotten: the work is noted *before* the lock is tried, and each holder looks for
     noted work *after* releasing. Whichever of the two comes later sees the other.
 
+    Inside is a reentrant lock, for one reason: it knows, at no cost of ours, whether *this* thread
+    holds it. A thread gains and loses it by its own steps only, so the answer cannot become wrong
+    between asking and acting, not even by a signal's handler, which runs on this thread and lets
+    go of what it takes. Nothing here enters it twice: what runs on the holding thread is noted.
+
     It is duck-typed as a :class:`threading.Lock`, so that :class:`threading.Condition` takes it.
     """
 
-    # What is the plain lock's is its own methods, without a call of ours around them.
-    __slots__ = ("__enter__", "_is_owned", "_lock", "_noted", "acquire", "locked")
+    # What is the plain lock's is its own methods, without a call of ours around them: entering is
+    # then one step, in which no signal's handler can raise with the lock just taken.
+    __slots__ = ("__enter__", "_is_owned", "_lock", "_noted", "acquire")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._noted: deque[Callable[[], object]] = deque()
         self.acquire = self.__enter__ = self._lock.acquire
-        #: For :class:`threading.Condition`, which would otherwise try to acquire it.
-        self.locked = self._is_owned = self._lock.locked
+        #: For :class:`threading.Condition`, and for :meth:`run`: whether this thread holds it.
+        self._is_owned: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
 
     def release(self) -> None:
         self._lock.release()
         if self._noted:
             self._do_noted()
 
-    def __exit__(self, *exc_info: object) -> None:
-        self._lock.release()
+    def __exit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
+        try:
+            self._lock.release()
+        except RuntimeError:
+            # Not held: a signal's handler raised while a condition, woken, was taking the lock
+            # again. What it raised is on its way.
+            if exc_type is None:
+                raise
         if self._noted:
             self._do_noted()
+
+    def locked(self) -> bool:
+        """Somebody holds it."""
+        if self._is_owned():
+            return True
+        if free := self._lock.acquire(False):
+            self.release()
+        return not free
 
     def hand_over(self, work: Callable[[], object]) -> None:
         """Have ``work`` done under the lock, now or by its holder, without ever waiting.
@@ -57,15 +79,19 @@ class HandoverLock:
         self._do_noted()
 
     def run(self, work: Callable[[], object]) -> None:
-        """Do ``work`` under the lock, wherever this is called.
+        """Do ``work`` under the lock, wherever this is called; it is done when this returns.
 
-        The lock is held for moments only. Where it does not come free within 20 milliseconds, a
-        signal's handler, or a finalizer of a user's, has interrupted this very thread while it
-        held the lock: then the work is done when that returns.
+        Except on a thread that holds the lock itself, in a signal's handler or a user's finalizer
+        that interrupted it there: then the work is done when that returns. Another thread's hold
+        is waited for, however long the machine takes to let that thread run; so nothing that
+        ``work`` forbids begins after this has returned.
+
+        The patience has an end for one case alone: the holder was interrupted by a handler that
+        waits for *this* thread. Waiting on would be a deadlock; the holder does the work later.
 
         :param work: as of :meth:`hand_over`.
         """
-        if self.acquire(timeout=_PATIENCE):
+        if not self._is_owned() and self.acquire(timeout=_PATIENCE):
             try:
                 work()
             finally:
@@ -74,7 +100,7 @@ class HandoverLock:
             self.hand_over(work)
 
     def _do_noted(self) -> None:
-        while self._noted and self._lock.acquire(False):
+        while self._noted and not self._is_owned() and self._lock.acquire(False):
             try:
                 if self._noted:  # another thread may have been here in between
                     self._noted.popleft()()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import requests
 from urllib3.response import HTTPResponse
 
@@ -25,6 +26,32 @@ __all__ = ["Reader", "expiry"]
 # What some servers send so that proxies see traffic, as an event's name or as its data.
 _KEEP_ALIVE_EVENTS = frozenset({"ping", "keep-alive", "keepalive", "heartbeat"})
 _KEEP_ALIVE_DATA = _KEEP_ALIVE_EVENTS | {"[ping]", "[keep-alive]", "[keepalive]", "[heartbeat]"}
+
+
+@attrs.frozen
+class Received:
+    """Figures of one answer, or of several one after another.
+
+    :param events: how many.
+    :param keep_alives: comments, and events without data.
+    :param first_event_seconds: from the call to the first event.
+    :param longest_gap_seconds: the longest wait between two events.
+    """
+
+    events: int = 0
+    keep_alives: int = 0
+    first_event_seconds: float | None = None
+    longest_gap_seconds: float = 0.0
+
+    def and_then(self, later: Received) -> Received:
+        """Those of both."""
+        first = self.first_event_seconds
+        return Received(
+            events=self.events + later.events,
+            keep_alives=self.keep_alives + later.keep_alives,
+            first_event_seconds=later.first_event_seconds if first is None else first,
+            longest_gap_seconds=max(self.longest_gap_seconds, later.longest_gap_seconds),
+        )
 
 
 class Reader:
@@ -66,9 +93,14 @@ class Reader:
         self.longest_gap_seconds = 0.0
 
     @property
-    def keep_alives(self) -> int:
-        """Comments and events without data so far."""
-        return self._frames.comments + self.empty
+    def received(self) -> Received:
+        """The figures so far."""
+        return Received(
+            events=self.events,
+            keep_alives=self._frames.comments + self.empty,
+            first_event_seconds=self.first_event_seconds,
+            longest_gap_seconds=self.longest_gap_seconds,
+        )
 
     def read(
         self,

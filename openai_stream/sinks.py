@@ -18,7 +18,7 @@ from .transport import Aborted, Expired
 if TYPE_CHECKING:
     from .stream import Core
 
-__all__ = ["CallbackSink", "ForeignSink", "QueueSink", "Sink", "SinkFailed", "TwoSinks"]
+__all__ = ["CallbackSink", "ForeignSink", "QueueSink", "ReplaySink", "Sink", "SinkFailed"]
 
 _BURST = 64  # events that go to a queue together, after the first of a burst, which goes at once
 
@@ -79,13 +79,12 @@ class QueueSink:
                     return
                 burst = burst[queue._offer(burst) :]
                 if burst:
-                    left = core.exchange.total_left()
-                    if left <= 0:
+                    if core.exchange.total_is_up():
                         # What has arrived is not lost, what is not parsed yet included: the next
                         # flush tells that time is up.
                         queue._force(burst)
-                        core.exchange.expired = "total"
                         return
+                    left = core.exchange.total_left()
                     del queue  # waiting must not keep it alive
                     core.room.wait(left)
                     if not core.streaming:
@@ -106,6 +105,7 @@ class CallbackSink:
         self._on_next = on_next
         self._calling = core.calling
         self._held = False
+        self._timed = core.exchange.timeout.total is not None
 
     def restart(self, again: Restarted) -> None:
         self.deliver(again)
@@ -119,13 +119,18 @@ class CallbackSink:
             if not self._core.streaming:
                 raise Aborted
             return
+        if self._timed and self._core.exchange.total_is_up():
+            return  # what has arrived is in the snapshot; the next flush tells that time is up
         try:
+            # ``call_is_pending`` knows this line: a close() that waits looks at it.
             self._on_next(event)
         except BaseException as error:
             raise SinkFailed(error) from None
 
     def flush(self) -> None:
         self.release()
+        if self._core.exchange.expired is not None:
+            raise Expired
         if not self._core.streaming:
             raise Aborted  # closed by its own callback: nobody was there to be woken
 
@@ -147,6 +152,7 @@ class ForeignSink:
         self._put_item = put
         self._tag = tag
         self._over = False
+        self._timed = core.exchange.timeout.total is not None
 
     def restart(self, again: Restarted) -> None:
         self.deliver(again)
@@ -157,11 +163,13 @@ class ForeignSink:
                 raise Aborted
             with contextlib.suppress(SinkFailed):  # drained: nobody is there to be told
                 self.end(None)
-        else:
+        elif not (self._timed and self._core.exchange.total_is_up()):
             self._put(event)
 
     def flush(self) -> None:
         """Nothing is held back."""
+        if self._core.exchange.expired is not None:
+            raise Expired
 
     def end(self, error: BaseException | None) -> None:
         """Put the error, if it is one that the consumer waits for, then ``DONE``; once."""
@@ -182,29 +190,31 @@ class ForeignSink:
             raise SinkFailed(error) from None
 
 
-class TwoSinks:
-    """One after the other: subscribers first, then the callback or the foreign queue."""
+class ReplaySink:
+    """Keeps each event for subscribers, and gives it to them, before another sink has it.
 
-    def __init__(self, first: QueueSink, second: CallbackSink | ForeignSink) -> None:
-        self._sinks = (first, second)
+    Not in bursts: the user's function may take its time with an event, raise, or close the stream.
+    """
+
+    def __init__(self, core: Core[Any, Any], sink: CallbackSink | ForeignSink) -> None:
+        self._core = core
+        self._sink = sink
+        self.flush = sink.flush
+        self.release = sink.release
+        self.end = sink.end
 
     def restart(self, again: Restarted) -> None:
-        for sink in self._sinks:
-            sink.restart(again)
+        with self._core.lock:
+            self._core.forget(again)
+        self._sink.restart(again)
 
     def deliver(self, event: Any) -> None:
-        for sink in self._sinks:
-            sink.deliver(event)
-
-    def flush(self) -> None:
-        for sink in self._sinks:
-            sink.flush()
-
-    def end(self, error: BaseException | None) -> None:
-        self._sinks[1].end(error)
-
-    def release(self) -> None:
-        self._sinks[1].release()
+        core = self._core
+        with core.lock:
+            if not core.streaming:
+                raise Aborted
+            core.record([event])
+        self._sink.deliver(event)
 
 
-Sink = QueueSink | CallbackSink | ForeignSink | TwoSinks
+Sink = QueueSink | CallbackSink | ForeignSink | ReplaySink

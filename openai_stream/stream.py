@@ -26,12 +26,12 @@ holder (see ``locks``).
 
 from __future__ import annotations
 
-import atexit
 import concurrent.futures
 import contextvars
 import enum
 import itertools
 import logging
+import opcode
 import os
 import sys
 import threading
@@ -51,23 +51,24 @@ from .errors import (
     StreamError,
     StreamTimeoutError,
 )
+from .exit import Exit, live
 from .locks import HandoverLock
 from .observers import Ended, Outcome
 from .queues import EventQueue, Restarted, Subscription
-from .reader import Reader, expiry
+from .reader import Reader, Received, expiry
 from .redaction import Secrets, purge, shown
 from .sinks import (
     CallbackSink,
     ForeignSink,
     QueueSink,
+    ReplaySink,
     Sink,
     SinkFailed,
-    TwoSinks,
 )
 from .transport import Aborted, Exchange, Expired, drop_tracebacks
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
     import requests
 
@@ -78,10 +79,12 @@ __all__ = ["Callbacks", "Core", "State", "Stats", "Stream"]
 _log = logging.getLogger("openai_stream")
 
 _CALLBACK_GRACE = 0.05  # seconds that close() waits for a callback that is running
-_EXIT_GRACE = 1.0  # seconds that the interpreter's exit waits for readers that were stopped
+_TURNS = 200  # so often it waits for one that is about to start; more than any machine needs
 
 E = TypeVar("E")
 W = TypeVar("W")
+
+_numbers = itertools.count(1)
 
 
 class State(enum.Enum):
@@ -197,9 +200,10 @@ class Core(Generic[E, W]):
         self._history: list[Any] | None = [] if replay else None
         self._subscribers: list[weakref.ref[EventQueue[E, W]]] = []
         self._sink_of: Callable[[Core[Any, Any]], CallbackSink | ForeignSink] | None = None
-        self._readers: list[Reader] = []
+        self._reader: Reader | None = None  # the newest
+        self._earlier = Received()  # what those before it received
         self._thread: threading.Thread | None = None
-        self._left = threading.Event()  # the reader has nothing more to do
+        self.left = threading.Event()  # the reader has nothing more to do
         #: Taken by the reader when it begins, or by whom a Ctrl-C kept from starting it.
         self._begun = threading.Lock()
         self._ended_at: float | None = None
@@ -228,6 +232,7 @@ class Core(Generic[E, W]):
 
         :raises OpenAIStreamError: there is no response to stream.
         """
+        Exit.prepare()
         try:
             self.response = self._connect(self.exchange)
         except BaseException as error:
@@ -242,14 +247,14 @@ class Core(Generic[E, W]):
 
         :raises OpenAIStreamError: the system gives no thread.
         """
-        _Exit.register()
+        Exit.prepare()
         self._thread = threading.Thread(
             target=contextvars.copy_context().run,
             args=(self._run,),
             name=f"openai-stream-{next(_numbers)}",
-            daemon=True,  # see _Exit
+            daemon=Exit.daemon,
         )
-        _live.add(self)
+        live.add(self)
         try:
             self._thread.start()
         except BaseException as error:
@@ -257,8 +262,8 @@ class Core(Generic[E, W]):
                 self._cancel()
             # After a Ctrl-C it may be running, or about to, or never come to it.
             if self._begun.acquire(blocking=False):
-                _live.discard(self)
-                self._left.set()
+                live.discard(self)
+                self.left.set()
                 if self.response is not None:
                     self.response.close()
                 self._observe(error)
@@ -294,14 +299,14 @@ class Core(Generic[E, W]):
         finally:
             del self._sink
             self._observe(None)  # where it was closed
-            _live.discard(self)
-            self._left.set()
+            live.discard(self)
+            self.left.set()
 
     def _make_sink(self) -> Sink:
         if self._sink_of is None:
             return QueueSink(self)
         sink = self._sink_of(self)
-        return sink if self._history is None else TwoSinks(QueueSink(self), sink)
+        return sink if self._history is None else ReplaySink(self, sink)
 
     def _read_answers(self) -> None:
         """Read the answer; where it breaks off, and that is wanted, ask again from the start."""
@@ -356,7 +361,9 @@ class Core(Generic[E, W]):
         except BaseException:
             response.close()
             raise
-        self._readers.append(reader)
+        if self._reader is not None:  # a void answer: its figures stay, and nothing else of it
+            self._earlier = self._earlier.and_then(self._reader.received)
+        self._reader = reader
         try:
             try:
                 reader.read(self._sink.deliver, self._sink.flush, on_first)
@@ -405,7 +412,7 @@ class Core(Generic[E, W]):
                     self._ended_at = time.monotonic()
             if ending and error is None and self.callbacks.on_done is not None:
                 try:
-                    self.callbacks.on_done(whole)
+                    self._call(self.callbacks.on_done, whole)
                 except BaseException as caught:
                     error, raised = caught, True
             if ending and error is not None:
@@ -441,12 +448,16 @@ class Core(Generic[E, W]):
     def _tell_error(self, error: BaseException, raised: bool) -> None:
         if self.callbacks.on_error is not None:
             try:
-                self.callbacks.on_error(error)
+                self._call(self.callbacks.on_error, error)
             except BaseException:
                 _log.exception("on_error raised")
         elif raised or self.callbacks.on_next or not isinstance(error, OpenAIStreamError):
             # In queue mode the consumer gets it; otherwise nobody would ever know.
             _log.error("a stream that has no on_error failed", exc_info=error)
+
+    def _call(self, function: Callable[[Any], object], value: Any) -> None:
+        """Call a function of the user's: the one place but for ``CallbackSink.deliver``."""
+        function(value)
 
     # -- with the lock held -------------------------------------------------------------------
 
@@ -525,10 +536,37 @@ class Core(Generic[E, W]):
         if self.inherited:
             return
         self.lock.run(self._drain if drain else self._cancel)
-        # A callback that was about to start when the state changed counts as running: wait for it,
-        # but not for long: it may itself be waiting for this thread.
-        if not self._on_reader() and self.calling.acquire(timeout=_CALLBACK_GRACE):
-            self.calling.release()
+        if self._on_reader():
+            return
+        # From here on no callback is called that was not about to be when the state changed. One
+        # that runs is waited for, but not for long: it may itself be waiting for this thread. One
+        # that is about to start is waited for until it has: it only waits for its turn to run.
+        for _ in range(_TURNS):
+            if self.calling.acquire(timeout=_CALLBACK_GRACE):
+                self.calling.release()
+                return
+            if not self._call_is_pending():
+                return
+
+    def _call_is_pending(self) -> bool:
+        """The reader is about to call one of the user's functions, but not a line of it has run.
+
+        Between our last look at the state and the first line of the function a thread may lose its
+        turn, on a busy machine for longer than anybody would guess. No flag can tell that it is
+        just there, for the user's function sets none; the thread's own frames do.
+        """
+        thread = self._thread
+        frame = None if thread is None else sys._current_frames().get(thread.ident or 0)
+        inner = None
+        while frame is not None and frame.f_code not in _CALLERS:
+            inner, frame = frame, frame.f_back
+        if frame is None:
+            # It holds ``calling`` without being at a call: in ENDING one may follow. Otherwise it
+            # has yet to look at the state, which will tell it not to call.
+            return self.state is State.ENDING
+        if inner is None:  # a function in C; or, in ``_call`` itself, not that far
+            return frame.f_code is _CALLERS[1] and _is_at_its_start(frame)
+        return _is_at_its_start(inner)
 
     def subscribe(self, handle: Stream[E, W]) -> EventQueue[E, W]:
         """See :meth:`Stream.subscribe`."""
@@ -597,23 +635,49 @@ class Core(Generic[E, W]):
 
     def stats(self) -> Stats:
         """The figures so far."""
-        exchange, readers = self.exchange, list(self._readers)
+        exchange, received, reader = self.exchange, self._earlier, self._reader
+        if reader is not None:
+            received = received.and_then(reader.received)
         end = time.monotonic() if self._ended_at is None else self._ended_at
-        firsts = (reader.first_event_seconds for reader in readers)
         return Stats(
             connect_seconds=exchange.connect_seconds,
-            first_event_seconds=next((first for first in firsts if first is not None), None),
-            longest_gap_seconds=max(
-                (reader.longest_gap_seconds for reader in readers), default=0.0
-            ),
+            first_event_seconds=received.first_event_seconds,
+            longest_gap_seconds=received.longest_gap_seconds,
             seconds=end - exchange.started,
-            events=sum(reader.events for reader in readers),
-            keep_alives=sum(reader.keep_alives for reader in readers),
+            events=received.events,
+            keep_alives=received.keep_alives,
             bytes=exchange.bytes,
         )
 
     def _on_reader(self) -> bool:
         return threading.current_thread() is self._thread
+
+    # -- the interpreter's exit ---------------------------------------------------------------
+
+    @property
+    def is_waited_for(self) -> bool:
+        """The interpreter does not end before it: its callbacks are what the script is for."""
+        return self.callbacks.on_next is not None and not self.inherited and not self._on_reader()
+
+    def cancel_soon(self) -> None:
+        """Close it without ever waiting: a Ctrl-C may have come just when the lock was taken."""
+        self.lock.hand_over(self._cancel)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the reader thread, so long at most."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+
+#: The code that calls the user's functions on the reader thread; ``_call_is_pending`` knows them.
+_CALLERS = (CallbackSink.deliver.__code__, Core._call.__code__)
+_RESUME = opcode.opmap.get("RESUME")  # Python 3.11
+
+
+def _is_at_its_start(frame: FrameType) -> bool:
+    """Not a line of a function has run: threads take turns where one begins."""
+    last = frame.f_lasti
+    return last < 0 or frame.f_code.co_code[last] == _RESUME
 
 
 class Stream(Generic[E, W]):
@@ -750,66 +814,3 @@ class Stream(Generic[E, W]):
         core = getattr(self, "_core", None)
         if core is not None:
             core.handle_dropped()
-
-
-_numbers = itertools.count(1)
-#: The streams whose thread runs: a thread keeps its core anyway.
-_live: set[Core[Any, Any]] = set()
-
-
-class _Exit:
-    """The interpreter's exit: it waits for callbacks, not for queues, and leaves nothing running.
-
-    The reader threads are daemons, since a thread that is not makes Ctrl-C need two signals: one
-    for the script, one for the wait at its end. What a plain thread would have done is done here.
-    """
-
-    _registered_in: int | None = None  # a process
-
-    @classmethod
-    def register(cls) -> None:
-        """At the first stream: importing has no side effects."""
-        if cls._registered_in == os.getpid():
-            return
-        cls._registered_in = os.getpid()
-        atexit.unregister(cls._leave)  # inherited from a parent
-        # Handlers run last in, first out: this one has that of ``weakref``, which closes the
-        # connections that urllib3 keeps, run after ours, when they have come back.
-        weakref.finalize(cls, bool)
-        atexit.register(cls._leave)
-        # A child of multiprocessing leaves by os._exit(), past atexit, and has an exit of its own.
-        # Whoever is one has imported these.
-        process, util = map(sys.modules.get, ("multiprocessing.process", "multiprocessing.util"))
-        if process is not None and util is not None and process.parent_process() is not None:
-            util.Finalize(None, cls._leave, exitpriority=100)
-
-    @classmethod
-    def _leave(cls) -> None:
-        try:
-            if not cls._interrupted():
-                # One after another, and those that callbacks start meanwhile as well.
-                while core := next(
-                    (c for c in list(_live) if c.callbacks.on_next is not None and not c.inherited),
-                    None,
-                ):
-                    if core._on_reader():
-                        break
-                    # No ``join()``: before Python 3.13, one that was interrupted takes the thread
-                    # for ended ever after.
-                    core._left.wait()
-        finally:
-            until = time.monotonic() + _EXIT_GRACE
-            mine = [core for core in list(_live) if not core.inherited]
-            for core in mine:
-                # A Ctrl-C may have come just when this thread had taken the lock.
-                core.lock.hand_over(core._cancel)
-            for core in mine:
-                if core._thread is not None:
-                    core._thread.join(max(0.0, until - time.monotonic()))
-
-    @staticmethod
-    def _interrupted() -> bool:
-        """The script ends by a Ctrl-C: it would be rude to ask for a second one."""
-        last = getattr(sys, "last_type", None)
-        interactive = hasattr(sys, "ps1")  # there ``last_type`` may be of long ago
-        return last is not None and issubclass(last, KeyboardInterrupt) and not interactive

@@ -268,6 +268,15 @@ class Exchange:
         """Seconds until ``total`` is up."""
         return min(self._total_until - _now(), _NEVER)
 
+    def total_is_up(self) -> bool:
+        """Between two events: whether ``total`` is up. Then :attr:`expired` says so from now on,
+        and nothing more is waited for.
+        """
+        if self.total_left() > 0:
+            return False
+        self.expired = "total"
+        return True
+
     # -- the working thread: sockets ----------------------------------------------------------
 
     def enter(self, sock: socket.socket | None) -> None:

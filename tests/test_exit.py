@@ -21,7 +21,7 @@ import pytest
 from machine import HELD_UP
 
 import openai_stream
-from openai_stream.stream import _Exit
+from openai_stream.exit import Exit
 from openai_stream.testing import (
     Hang,
     Repeat,
@@ -38,6 +38,8 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals a
 
 SOON = 10.0  # seconds; no script takes one
 AT_ONCE = 2.0  # seconds that the end of an interpreter may take
+# From 3.12 on, forking with threads is warned of.
+MAY_FORK = ("-W", "ignore::DeprecationWarning")
 WHOLE = chat_chunks("one two three")
 FLOOD = [*answer([], done=False)[:1], Repeat(chunk(frame(WHOLE[1])))]
 
@@ -87,6 +89,11 @@ class Script:
             self._process.kill()
             pytest.fail(f"said {said!r}, not {line!r}; {self._process.communicate()[1]}")
 
+    def says_something(self) -> None:
+        """Wait for its next line, whatever it is."""
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline(), self._process.communicate()[1]
+
     def tell(self) -> None:
         """Give it a line to read."""
         assert self._process.stdin is not None
@@ -135,13 +142,6 @@ class Script:
         assert complaints.rstrip().endswith("KeyboardInterrupt"), complaints
         assert "ignored" not in complaints
         assert "IndexError" not in complaints  # nor does it tell how it was made
-
-    def ends_interrupted_in_the_wait(self) -> None:
-        """As a script that waits for its threads: the interpreter says that it was cut short."""
-        complaints = self.ends()
-        assert complaints.count("Traceback") == 1, complaints
-        assert complaints.count("ignored") == 1, complaints
-        assert complaints.rstrip().rstrip(":").endswith("KeyboardInterrupt"), complaints
 
 
 Run = Callable[..., Script]
@@ -406,9 +406,9 @@ say("end")
 def test_a_ctrl_c_of_long_ago_ends_no_interactive_session(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "last_type", KeyboardInterrupt, raising=False)
     monkeypatch.delattr(sys, "ps1", raising=False)
-    assert _Exit._interrupted()
+    assert Exit._is_interrupted()
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
-    assert not _Exit._interrupted()
+    assert not Exit._is_interrupted()
 
 
 class TestOneInterrupt:
@@ -445,8 +445,67 @@ class TestOneInterrupt:
         script.says("ready")
         script.is_blocked()
         script.interrupt()
-        script.ends_interrupted_in_the_wait()
+        script.ends_quietly(-signal.SIGINT)
         assert server.connections[0].client_closed.wait(SOON)
+
+    def test_in_the_wait_at_exit_skips_no_other_handler(
+        self, server: ScriptedServer, run: Run
+    ) -> None:
+        """As after any Ctrl-C: what else is to be done at the exit is, and output is written."""
+        server.play(answer([WHOLE[0], Hang()]))
+        script = run("""
+atexit.register(say, "an earlier handler")
+chat(on_next=nothing)
+atexit.register(say, "a later handler")
+say("ready")
+sys.stdout.write("in the buffer\\n")
+""")
+        script.says("ready")
+        script.is_blocked()
+        script.interrupt()
+        for line in ("in the buffer", "a later handler", "an earlier handler"):
+            script.says(line)
+        script.ends_quietly(-signal.SIGINT)
+
+    def test_in_the_wait_at_exit_of_a_script_that_failed(
+        self, server: ScriptedServer, run: Run
+    ) -> None:
+        server.play(answer([WHOLE[0], Hang()]))
+        script = run("chat(on_next=nothing); say('ready'); sys.exit(3)")
+        script.says("ready")
+        script.is_blocked()
+        script.interrupt()
+        script.ends_quietly(-signal.SIGINT)
+
+    def test_in_the_wait_at_exit_of_a_worker_process(
+        self, server: ScriptedServer, run: Run
+    ) -> None:
+        server.play(answer([WHOLE[0], Hang()]))
+        script = run(
+            """
+import multiprocessing
+def work():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    chat(on_next=nothing)
+    say(os.getpid())
+child = multiprocessing.get_context("fork").Process(target=work)
+child.start()
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+say("ready")
+sys.stdin.readline()
+os.kill(child.pid, signal.SIGINT)
+child.join()
+say(child.exitcode)
+""",
+            *MAY_FORK,
+        )
+        script.says_something()
+        script.says_something()
+        server.wait_for_requests(1)
+        time.sleep(0.3)  # it is another process's, and says nothing of its exit
+        script.tell()
+        script.says("1")
+        script.ends_quietly()
 
     def test_in_the_wait_at_exit_while_events_flow(self, server: ScriptedServer, run: Run) -> None:
         server.always(FLOOD)
@@ -454,7 +513,7 @@ class TestOneInterrupt:
         script.says("ready")
         time.sleep(0.1)
         script.interrupt()
-        script.ends_interrupted_in_the_wait()
+        script.ends_quietly(-signal.SIGINT)
 
     def test_while_a_callback_runs(self, server: ScriptedServer, run: Run) -> None:
         server.play(answer([WHOLE[0], Hang()]))
@@ -553,9 +612,6 @@ say(len(list(events)))
 
 
 # Forked and spawned children -----------------------------------------------------------------
-
-# From 3.12 on, forking with threads is warned of.
-MAY_FORK = ("-W", "ignore::DeprecationWarning")
 
 
 class TestFork:

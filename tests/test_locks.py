@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from openai_stream import locks
 from openai_stream.locks import HandoverLock
 
 SOON = 10.0  # seconds; everything here happens at once
@@ -86,10 +87,13 @@ def test_only_one_thread_at_a_time_is_inside(lock: HandoverLock) -> None:
 
 
 def test_it_is_tried_and_timed_as_any_lock(lock: HandoverLock) -> None:
+    with Holder(lock):
+        assert lock.locked()
+        assert not lock.acquire(False)
+        assert not lock.acquire(timeout=0.01)
+    assert not lock.locked()
     assert lock.acquire(False)
     assert lock.locked()
-    assert not lock.acquire(False)
-    assert not lock.acquire(timeout=0.01)
     lock.release()
     assert not lock.locked()
     with pytest.raises(RuntimeError):
@@ -169,6 +173,24 @@ class TestRun:
             lock.run(lambda: done.append(threading.current_thread()))
             assert released.is_set()
             assert done == [threading.current_thread()]
+
+    def test_waits_for_a_thread_that_is_long_held_up(self, lock: HandoverLock) -> None:
+        """On a busy machine a moment of a thread's may last for a hundred of others'."""
+        done: list[threading.Thread] = []
+        with Holder(lock, 0.2):
+            lock.run(lambda: done.append(threading.current_thread()))
+            assert done == [threading.current_thread()]
+
+    def test_leaves_the_work_to_a_holder_that_waits_for_it(
+        self, lock: HandoverLock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A signal's handler that interrupted the holder may wait for a thread that closes."""
+        monkeypatch.setattr(locks, "_PATIENCE", 0.05)
+        done: list[bool] = []
+        with Holder(lock):
+            lock.run(lambda: done.append(lock.locked()))
+            assert done == []
+        assert done == [True]
 
     def test_in_a_signal_handler_that_interrupts_the_holder(self, lock: HandoverLock) -> None:
         done: list[bool] = []
@@ -305,6 +327,20 @@ class TestUnderACondition:
             lock.hand_over(lambda: done.append(1))
             assert done == []
         assert done == [1]
+
+    def test_an_exception_that_comes_while_the_lock_is_taken_again_is_kept(
+        self, lock: HandoverLock, condition: threading.Condition
+    ) -> None:
+        """A signal's handler may raise while a woken thread waits for the lock."""
+
+        def wait_interrupted() -> None:
+            with lock:
+                lock.release()  # as a condition does while it waits
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            wait_interrupted()
+        assert not lock.locked()
 
     def test_to_notify_the_lock_must_be_held(self, condition: threading.Condition) -> None:
         with pytest.raises(RuntimeError):

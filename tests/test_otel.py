@@ -27,7 +27,7 @@ from openai_stream import (
     StreamInterruptedError,
     observers,
 )
-from openai_stream.stream import _live
+from openai_stream.exit import live
 from openai_stream.testing import (
     ScriptedServer,
     Wait,
@@ -479,9 +479,9 @@ def test_ctrl_c_while_the_thread_starts(
     (connection,) = server.wait_for_connections(1)
     assert connection.client_closed.wait(SOON)
     deadline = time.monotonic() + SOON
-    while _live and time.monotonic() < deadline:
+    while live and time.monotonic() < deadline:
         time.sleep(0.005)
-    assert not _live
+    assert not live
 
 
 def test_a_callback_that_raises(

@@ -1239,9 +1239,11 @@ def test_a_stream_that_was_stopped_leaves_others_alone(server: ScriptedServer, c
 _NO_THREAD = """
 import resource, sys, threading
 from openai_stream import Client, OpenAIStreamError
-url, mode = sys.argv[1:]
+url, mode, earlier = sys.argv[1:]
 client = Client(api_key="test", base_url=url, max_retries=0)
 called = []
+if earlier == "True":
+    client.create_chat_completion(model="any", messages=[], stream=True).stream.result()
 # A stack that no address space has room for.
 limit = 512 * 1024 * 1024
 arguments = dict(model="any", messages=[], stream=True, on_error=called.append)
@@ -1266,10 +1268,14 @@ sys.stdin.readline()
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of Linux")
 @pytest.mark.parametrize("mode", ["queue", "callbacks", "nowait"])
-def test_without_a_thread_the_response_is_closed(server: ScriptedServer, mode: str) -> None:
-    server.always(answer([WHOLE[0], Hang()]))
+@pytest.mark.parametrize("earlier", [False, True])
+def test_without_a_thread_nothing_is_left_open(
+    server: ScriptedServer, mode: str, earlier: bool
+) -> None:
+    """The first stream looks before it sends anything; a later one closes the response."""
+    server.play(*[answer(WHOLE)] * earlier, answer([WHOLE[0], Hang()]))
     with subprocess.Popen(
-        [sys.executable, "-X", "dev", "-c", _NO_THREAD, server.base_url, mode],
+        [sys.executable, "-X", "dev", "-c", _NO_THREAD, server.base_url, mode, str(earlier)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -1280,8 +1286,8 @@ def test_without_a_thread_the_response_is_closed(server: ScriptedServer, mode: s
             first = script.stdout.readline()
             assert "cannot start a reader thread" in first, (first, script.stderr)
             assert script.stdout.readline() == "threads: 1\n"
-            if mode == "nowait":
-                assert server.connections == []
+            if mode == "nowait" or not earlier:
+                assert len(server.requests) == earlier
             else:  # while the script still lives
                 saw_the_close(server.connections[0])
         finally:

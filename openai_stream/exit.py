@@ -1,0 +1,156 @@
+"""The interpreter that streams run in: which threads it gives, and how it ends.
+
+At its exit the interpreter waits for callbacks, not for queues, and leaves nothing running. The
+reader threads are daemons, since a thread that is not makes Ctrl-C need two signals: one for the
+script, one for the wait at its end. What a plain thread would have done is done here.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+import weakref
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from .errors import OpenAIStreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .stream import Core
+
+__all__ = ["Exit", "live"]
+
+_GRACE = 1.0  # seconds that the exit waits for readers that were stopped
+
+#: The streams whose thread runs: a thread keeps its core anyway.
+live: set[Core[Any, Any]] = set()
+
+
+class Exit:
+    """What is done at the interpreter's exit; once in each process and each interpreter."""
+
+    #: Whether a reader is a daemon: everywhere but in subinterpreters, which have none.
+    daemon = True
+
+    _prepared_in: int | None = None  # a process
+    _interrupted = False  # while it waited
+
+    @classmethod
+    def prepare(cls) -> None:
+        """At the first stream, before anything is sent: importing has no side effects.
+
+        :raises OpenAIStreamError: this interpreter gives no threads.
+        """
+        if cls._prepared_in == os.getpid():
+            return
+        cls._try_a_thread()
+        cls._prepared_in = os.getpid()
+        atexit.unregister(cls._leave)  # inherited from a parent
+        # Handlers run last in, first out: this one has that of ``weakref``, which closes the
+        # connections that urllib3 keeps, run after ours, when they have come back.
+        weakref.finalize(cls, bool)
+        atexit.register(cls._leave)
+        # Threads that are no daemons are waited for before ``atexit`` has its turn, and unread
+        # queues would be waited for forever. This is what ``concurrent.futures`` uses.
+        before_threads: Callable[..., object] | None = getattr(threading, "_register_atexit", None)
+        if not cls.daemon and before_threads is not None:
+            before_threads(cls._leave)
+        # A child of multiprocessing leaves by os._exit(), past atexit, and has an exit of its own.
+        # Whoever is one has imported these.
+        process, util = map(sys.modules.get, ("multiprocessing.process", "multiprocessing.util"))
+        if process is not None and util is not None and process.parent_process() is not None:
+            util.Finalize(None, cls._leave_child, exitpriority=100)
+
+    @classmethod
+    def _try_a_thread(cls) -> None:
+        try:
+            try:
+                cls.daemon = True
+                thread = threading.Thread(target=bool, daemon=True)
+            except RuntimeError:  # an isolated subinterpreter
+                cls.daemon = False
+                thread = threading.Thread(target=bool, daemon=False)
+            thread.start()
+        except RuntimeError as error:
+            raise OpenAIStreamError(f"cannot start a reader thread: {error}") from error
+        thread.join()
+
+    @classmethod
+    def _leave(cls) -> None:
+        try:
+            if not cls._is_interrupted():
+                cls._wait_for_callbacks()
+        except KeyboardInterrupt:
+            # An exception would become "Exception ignored in atexit callback", and status 0.
+            cls._interrupted = cls._leave_it_to_the_system()
+            if not cls._interrupted:
+                raise
+        finally:
+            cls._stop_readers()
+        if cls._interrupted:
+            sys.modules[_Killed.__name__] = _Killed(_Killed.__name__)
+
+    @classmethod
+    def _leave_child(cls) -> None:
+        try:
+            cls._leave()
+        except KeyboardInterrupt:
+            raise SystemExit(1) from None  # what multiprocessing makes of one, without a traceback
+        if cls._interrupted:
+            raise SystemExit(1)
+
+    @classmethod
+    def _wait_for_callbacks(cls) -> None:
+        # One after another, and those that callbacks start meanwhile as well.
+        while core := next((one for one in list(live) if one.is_waited_for), None):
+            # No ``join()``: before Python 3.13, one that was interrupted takes the thread for
+            # ended ever after.
+            core.left.wait()
+
+    @staticmethod
+    def _stop_readers() -> None:
+        until = time.monotonic() + _GRACE
+        mine = [core for core in list(live) if not core.inherited]
+        for core in mine:
+            core.cancel_soon()
+        for core in mine:
+            core.join(max(0.0, until - time.monotonic()))
+
+    @staticmethod
+    def _is_interrupted() -> bool:
+        """The script ends by a Ctrl-C: it would be rude to ask for a second one."""
+        last = getattr(sys, "last_type", None)
+        interactive = hasattr(sys, "ps1")  # there ``last_type`` may be of long ago
+        return last is not None and issubclass(last, KeyboardInterrupt) and not interactive
+
+    @staticmethod
+    def _leave_it_to_the_system() -> bool:
+        """From now on SIGINT kills; not possible where signals are not this thread's."""
+        with contextlib.suppress(ValueError):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            return True
+        return False
+
+
+class _Killed(ModuleType):
+    """Ends the process by SIGINT, as Python itself does with a script that a Ctrl-C ended: a shell
+    sees it, and ends its loop.
+
+    Not before the interpreter takes its modules down, of which this is one for the purpose: by then
+    all exit handlers have run, and what was printed is written.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        # Nothing else may be there any more when it is needed.
+        self._kill, self._process, self._signal = os.kill, os.getpid(), signal.SIGINT
+
+    def __del__(self) -> None:
+        self._kill(self._process, self._signal)
