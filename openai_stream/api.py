@@ -54,7 +54,8 @@ def create_chat_completion(*, client: BaseClient | None = None, **arguments: Any
     :param nowait: return at once and connect on the reader thread; what goes wrong while
         connecting is then told as a stream's failure is.
     :param client: the client to use instead of the default one.
-    :param timeout: a :class:`Timeout`, or seconds for its ``idle``; default: the client's.
+    :param timeout: a :class:`Timeout`, or seconds for its ``idle``, and without a stream for its
+        ``gap`` too; default: the client's.
     :param extra_headers: headers to add; ``None`` as a value takes one away.
     :param extra_query: parameters to add to the URL.
     :param extra_body: fields to add to the body, for those that share a name with an argument here.

@@ -7,7 +7,6 @@ whose key, the client knows; what is in a good response is not looked at.
 from __future__ import annotations
 
 import http.client
-import ssl
 from collections.abc import Callable
 
 import attrs
@@ -15,18 +14,20 @@ import requests
 import urllib3
 import urllib3.exceptions
 
+from .causes import cause_of, drop_tracebacks, reason
 from .errors import (
     APIConnectionError,
     APITimeoutError,
     ConfigurationError,
     OpenAIStreamError,
     StreamError,
+    StreamTimeoutError,
 )
 from .reader import expiry
 from .redaction import Mask, Secrets, hiding_in_logs, is_secret, purge, shown
 from .request import Request
 from .server_errors import status_error
-from .transport import Aborted, Body, Exchange, Expired, Tap, drop_tracebacks, reason, send
+from .transport import Aborted, Body, Exchange, Expired, Tap, proxy_of, send, settle
 
 __all__ = ["Attempts", "Trace"]
 
@@ -59,7 +60,8 @@ class Attempts:
     """How a client tries its requests.
 
     :param session: gives the session to use.
-    :param authorize: puts the key into a request; asked for each attempt.
+    :param authorization: gives the header with the key, asked for each attempt; what it raises goes
+        through as it is. ``None``: the session has an ``auth`` of its own.
     :param secrets: what must show nowhere; what the requests have of it is added here.
     :param max_retries: attempts after the first.
     :param trace: the user's function.
@@ -67,23 +69,26 @@ class Attempts:
     """
 
     session: Callable[[], requests.Session]
-    authorize: Callable[[requests.PreparedRequest], requests.PreparedRequest] | None
+    authorization: Callable[[], tuple[str, str] | None] | None
     secrets: Secrets
     max_retries: int
     trace: Trace | None
     tap: MakeTap | None = None
 
-    def open(self, request: Request, exchange: Exchange) -> requests.Response:
+    def open(
+        self, request: Request, exchange: Exchange, whole: int | None = None
+    ) -> requests.Response:
         """Try until there is a response with a good status.
 
-        :raises OpenAIStreamError: there is none.
+        :param whole: read its body too, before anybody looks at it: so many bytes at most.
+        :raises OpenAIStreamError: there is none, or its body could not be read.
         :raises Aborted: the exchange was aborted.
         """
         retries = 0
         while True:
             try:
                 exchange.begin()
-                outcome = self._try(request, exchange)
+                outcome = self._try(request, exchange, whole)
                 if isinstance(outcome, requests.Response):
                     return outcome
                 wait = outcome.after
@@ -100,17 +105,20 @@ class Attempts:
         purge(outcome.error, self.secrets)
         raise outcome.error
 
-    def _try(self, request: Request, exchange: Exchange) -> requests.Response | _Failure:
+    def _try(
+        self, request: Request, exchange: Exchange, whole: int | None
+    ) -> requests.Response | _Failure:
         session = self.session()
         response: requests.Response | None = None
         failure: _Failure | None = None
-        prepared = self._prepared(session, request)
+        broken: StreamError | None = None
+        made, prepared = self._prepared(session, request)
         self.secrets.add_request(prepared.headers, prepared.url)
         if self.tap is not None:
             exchange.tap = self.tap(prepared, self.secrets.mask())
         try:
             with hiding_in_logs(self.secrets):
-                response = send(session, prepared, exchange)
+                response = send(session, made, prepared, exchange)
         except (
             requests.RequestException,
             urllib3.exceptions.HTTPError,
@@ -122,83 +130,87 @@ class Attempts:
             if exchange.aborted:
                 raise Aborted from None
             drop_tracebacks(error)  # or a queue that the caller drops would live on
-            failure = self._no_response(error, exchange, request.url)
+            failure = self._no_response(error, exchange, session, request.url)
         except BaseException:
             exchange.end_tap()
             raise
         try:
+            if response is not None:
+                if response.request not in (None, prepared):  # a session has made another
+                    prepared = response.request
+                    self.secrets.add_request(prepared.headers, prepared.url)
+                good = 200 <= response.status_code < 300
+                if not good:
+                    _take_error_in(response, exchange)
+                elif whole is not None:
+                    broken = _take_in(response, exchange, whole)
             if self.trace is not None:
                 self.trace(prepared, response)
             if response is None:
                 assert failure is not None
                 return failure
-            if 200 <= response.status_code < 300:
-                return response
-            keyed = any(map(is_secret, prepared.headers))
-            return self._bad_status(response, exchange, request.url, keyed)
+            if broken is not None:
+                raise broken
+            return response if good else self._bad_status(response, prepared, request.url)
         except BaseException:
             if response is not None:
                 exchange.end_tap()
                 response.close()
             raise
 
-    def _prepared(self, session: requests.Session, request: Request) -> requests.PreparedRequest:
+    def _prepared(
+        self, session: requests.Session, request: Request
+    ) -> tuple[requests.Request, requests.PreparedRequest]:
+        header = None if self.authorization is None else self.authorization()
+
+        def authorize(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+            if header is not None and header[0] not in prepared.headers:
+                prepared.headers[header[0]] = header[1]
+            return prepared
+
+        own = self.authorization is None and not request.anonymous
+        made = requests.Request(
+            "POST",
+            request.url,
+            headers=request.headers,
+            data=request.body,
+            # Any ``auth`` keeps ``~/.netrc`` out.
+            auth=None if own else _leave_alone if request.anonymous else authorize,
+        )
         try:
-            return session.prepare_request(
-                requests.Request(
-                    "POST",
-                    request.url,
-                    headers=request.headers,
-                    data=request.body,
-                    auth=_leave_alone if request.anonymous else self.authorize,
-                )
-            )
+            prepared = session.prepare_request(made)
         except (requests.RequestException, UnicodeError) as error:  # the session's own headers, say
             why = self.secrets(reason(error))
             raise ConfigurationError(
                 f"{self.secrets(shown(request.url))}: the request cannot be made: {why}"
             ) from error
+        return made, prepared
 
-    def _no_response(self, error: Exception, exchange: Exchange, url: str) -> _Failure:
+    def _no_response(
+        self, error: Exception, exchange: Exchange, session: requests.Session, url: str
+    ) -> _Failure:
         """What to tell of an attempt that brought no response."""
         where = self.secrets(shown(url))
-        why = self.secrets(reason(error))
         told: OpenAIStreamError
-        retry = True
         if exchange.expired is not None:
             told = APITimeoutError(f"{where}: {expiry(exchange)}")
             retry = exchange.expired != "total"
             exchange.expired = None
-        elif isinstance(error, _NOT_SENT):
-            told = ConfigurationError(f"{where}: the request cannot be made: {why}")
-            retry = False
-        elif isinstance(error, (requests.Timeout, TimeoutError)):
-            told = APITimeoutError(f"{where}: {why}")
-        elif isinstance(error, requests.exceptions.SSLError):
-            told = APIConnectionError(f"{where}: TLS failed: {why}")
-            retry = not _is_verification(error)
-        elif isinstance(error, requests.exceptions.ProxyError):
-            told = APIConnectionError(f"{where}: the proxy gives no connection: {why}")
         else:
-            told = APIConnectionError(
-                f"{where}: no response: {why}. Is the server running, and the base URL right?"
-            )
+            cause = cause_of(error, proxy_of(session, url))
+            told = cause.error(f"{where}: {self.secrets(cause.said)}")
+            retry = cause.retry
         told.__cause__ = error
         return _Failure(told, retry)
 
     def _bad_status(
-        self, response: requests.Response, exchange: Exchange, url: str, keyed: bool
+        self, response: requests.Response, sent: requests.PreparedRequest, url: str
     ) -> _Failure:
-        """What to tell of a response that is no answer.
-
-        :param keyed: whether a key was sent.
-        """
+        """What to tell of a response that is no answer; it has been read."""
         where = self.secrets(shown(url))
         status = response.status_code
         if 300 <= status < 400:
             target = self.secrets(shown(response.headers.get("location", "nowhere")))
-            exchange.end_tap()
-            response.close()
             return _Failure(
                 APIConnectionError(
                     f"{where}: the server redirects ({status}) to {target}. Redirects are not "
@@ -206,7 +218,8 @@ class Attempts:
                 ),
                 retry=False,
             )
-        text = _error_body(response, exchange)
+        text = response.content.decode(errors="replace").strip()
+        keyed = any(map(is_secret, sent.headers))
         told = status_error(response, text, where, self.secrets, keyed)
         wish = response.headers.get("x-should-retry", "").lower()
         return _Failure(
@@ -216,43 +229,44 @@ class Attempts:
         )
 
 
-_NOT_SENT = (
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.MissingSchema,
-    requests.exceptions.InvalidProxyURL,
-    urllib3.exceptions.LocationParseError,
-    UnicodeError,
-)
-
-
 def _leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """An ``auth`` that does nothing, but for keeping ``~/.netrc`` out."""
     return request
 
 
-def _is_verification(error: BaseException) -> bool:
-    """Whether a certificate was refused, which no retry mends."""
-    link: BaseException | None = error
-    for _ in range(10):
-        if isinstance(link, ssl.SSLCertVerificationError):
-            return True
-        inner = [getattr(link, "reason", None), *getattr(link, "args", ())]
-        link = next((item for item in inner if isinstance(item, BaseException)), None)
-    return False
-
-
-def _error_body(response: requests.Response, exchange: Exchange) -> str:
-    """The text of an error's body, as far as it comes in a few seconds."""
+def _take_error_in(response: requests.Response, exchange: Exchange) -> None:
+    """Read an error's body, as far as it comes in a few seconds; a redirect's is not looked at."""
     body = Body(response, exchange)
-    exchange.limit(_ERROR_BODY_SECONDS)
-    text = bytearray()
+    content = bytearray()
     try:
-        while len(text) < _ERROR_BODY and (block := body.read()):
-            text += block
-        body.finish()
+        if not 300 <= response.status_code < 400:
+            exchange.limit(_ERROR_BODY_SECONDS)
+            while len(content) < _ERROR_BODY and (block := body.read()):
+                content += block
+            body.finish()
     except (Expired, StreamError):
         exchange.expired = None
     finally:
         body.close()
-    return bytes(text[:_ERROR_BODY]).decode(errors="replace").strip()
+        settle(response, bytes(content[:_ERROR_BODY]))
+
+
+def _take_in(response: requests.Response, exchange: Exchange, limit: int) -> StreamError | None:
+    """Read a whole answer.
+
+    :returns: why there is no more of it than what the response has now.
+    """
+    body = Body(response, exchange)
+    blocks: list[bytes] = []
+    try:
+        for block in body.blocks(limit):
+            blocks.append(block)
+        body.finish()
+    except StreamError as error:
+        return error
+    except Expired:
+        return StreamTimeoutError(expiry(exchange))
+    finally:
+        body.close()
+        settle(response, b"".join(blocks))
+    return None

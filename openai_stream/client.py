@@ -26,9 +26,7 @@ from .errors import (
     OpenAIStreamError,
     StreamDecodeError,
     StreamError,
-    StreamTimeoutError,
 )
-from .reader import expiry
 from .redaction import Secrets, forget_locals, hides_arguments, of_proxies, purge, shown
 from .request import (
     Headers,
@@ -51,8 +49,8 @@ from .signatures import (
 )
 from .sse import decode_json
 from .stream import Callbacks, Core, Stream
-from .timeouts import Timeout, timeout_of
-from .transport import Body, Exchange, Expired, Session
+from .timeouts import Timeout, timeout_of, without_stream
+from .transport import Exchange, Session
 
 if TYPE_CHECKING:
     from .recordings import Recorder
@@ -70,8 +68,17 @@ C = TypeVar("C", bound="BaseClient")
 
 
 def _from_environment(*names: str) -> str | None:
-    """The first of the variables that is set; an empty one is not."""
-    return next((value for name in names if (value := os.environ.get(name))), None)
+    """The first of the variables that is set; a blank one is not."""
+    values = (os.environ.get(name) or "" for name in names)
+    return next((value for value in values if value.strip()), None)
+
+
+#: A key, or what gives one for each attempt.
+Key = str | Callable[[], "str | None"] | None
+
+
+def _keys_kept() -> deque[str]:
+    return deque(maxlen=16)
 
 
 _METHOD = signature("self")
@@ -83,7 +90,7 @@ class BaseClient:
     """What all clients do; where they differ is in four small methods of theirs."""
 
     # An attrs mixin without fields: each client lists its own, in the order of its arguments.
-    api_key: str | None
+    api_key: Key
     timeout: Timeout
     max_retries: int
     max_event_bytes: int
@@ -92,6 +99,8 @@ class BaseClient:
     trace: Trace | None
     _own_sessions: dict[int, Session]
     _recorder: Recorder | None  # set by the recorder itself
+    # The newest keys that a function gave: what a server says of one may come after the next.
+    _asked_for: deque[str]
 
     def _url(self, endpoint: str, body: Any) -> str:
         """Where a request goes, without ``extra_query``."""
@@ -155,6 +164,8 @@ class BaseClient:
         streaming.check(stream)
         timeout = arguments.pop("timeout", None)
         timeout = self.timeout if timeout is None else timeout_of(timeout)
+        if not stream:
+            timeout = without_stream(timeout)
         request = self._prepare(endpoint.path, arguments, stream, body)
         secrets.add_request(request.headers, request.url)
         attempts = self._attempts(secrets)
@@ -206,17 +217,11 @@ class BaseClient:
     ) -> W:
         """The call without a stream."""
         exchange = Exchange(timeout, streaming=False)
-        response = attempts.open(request, exchange)
-        body = Body(response, exchange)
+        response = attempts.open(request, exchange, self.max_event_bytes)
         try:
-            text = body.read_all(self.max_event_bytes).decode()
-            body.finish()
+            text = response.content.decode()
         except UnicodeDecodeError as error:
             raise StreamDecodeError(f"the server's answer is not UTF-8: {error.reason}") from error
-        except Expired:
-            raise StreamTimeoutError(expiry(exchange)) from None
-        finally:
-            body.close()
         try:
             answer = decode_json(text)
         except StreamDecodeError as error:
@@ -262,28 +267,36 @@ class BaseClient:
             body=encode(body),
         )
 
-    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Put the key in, as ``requests`` wants it: an ``auth`` keeps ``~/.netrc`` out."""
-        header = self._authorization()
-        if header is not None and header[0] not in request.headers:
-            request.headers[header[0]] = header[1]
-        return request
-
     def _attempts(self, secrets: Secrets) -> Attempts:
-        # Any ``auth`` keeps ``~/.netrc`` out; a session that has its own keeps that.
-        own = self.session is not None and self.session.auth and not any(self._keys())
+        # A session that has its own ``auth`` keeps it.
+        own = self.session is not None and self.session.auth and not self._has_key()
         return Attempts(
             session=self._session,
-            authorize=None if own else self._authorize,
+            authorization=None if own else self._authorization,
             secrets=secrets,
             max_retries=self.max_retries,
             trace=self.trace,
             tap=None if self._recorder is None else self._recorder.tap,
         )
 
+    def _has_key(self) -> bool:
+        """Whether there is something to ask for a key."""
+        raise NotImplementedError
+
+    def _asked(self, name: str, key: Callable[[], str | None]) -> str | None:
+        """Ask the user's function for a key; ``None`` if it has none."""
+        value = key()
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        check_header_value(name, value)
+        if value not in self._asked_for:
+            self._asked_for.append(value)
+        return value
+
     def _keys(self) -> list[str | None]:
-        """The keys that this client sends."""
-        return [self.api_key]
+        """The keys that this client sends, as far as it knows them."""
+        fixed = self.api_key if isinstance(self.api_key, str) else None
+        return [fixed, *self._asked_for]
 
     def _passwords(self) -> Iterator[str]:
         """The passwords of proxies."""
@@ -329,11 +342,14 @@ class Client(BaseClient):
     One client may be used from many threads at once. It refuses to be pickled.
 
     :param api_key: default: ``OPENAI_API_KEY``. Without one, and with another base URL than
-        OpenAI's, no ``Authorization`` header is sent.
+        OpenAI's, no ``Authorization`` header is sent. Keys that change: a function that returns
+        one, asked before each attempt on the thread that makes it; ``None`` or blank is no key, and
+        what it raises goes through as it is.
     :param base_url: default: ``OPENAI_BASE_URL``, ``OPENAI_API_ENDPOINT``, or OpenAI's own.
     :param organization: default: ``OPENAI_ORG_ID`` or ``OPENAI_ORGANIZATION``.
     :param project: default: ``OPENAI_PROJECT_ID``.
-    :param timeout: a :class:`Timeout`, or seconds for its ``idle``.
+    :param timeout: a :class:`Timeout`, or seconds for its ``idle``, and without a stream for its
+        ``gap`` too.
     :param max_retries: how often a request is tried again before its response has begun.
     :param max_event_bytes: the most bytes of one event after decompression, and of a body that is
         not streamed.
@@ -347,7 +363,7 @@ class Client(BaseClient):
     :raises ConfigurationError: no key for OpenAI's own URL; a key, URL or header that cannot be.
     """
 
-    api_key: str | None = attrs.field(default=None, repr=False)
+    api_key: Key = attrs.field(default=None, repr=False)
     base_url: str | None = attrs.field(default=None, repr=lambda url: repr(shown(url)))
     organization: str | None = None
     project: str | None = None
@@ -359,6 +375,7 @@ class Client(BaseClient):
     trace: Trace | None = attrs.field(default=None, repr=False)
     _own_sessions: dict[int, Session] = attrs.field(factory=dict, init=False, repr=False)
     _recorder: Recorder | None = attrs.field(default=None, init=False, repr=False)
+    _asked_for: deque[str] = attrs.field(factory=_keys_kept, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.api_key is None:
@@ -375,13 +392,13 @@ class Client(BaseClient):
 
     def _check(self) -> None:
         check_url("base_url", self.base_url)
-        if not self.api_key and urlsplit(self.base_url).hostname == _DEFAULT_HOST:
+        if not self._has_key() and self._needs_key():
             raise ConfigurationError(
                 "no API key: set the environment variable OPENAI_API_KEY, or pass api_key=…"
             )
         for name in ("api_key", "organization", "project"):
             value = getattr(self, name)
-            if value is not None:
+            if value is not None and not (name == "api_key" and callable(value)):
                 check_header_value(name, value)
         super()._check()
 
@@ -421,11 +438,22 @@ class Client(BaseClient):
     def _own_headers(self) -> Headers:
         return {"OpenAI-Organization": self.organization, "OpenAI-Project": self.project}
 
+    def _has_key(self) -> bool:
+        return bool(self.api_key)
+
+    def _needs_key(self) -> bool:
+        return urlsplit(self.base_url).hostname == _DEFAULT_HOST
+
     def _authorization(self) -> tuple[str, str] | None:
-        if not self.api_key:
+        key = self.api_key
+        if callable(key):
+            key = self._asked("api_key", key)
+            if key is None and self._needs_key():
+                raise ConfigurationError("no API key: the function given as api_key returned none")
+        if not key:
             return None
-        check_header_value("api_key", self.api_key)  # it may have been set since
-        return "Authorization", f"Bearer {self.api_key}"
+        check_header_value("api_key", key)  # it may have been set since
+        return "Authorization", f"Bearer {key}"
 
 
 @hides_arguments
@@ -436,7 +464,8 @@ class AzureClient(BaseClient):
     The URL is ``{endpoint}/openai/deployments/{model}/chat/completions?api-version=…``. Everything
     else is as with :class:`Client`. Source: Azure OpenAI REST API reference, "Authentication".
 
-    :param api_key: sent as ``api-key``; default: ``AZURE_OPENAI_API_KEY``.
+    :param api_key: sent as ``api-key``; default: ``AZURE_OPENAI_API_KEY``. Or a function, as with
+        :class:`Client`.
     :param endpoint: ``https://….openai.azure.com``; default: ``AZURE_OPENAI_ENDPOINT`` or
         ``AZURE_OPENAI_API_ENDPOINT``.
     :param api_version: default: ``OPENAI_API_VERSION``.
@@ -445,10 +474,10 @@ class AzureClient(BaseClient):
     :raises ConfigurationError: no endpoint, or neither key nor token.
     """
 
-    api_key: str | None = attrs.field(default=None, repr=False)
+    api_key: Key = attrs.field(default=None, repr=False)
     endpoint: str | None = attrs.field(default=None, repr=lambda url: repr(shown(url)))
     api_version: str | None = None
-    azure_ad_token: str | Callable[[], str] | None = attrs.field(default=None, repr=False)
+    azure_ad_token: Key = attrs.field(default=None, repr=False)
     timeout: Timeout = attrs.field(factory=Timeout, converter=timeout_of)
     max_retries: int = 2
     max_event_bytes: int = 32 * _MIB
@@ -457,8 +486,7 @@ class AzureClient(BaseClient):
     trace: Trace | None = attrs.field(default=None, repr=False)
     _own_sessions: dict[int, Session] = attrs.field(factory=dict, init=False, repr=False)
     _recorder: Recorder | None = attrs.field(default=None, init=False, repr=False)
-    # The newest tokens: what a server says of one may come when the next has been asked for.
-    _tokens: deque[str] = attrs.field(factory=lambda: deque(maxlen=16), init=False, repr=False)
+    _asked_for: deque[str] = attrs.field(factory=_keys_kept, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.api_key is None and self.azure_ad_token is None:
@@ -476,12 +504,12 @@ class AzureClient(BaseClient):
                 "endpoint='https://….openai.azure.com'"
             )
         check_url("endpoint", self.endpoint)
-        if not self.api_key and self.azure_ad_token is None:
+        if not self._has_key():
             raise ConfigurationError(
                 "no API key: set the environment variable AZURE_OPENAI_API_KEY, or pass api_key=… "
                 "or azure_ad_token=…"
             )
-        if self.api_key is not None:
+        if self.api_key is not None and not callable(self.api_key):
             check_header_value("api_key", self.api_key)
         if isinstance(self.azure_ad_token, str):
             check_header_value("azure_ad_token", self.azure_ad_token)
@@ -502,17 +530,23 @@ class AzureClient(BaseClient):
         path = f"{base.path.rstrip('/')}/openai/deployments/{quote(model, safe='')}{endpoint}"
         return with_query(urlunsplit(base._replace(path=path)), {"api-version": self.api_version})
 
+    def _has_key(self) -> bool:
+        return bool(self.api_key) or self.azure_ad_token is not None
+
     def _authorization(self) -> tuple[str, str] | None:
-        token = self.azure_ad_token
-        if token is None:
-            assert self.api_key is not None
-            return "api-key", self.api_key
-        if not isinstance(token, str):
-            token = token()
-            check_header_value("azure_ad_token", token)
-        if token not in self._tokens:
-            self._tokens.append(token)
-        return "Authorization", f"Bearer {token}"
+        for name, header, scheme in (
+            ("azure_ad_token", "Authorization", "Bearer "),
+            ("api_key", "api-key", ""),
+        ):
+            key = getattr(self, name)
+            if callable(key):
+                key = self._asked(name, key)
+                if key is None:
+                    raise ConfigurationError(f"no key: the function given as {name} returned none")
+            if key:
+                return header, scheme + key
+        return None
 
     def _keys(self) -> list[str | None]:
-        return [self.api_key, *self._tokens]
+        token = self.azure_ad_token if isinstance(self.azure_ad_token, str) else None
+        return [*super()._keys(), token]

@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import attrs
 
+from .causes import drop_tracebacks
 from .endpoints import Endpoint
 from .errors import (
     OpenAIStreamError,
@@ -65,7 +66,7 @@ from .sinks import (
     Sink,
     SinkFailed,
 )
-from .transport import Aborted, Exchange, Expired, drop_tracebacks
+from .transport import Aborted, Exchange, Expired
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType

@@ -12,7 +12,7 @@ import attrs
 
 from .errors import ConfigurationError
 
-__all__ = ["Timeout", "timeout_of"]
+__all__ = ["Timeout", "timeout_of", "without_stream"]
 
 
 _NEVER = 1e12  # seconds, some 30,000 years: who asks for that wants no limit
@@ -33,8 +33,13 @@ def _limit(value: float | None) -> float | None:
     return None if isinstance(value, (int, float)) and value >= _NEVER else value
 
 
+class _Origin:
+    # No field: it makes no difference between two that are otherwise equal.
+    __slots__ = ("from_number",)
+
+
 @attrs.frozen
-class Timeout:
+class Timeout(_Origin):
     """The deadlines of a call, in seconds; ``None`` is never. Each is met to within half a second.
 
     ``idle`` and ``gap`` run only while the library waits for the network: a slow consumer or a
@@ -65,4 +70,17 @@ def timeout_of(value: Timeout | float | None) -> Timeout:
         return value
     if value is None:
         return Timeout(connect=None, idle=None, gap=None)
-    return Timeout(idle=value)
+    made = Timeout(idle=value)
+    object.__setattr__(made, "from_number", True)
+    return made
+
+
+def without_stream(timeout: Timeout) -> Timeout:
+    """What it means for a call without a stream: a bare number bounds the wait for the headers too.
+
+    That wait is ``gap``'s, as nothing comes while a server makes a whole answer; but whoever gives
+    one number means all waits.
+    """
+    if getattr(timeout, "from_number", False):
+        return attrs.evolve(timeout, gap=timeout.idle)
+    return timeout

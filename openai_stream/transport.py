@@ -14,7 +14,10 @@ and the exchange knows the socket, which ``shutdown()`` wakes within a milliseco
 from __future__ import annotations
 
 import contextlib
+import email.parser
+import errno
 import http.client
+import http.cookiejar
 import io
 import itertools
 import math
@@ -22,11 +25,12 @@ import os
 import queue
 import random
 import re
+import selectors
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Literal, NoReturn, Protocol
 
@@ -39,6 +43,7 @@ import urllib3.poolmanager
 from urllib3.util import parse_url
 from urllib3.util.connection import allowed_gai_family
 
+from .causes import reason
 from .errors import StreamDecodeError, StreamInterruptedError
 from .locks import HandoverLock
 from .timeouts import Timeout
@@ -53,9 +58,9 @@ __all__ = [
     "Expired",
     "Session",
     "Tap",
-    "drop_tracebacks",
-    "reason",
+    "proxy_of",
     "send",
+    "settle",
 ]
 
 #: Which of the four limits of :class:`~openai_stream.Timeout` was reached.
@@ -72,6 +77,10 @@ _NEVER = 10_000_000.0  # seconds that a wait may last at most; the C library tak
 _BLOCK = 65536  # bytes asked for at once: what the kernel holds mostly fits
 _SLACK = 0.2  # seconds by which a socket's timeout may exceed the deadline before it is set anew
 _FAREWELL = 0.02  # seconds given to the end of a body after its last event
+_NEXT_ADDRESS = 0.25  # seconds that an address gets before the next one is tried beside it
+_HEAD = 1024 * 1024  # bytes of a response's headers at most
+_HEAD_LINES = 100  # of which http.client takes so many lines
+_KEEP_ALIVE = 45  # seconds of silence before the kernel asks whether the other side is there
 _POOL = 10  # hosts, and idle connections kept to each; more may be open at once
 
 _HEX = b"0123456789abcdefABCDEF"
@@ -126,6 +135,7 @@ class Exchange:
     __slots__ = (
         "_armed",
         "_connect_until",
+        "_connecting",
         "_pid",
         "_shut",
         "_streaming",
@@ -162,6 +172,7 @@ class Exchange:
         self._wired = False  # a response reads from the socket, and will be the one to close it
         self._armed = -1.0  # the timeout that the socket has now
         self._why: Deadline | None = None  # the limit that the wait has, of those that it could
+        self._connecting = False  # a connection of ours is being made
         self._connect_until = math.inf
         self._until = math.inf
         #: Set by :meth:`abort`.
@@ -216,8 +227,8 @@ class Exchange:
         self.attempts += 1
         self.waited = 0.0
         self.in_body = self._wired = False
-        self._until = math.inf
-        self._connect_until = _now() + (self.timeout.connect or math.inf)
+        self._connecting = False
+        self._until = self._connect_until = math.inf
 
     def check(self) -> None:
         """Raise where nothing more is to be done.
@@ -310,7 +321,7 @@ class Exchange:
             while connecting, leaves it to the connection.
         """
         self._armed = -1.0  # urllib3 has set a timeout of its own
-        if self._connect_until == math.inf:
+        if not self._connecting:
             self._wired = True
         return self._wired
 
@@ -318,6 +329,16 @@ class Exchange:
     def wired(self) -> bool:
         """A response reads from a socket of ours, so every wait passes here."""
         return self._wired
+
+    def connecting(self) -> None:
+        """A connection of ours is about to be made: ``connect`` counts until :meth:`connected`.
+
+        Connections that are not ours (of a session that was given, through SOCKS) never come here:
+        they are made within the time that :meth:`given_limits` states, and only they know when
+        they stand.
+        """
+        self._connecting = True
+        self._connect_until = _now() + (self.timeout.connect or math.inf)
 
     def connect_left(self) -> float:
         """Seconds that connecting may still take.
@@ -340,6 +361,7 @@ class Exchange:
         """The connection stands, after ``seconds``; from here ``idle`` and ``gap`` count."""
         if self.connect_seconds is None:
             self.connect_seconds = seconds
+        self._connecting = False
         self._connect_until = math.inf
 
     def arm(self, sock: Any, *, sending: bool = False) -> None:
@@ -370,7 +392,7 @@ class Exchange:
             and (self._streaming or self.in_body or sending)
         ):
             left = limits.idle
-        if limits.gap is not None and not (self.in_body and not self._streaming):
+        if limits.gap is not None and (self._streaming or not (self.in_body or sending)):
             gap = limits.gap - self.waited
             if gap < left:
                 left, why = gap, "gap"
@@ -385,11 +407,28 @@ class Exchange:
             left, why = total, "total"
         return left, why
 
-    def wait_left(self) -> float:
-        """Seconds that a wait for the headers may last, for who takes only one number."""
+    def given_limits(self) -> tuple[float, float]:
+        """Seconds to connect and to wait for the headers, for connections that are not ours.
+
+        ``requests`` takes these two numbers and no others. The first counts for each address of
+        the name, each step of a proxy and each piece of the body that is sent; the second anew
+        with each byte of the headers. Once these are there, each wait is :meth:`arm`'s again.
+        """
         limits = self.timeout
-        waits = (limits.idle if self._streaming else None, limits.gap, self.total_left())
-        return max(min(seconds for seconds in waits if seconds is not None), 0.001)
+        total = self.total_left()
+        connect = min(limits.connect or _NEVER, total)
+        waits = (limits.idle if self._streaming else None, limits.gap, total)
+        wait = min(seconds for seconds in waits if seconds is not None)
+        return max(connect, 0.001), max(wait, 0.001)
+
+    def given_timed_out(self, connecting: bool) -> None:
+        """Such a connection took longer than :meth:`given_limits`: note which deadline is why."""
+        if self.total_left() <= 0:
+            self.expired = "total"
+        elif connecting:
+            self.expired = "connect"
+        else:
+            self.expired = self._left()[1]
 
     def timed_out(self) -> NoReturn:
         """A wait on the network timed out: raise for the deadline that was nearest as it began."""
@@ -414,9 +453,9 @@ class Exchange:
             try:
                 sent = sock.send(view[:_BLOCK])
             except TimeoutError:
-                self.waited += _now() - start
                 self.timed_out()
-            self.waited += _now() - start
+            if self._streaming:  # without events ``gap`` is for the wait for the headers alone
+                self.waited += _now() - start
             view = view[sent:]
 
 
@@ -533,12 +572,24 @@ class _Response(http.client.HTTPResponse):
             exchange.response = self
 
     def begin(self) -> None:
-        super().begin()
-        # RFC 9110, section 15.2: a client must read past any 1xx; http.client knows 100 alone.
-        while self._wired and self.status in _INTERIM:
-            self.headers = self.msg = None  # type: ignore[assignment]
+        if not self._wired:
             super().begin()
-        if self._wired:
+        else:
+            fp: Any = self.fp
+            lines: Any = _Head(fp)
+            self.fp = lines
+            try:
+                super().begin()
+                # RFC 9110, section 15.2: a client must read past any 1xx; http.client knows 100
+                # alone.
+                while self.status in _INTERIM:
+                    self.headers = self.msg = None  # type: ignore[assignment]
+                    super().begin()
+            finally:
+                if self.fp is lines:  # it may have closed it
+                    self.fp = fp
+            for name, value in lines.others():
+                self.headers[name] = value  # adds it
             # Of header lines that it cannot read urllib3 logs a warning, in the server's words: and
             # a server that is confused enough may quote the key in them.
             self.headers.defects.clear()
@@ -620,6 +671,63 @@ class _Response(http.client.HTTPResponse):
             self._trailing = not self._left
 
 
+class _Head:
+    """The lines of a response's head, of which ``http.client`` takes no more than a hundred.
+
+    Gateways send more, and the answer is paid for all the same. What ``http.client`` itself goes by
+    comes first, and what exceeds its number is kept for later. The limit here is in bytes.
+    """
+
+    _FRAMING = (b"transfer-encoding", b"content-length", b"connection", b"keep-alive")
+
+    def __init__(self, fp: io.BufferedReader) -> None:
+        self._fp = fp
+        self._lines: list[bytes] = []  # read and not yet asked for, the next one last
+        self._others: list[bytes] = []
+        self._in_head = False
+        self.close = fp.close
+
+    def readline(self, limit: int = -1) -> bytes:
+        if self._lines:
+            return self._lines.pop()
+        self._in_head = not self._in_head
+        if self._in_head:  # the status line is judged before any other is waited for
+            return self._fp.readline(limit)
+        lines: list[bytes] = []
+        size = 0
+        while not lines or lines[-1] not in (b"\r\n", b"\n", b""):
+            line = self._fp.readline(limit)
+            size += len(line)
+            if size > _HEAD:
+                raise http.client.HTTPException(f"the headers are longer than {_HEAD} bytes")
+            lines.append(line)
+        if len(lines) > _HEAD_LINES:
+            lines = self._shortened(lines)
+        self._lines = lines[::-1]
+        return self._lines.pop()
+
+    def _shortened(self, lines: list[bytes]) -> list[bytes]:
+        *lines, end = lines
+        fields: list[list[bytes]] = []
+        for line in lines:
+            if fields and line[:1] in (b" ", b"\t"):  # it goes on
+                fields[-1].append(line)
+            else:
+                fields.append([line])
+        first: list[bytes] = []
+        others: list[bytes] = []
+        for field in fields:
+            name = field[0].partition(b":")[0].strip().lower()
+            (first if name in self._FRAMING else others).extend(field)
+        self._others = others
+        return [*first, end]
+
+    def others(self) -> list[tuple[str, str]]:
+        """The header fields of the last head that were kept back."""
+        text = b"".join(self._others).decode("iso-8859-1")
+        return email.parser.HeaderParser().parsestr(text).items()
+
+
 def _whole_chunks(arrived: bytes, position: int, parts: list[bytes]) -> int:
     """Take apart the plain chunks that follow in ``arrived``, those that are there to their end.
 
@@ -680,6 +788,8 @@ class _Connection(urllib3.connection.HTTPConnection):
     def connect(self) -> None:
         exchange = _current_exchange()
         start = _now()
+        if exchange is not None:
+            exchange.connecting()
         super().connect()
         if exchange is not None:
             exchange.enter(self._stoppable())
@@ -760,34 +870,95 @@ def _connect(
 ) -> socket.socket:
     """``socket.create_connection``, with one limit for all addresses, and stoppable.
 
+    While an address does not answer, the next one is tried beside it; the first that answers is
+    taken (RFC 8305, section 5). So neither a route that swallows everything nor one that is slow
+    costs more than a moment.
+
     :raises OSError: no address took the connection; of several errors, the last.
     """
+    waiting = _by_turns(
+        socket.getaddrinfo(host.strip("[]"), port, allowed_gai_family(), socket.SOCK_STREAM)
+    )
     failure = OSError("the name has no address")
-    for family, kind, protocol, _, target in socket.getaddrinfo(
-        host.strip("[]"), port, allowed_gai_family(), socket.SOCK_STREAM
-    ):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            for option in options or ():
-                sock.setsockopt(*option)
-            sock.settimeout(exchange.connect_left())
-            if source_address:
-                sock.bind(source_address)
-            exchange.enter(sock)
-            sock.connect(target)
-        except BaseException as error:
-            exchange.leave()
+    # Sockets are only added: ``abort`` may be looking at them. They are closed after it cannot.
+    racing: list[socket.socket] = []
+    pending = 0
+    chosen: socket.socket | None = None
+    exchange.enter_shut(partial(_shut_all, racing))
+    try:
+        # Looked up here: gevent and eventlet put theirs in the place of it.
+        with selectors.DefaultSelector() as selector:
+            while chosen is None and (waiting or pending):
+                if waiting:
+                    try:
+                        started = _start(waiting.pop(0), racing, options, source_address)
+                    except OSError as error:
+                        failure = error
+                        continue
+                    selector.register(started, selectors.EVENT_WRITE)
+                    pending += 1
+                # A stop that came before the socket had begun to connect has not woken it.
+                left = exchange.connect_left()
+                turn = min(_NEXT_ADDRESS, left / (1 + len(waiting)))
+                for key, _ in selector.select(turn):
+                    sock: Any = key.fileobj
+                    number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if not number:
+                        chosen = sock
+                        break
+                    failure = OSError(number, os.strerror(number))
+                    selector.unregister(sock)
+                    pending -= 1
+        if chosen is None:
+            exchange.check()
+            raise failure
+        exchange.enter(chosen)
+        racing.remove(chosen)
+        chosen.settimeout(exchange.connect_left())
+        return chosen
+    except BaseException:
+        exchange.leave()
+        if chosen is not None:
+            chosen.close()
+        raise
+    finally:
+        for sock in racing:
             sock.close()
-            if isinstance(error, TimeoutError):
-                exchange.connecting_timed_out()
-            if exchange.aborted:
-                raise Aborted from None
-            if not isinstance(error, OSError):
-                raise
-            failure = error
-        else:
-            return sock
-    raise failure
+
+
+def _by_turns(found: list[Any]) -> list[Any]:
+    """The addresses, those of the two families by turns (RFC 8305, section 4)."""
+    first = [address for address in found if address[0] == found[0][0]]
+    others = [address for address in found if address[0] != found[0][0]]
+    turns = itertools.zip_longest(first, others)
+    return [address for turn in turns for address in turn if address is not None]
+
+
+def _start(
+    address: Any, racing: list[socket.socket], options: Any, source: tuple[str, int] | None
+) -> socket.socket:
+    """Begin to connect a socket, which is added to ``racing``.
+
+    :raises OSError: the address cannot be reached.
+    """
+    family, kind, protocol, _, target = address
+    sock = socket.socket(family, kind, protocol)
+    racing.append(sock)
+    for option in options or ():
+        sock.setsockopt(*option)
+    if source:
+        sock.bind(source)
+    sock.setblocking(False)
+    number = sock.connect_ex(target)
+    if number not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR):
+        raise OSError(number, os.strerror(number))
+    return sock
+
+
+def _shut_all(socks: list[socket.socket]) -> None:
+    for sock in socks:
+        with contextlib.suppress(OSError):  # one that has failed already
+            _shutdown(sock, socket.SHUT_RDWR)
 
 
 class _Pool(urllib3.HTTPConnectionPool):
@@ -813,15 +984,33 @@ class _TLSPool(_Pool, urllib3.HTTPSConnectionPool):
 _POOLS = {"http": _Pool, "https": _TLSPool}
 
 
+def _socket_options() -> list[tuple[int, int, int]]:
+    """What is set on each socket of ours.
+
+    A model may think for minutes without a byte on the wire, and address translators and firewalls
+    forget a connection that is silent: AWS after 350 s, Azure after 240 s, many routers after 60 s.
+    """
+    options = [*urllib3.connection.HTTPConnection.default_socket_options]
+    options.append((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
+    for name, value in (
+        ("TCP_KEEPIDLE", _KEEP_ALIVE),
+        ("TCP_KEEPALIVE", _KEEP_ALIVE),  # the same on macOS
+        ("TCP_KEEPINTVL", _KEEP_ALIVE),
+    ):
+        if hasattr(socket, name):
+            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
+    return options
+
+
 class _Adapter(requests.adapters.HTTPAdapter):
     """An adapter whose connections are ours, through a proxy too (but not through SOCKS)."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+        super().init_poolmanager(*args, socket_options=_socket_options(), **kwargs)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager = super().proxy_manager_for(proxy, socket_options=_socket_options(), **kwargs)
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = _POOLS
         return manager
@@ -838,47 +1027,135 @@ class _Adapter(requests.adapters.HTTPAdapter):
 class Session(requests.Session):
     """A ``requests`` session whose connections obey the exchange that they are used in.
 
-    It follows no redirect, and does not even look at one: a redirect would carry the key along.
+    It takes no cookies: one client serves many users, and what a server gave for one of them must
+    not go along with the next one's call.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         adapter = _Adapter(max_retries=0, pool_maxsize=_POOL)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        return None
+
+def proxy_of(session: requests.Session, url: str) -> str | None:
+    """The URL of the proxy that the session uses for ``url``; a password may be in it."""
+    settings = session.merge_environment_settings(url, {}, True, None, None)
+    proxy: str | None = requests.utils.select_proxy(url, settings["proxies"])
+    return proxy
 
 
 def send(
-    session: requests.Session, request: requests.PreparedRequest, exchange: Exchange
+    session: requests.Session,
+    made: requests.Request,
+    prepared: requests.PreparedRequest,
+    exchange: Exchange,
 ) -> requests.Response:
     """Send an attempt's request and return when the headers are there.
 
     :param session: a :class:`Session`; another one is timed and stopped as far as it allows.
+    :param made: the request.
+    :param prepared: the same, prepared by the session.
     :raises Aborted: it was stopped.
     :raises requests.RequestException: whatever ``requests`` raises; where a deadline is why,
         :attr:`Exchange.expired` says so. Others leak through ``requests`` too: ``urllib3``'s,
-        ``http.client``'s, ``OSError`` and ``ValueError``.
+        ``http.client``'s, ``OSError`` and ``ValueError``; and whatever a given session raises.
     """
-    limits = exchange.timeout
-    settings = session.merge_environment_settings(request.url, {}, True, None, None)
-    proxy = requests.utils.select_proxy(request.url or "", settings["proxies"])
+    proxy = proxy_of(session, made.url)
     if proxy and not parse_url(proxy).host:  # requests would trip over it with a TypeError
         raise requests.exceptions.InvalidProxyURL("the proxy's URL has no host")
+    connect, wait = exchange.given_limits()
+    seen = _Seen()
     outer = _current_exchange()
     _current.exchange = exchange
+    start = _now()
     try:
-        return session.send(
-            request,
-            allow_redirects=False,
-            # What a session that was given goes by; each wait of ours is set by the exchange.
-            timeout=(limits.connect, exchange.wait_left()),
-            **settings,
-        )
+        # What is not ours goes by these two numbers; each wait of ours is set by the exchange.
+        response = _send(session, made, prepared, seen, timeout=(connect, wait))
+    except requests.Timeout as error:
+        seen.close()
+        connecting = isinstance(error, requests.ConnectTimeout)
+        # One that comes before its time is another's: a tunnel's, a mock's.
+        if exchange.expired is None and _now() - start >= (connect if connecting else wait):
+            exchange.given_timed_out(connecting)
+        raise
+    except requests.HTTPError:
+        # A hook of the session's raises for each bad status: what the server said is not lost.
+        if seen.response is None or seen.response.status_code < 400:
+            seen.close()
+            raise
+        response = seen.response
+    except BaseException:
+        seen.close()
+        raise
     finally:
         _current.exchange = outer
+    seen.show_target(response)
+    return response
+
+
+def _send(
+    session: requests.Session,
+    made: requests.Request,
+    prepared: requests.PreparedRequest,
+    seen: _Seen,
+    timeout: tuple[float, float],
+) -> requests.Response:
+    how: dict[str, Any] = {"allow_redirects": False, "timeout": timeout}
+    if getattr(session.request, "__func__", None) is requests.Session.request:
+        prepared.hooks["response"] = seen.around(prepared.hooks["response"])
+        settings = session.merge_environment_settings(made.url, {}, True, None, None)
+        return session.send(prepared, **how, **settings)
+    # It puts something of its own into each request there: a token (google-auth, OAuth 2), a time.
+    return session.request(
+        "POST",
+        made.url,
+        headers=made.headers.copy(),  # which it may add to
+        data=made.data,
+        auth=made.auth,
+        hooks={"response": seen.around(session.hooks.get("response", []))},
+        stream=True,
+        **how,
+    )
+
+
+class _Seen:
+    """What the hooks around those of a session's user see: a response before them and behind them.
+
+    Before: a hook that raises would leave a response open that nobody else has. Behind: a redirect
+    is kept from ``requests``, which would read its body to the end, although it is not to follow
+    it; and so for ever, if that has none.
+    """
+
+    response: requests.Response | None = None
+    _target: str | None = None
+
+    def around(self, hooks: Any) -> list[Any]:
+        return [self._keep, *([hooks] if callable(hooks) else hooks), self._hide_target]
+
+    def _keep(self, response: requests.Response, **_: Any) -> None:
+        self.close()  # a session may ask again with a new token, and forget the first answer
+        self.response = response
+
+    def _hide_target(self, response: requests.Response, **_: Any) -> None:
+        if 300 <= response.status_code < 400:
+            self._target = response.headers.pop("location", None)
+
+    def show_target(self, response: requests.Response) -> None:
+        if self._target is not None:
+            response.headers["location"] = self._target
+
+    def close(self) -> None:
+        if self.response is not None:
+            self.response.close()
+            self.response = None
+
+
+def settle(response: requests.Response, content: bytes) -> None:
+    """Make ``content``, which was read by a :class:`Body`, what the response gives as its own."""
+    response._content = content
+    response._content_consumed = True  # type: ignore[attr-defined]
 
 
 class Body:
@@ -986,20 +1263,22 @@ class Body:
             raise Aborted
         return block
 
-    def read_all(self, limit: int) -> bytes:
+    def blocks(self, limit: int) -> Iterator[bytes]:
         """The rest of the body.
 
         :param limit: bytes; a longer body is an error.
         :raises: as :meth:`read`; ``StreamDecodeError`` too where it is longer.
         """
-        blocks = []
         size = 0
         while block := self.read():
             size += len(block)
             if size > limit:
                 raise StreamDecodeError(f"the server's answer is longer than {limit} bytes")
-            blocks.append(block)
-        return b"".join(blocks)
+            yield block
+
+    def read_all(self, limit: int) -> bytes:
+        """All :meth:`blocks` in one."""
+        return b"".join(self.blocks(limit))
 
     def finish(self) -> None:
         """Keep the connection for the next call if the body ends here, now; close it otherwise.
@@ -1037,38 +1316,3 @@ class Body:
 
 def _nothing() -> None:
     """In the place of ``release_conn``."""
-
-
-def drop_tracebacks(error: BaseException) -> None:
-    """Forget the frames that an error and its causes came through; none of them is the user's.
-
-    They lead to the reader's frames, or to the caller's, and so to all that those hold: and
-    ``urllib3`` leaves them in circles, in which they stay until the garbage is collected.
-    """
-    link: BaseException | None = error
-    for _ in range(20):  # a chain may be a circle
-        if link is None:
-            return
-        link.__traceback__ = None
-        link = link.__cause__ or link.__context__
-
-
-def reason(error: BaseException) -> str:
-    """The innermost cause of a ``requests`` or ``urllib3`` error, in a few words.
-
-    Theirs repeat each other, and quote objects: ``HTTPConnectionPool(host=…): Max retries …``.
-    """
-    seen = set()
-    while id(error) not in seen:
-        seen.add(id(error))
-        inner = getattr(error, "reason", None) or next(
-            (arg for arg in reversed(error.args) if isinstance(arg, BaseException)), None
-        )
-        inner = inner if isinstance(inner, BaseException) else error.__cause__
-        if inner is None:
-            break
-        error = inner
-    text = str(error).strip() or type(error).__name__
-    if isinstance(error, OSError) and error.strerror:
-        text = error.strerror
-    return text

@@ -297,7 +297,7 @@ def test_idle_of_a_whole_answer_counts_in_its_body_only(
 ) -> None:
     # A whole answer is made before its first byte comes.
     server.play([Pause(2 * LIMIT), *json_answer(WHOLE)])
-    assert ask(client, LIMIT).to_dict() == WHOLE
+    assert ask(client, Timeout(idle=LIMIT)).to_dict() == WHOLE
     server.play([head(200, {"Content-Length": "100"}), b"{", Hang()])
     with in_time(), pytest.raises(StreamTimeoutError, match=f"no progress for {LIMIT} s"):
         ask(client, LIMIT)
@@ -309,6 +309,27 @@ def test_the_body_of_an_error_is_waited_for_no_longer_than_idle(
     server.play([head(403, {"Content-Length": "100"}), Hang()])
     with pytest.raises(Exception, match="403"), in_time():
         stream(client, LIMIT)
+
+
+@pytest.mark.parametrize("of", ["the call", "the client"])
+def test_a_bare_number_bounds_the_wait_for_the_headers_of_a_whole_answer(
+    server: ScriptedServer, of: str
+) -> None:
+    server.always([Hang()])
+    with client_of(server.base_url, timeout=LIMIT if of == "the client" else 60) as client:
+        with in_time(), pytest.raises(APITimeoutError):
+            ask(client, LIMIT if of == "the call" else None)
+        assert client.timeout == Timeout(idle=client.timeout.idle)
+
+
+def test_a_bare_number_leaves_the_gap_of_a_stream_alone(
+    server: ScriptedServer, client: Client
+) -> None:
+    # Bytes come all the time, an event only after a while.
+    keep_alives = Repeat(chunk(b": keep-alive\n\n"), times=12, delay=LIMIT / 4)
+    script = answer(CHUNKS)
+    server.play([script[0], keep_alives, *script[1:]])
+    assert len(list(stream(client, LIMIT))) == len(CHUNKS)
 
 
 # gap -----------------------------------------------------------------------------------------

@@ -18,8 +18,9 @@ import requests
 import urllib3.exceptions
 
 from openai_stream import Client, StreamDecodeError, StreamInterruptedError, Timeout, transport
+from openai_stream.causes import reason
 from openai_stream.testing import Fin, Hang, ScriptedServer, head
-from openai_stream.transport import ASK_AGAIN, Aborted, Exchange, Expired, reason
+from openai_stream.transport import ASK_AGAIN, Aborted, Exchange, Expired
 
 SOON = 10.0
 
@@ -90,14 +91,14 @@ def test_a_request_sent_from_within_another_gives_the_exchange_back() -> None:
         def send(self, request: Any, **kwargs: Any) -> Any:
             inside.append(transport._current_exchange())
             if request.url.endswith("outer"):
-                transport.send(
-                    self, requests.Request("GET", "http://localhost/inner").prepare(), inner
-                )
+                made = requests.Request("GET", "http://localhost/inner")
+                transport.send(self, made, made.prepare(), inner)
                 inside.append(transport._current_exchange())
             return requests.Response()
 
     with Nesting() as session:
-        transport.send(session, requests.Request("GET", "http://localhost/outer").prepare(), outer)
+        made = requests.Request("GET", "http://localhost/outer")
+        transport.send(session, made, made.prepare(), outer)
     assert inside == [outer, inner, outer]
     assert transport._current_exchange() is None
 
@@ -208,14 +209,25 @@ def test_a_timeout_is_set_only_where_the_old_one_will_not_do(clock: Clock) -> No
 
 
 @pytest.mark.usefixtures("clock")
-def test_for_who_takes_one_number_only() -> None:
-    assert exchange(idle=3.0, gap=5.0).wait_left() == 3.0
-    assert exchange(idle=7.0, gap=5.0).wait_left() == 5.0
-    assert exchange(idle=7.0, gap=5.0, total=2.0).wait_left() == 2.0
-    assert exchange(streaming=False, idle=3.0, gap=5.0).wait_left() == 5.0
-    assert exchange().wait_left() > 3600
-    late = exchange(gap=1e-9)
-    assert late.wait_left() == 0.001  # 0 would be: do not wait
+def test_limits_of_connections_that_are_not_ours() -> None:
+    assert exchange(idle=3.0, gap=5.0, connect=2.0).given_limits() == (2.0, 3.0)
+    assert exchange(idle=7.0, gap=5.0).given_limits()[1] == 5.0
+    assert exchange(idle=7.0, gap=5.0, connect=3.0, total=2.0).given_limits() == (2.0, 2.0)
+    assert exchange(streaming=False, idle=3.0, gap=5.0).given_limits()[1] == 5.0
+    assert min(exchange().given_limits()) > 3600
+    late = exchange(gap=1e-9, connect=1e-9)
+    assert late.given_limits() == (0.001, 0.001)  # 0 would be: do not wait
+
+
+@pytest.mark.usefixtures("clock")
+def test_connect_is_not_watched_before_a_connection_of_ours_begins(clock: Clock) -> None:
+    one = Exchange(Timeout(connect=4.0, idle=9.0), streaming=True)
+    one.begin()
+    clock.time += 5.0
+    assert one.connect_left() > 3600
+    assert timeout_of_a_wait(one) == 9.0
+    one.connecting()
+    assert one.connect_left() == 4.0
 
 
 # Connecting ----------------------------------------------------------------------------------
@@ -224,6 +236,7 @@ def test_for_who_takes_one_number_only() -> None:
 def test_connecting_has_one_limit_for_each_attempt(clock: Clock) -> None:
     one = Exchange(Timeout(connect=4.0, total=10.0), streaming=True)
     one.begin()
+    one.connecting()
     assert one.connect_left() == 4.0
     clock.time += 3.0
     assert one.connect_left() == 1.0
@@ -232,10 +245,12 @@ def test_connecting_has_one_limit_for_each_attempt(clock: Clock) -> None:
         one.connect_left()
     assert one.expired == "connect"
     one.begin()
+    one.connecting()
     assert one.connect_left() == 4.0
     clock.time += 3.5
     assert one.connect_left() == 0.5
     one.begin()
+    one.connecting()
     assert one.connect_left() == 2.5  # of total
     with pytest.raises(Expired):
         one.connecting_timed_out()
@@ -251,6 +266,7 @@ def test_connecting_has_one_limit_for_each_attempt(clock: Clock) -> None:
 def test_a_proxys_answer_is_read_while_connecting(clock: Clock) -> None:
     one = Exchange(Timeout(connect=4.0, idle=9.0), streaming=True)
     one.begin()
+    one.connecting()
     assert one.wire() is False
     assert one.wired is False
     assert timeout_of_a_wait(one) == 4.0
@@ -417,7 +433,15 @@ def test_a_request_that_cannot_be_sent(clock: Clock) -> None:
         one.send(sock, b"request")  # type: ignore[arg-type]
     assert sock.timeouts == [3.0]
     assert one.expired == "idle"
-    assert one.waited == 3.0
+
+
+def test_without_events_a_slow_request_uses_up_nothing_of_the_wait_for_the_headers(
+    clock: Clock,
+) -> None:
+    for streaming, waited in ((True, 8.0), (False, 0.0)):
+        one = exchange(streaming=streaming, idle=3.0, gap=9.0)
+        one.send(Notes(clock, takes=5, seconds=2.0), b"a longer request")  # type: ignore[arg-type]
+        assert one.waited == waited
 
 
 # Chunks --------------------------------------------------------------------------------------
