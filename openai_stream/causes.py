@@ -72,7 +72,7 @@ def cause_of(error: Exception, proxy: str | None = None) -> Cause:
         )
     if any(type(one) in _UNREADABLE for one in inner):
         # The server has answered, and to ask again would be paid for again.
-        return Cause(APIConnectionError, f"the response cannot be read: {why}", retry=False)
+        return Cause(APIConnectionError, f"no response that can be read: {why}", retry=False)
     return Cause(
         APIConnectionError,
         f"no response: {why}. Is the server running, and the base URL right?",
