@@ -51,7 +51,7 @@ else:
 
 @attrs.frozen
 class Tagged:
-    """An item of one of many streams that share a queue.
+    """An item of one of many streams that share a queue: ``tag, item = queue.get()``.
 
     :param tag: the ``tag`` that was given to the call.
     :param item: an event, ``DONE``, or the stream's error.
@@ -59,6 +59,10 @@ class Tagged:
 
     tag: Any
     item: Any
+
+    def __iter__(self) -> Iterator[Any]:
+        """``tag, item = queue.get()``."""
+        return iter((self.tag, self.item))
 
 
 @attrs.frozen
@@ -375,6 +379,33 @@ class EventQueue(_Queue[E_co, W_co]):
 
 class Subscription(EventQueue[E_co, W_co]):
     """A queue of :meth:`Stream.subscribe <openai_stream.Stream.subscribe>`."""
+
+    #: The number of the item before the first that it gives.
+    after = 0
+    _skipped = 0  # items that are still to be left out
+
+    def begin(self, after: int | None, restarted_at: int, restarted: Restarted | None) -> None:
+        """Choose where it begins; before any item, with the lock held.
+
+        :param after: items to leave out; ``None`` for those before the newest answer.
+        :param restarted_at: the number of the newest restart, 0 if there was none.
+        :param restarted: that restart.
+        """
+        if after is None:
+            after = restarted_at
+        if after < restarted_at:
+            self.after = restarted_at - 1
+            self._force([restarted])
+        else:
+            self.after = after
+            self._skipped = after - restarted_at
+
+    def _force(self, events: list[Any]) -> int:
+        if self._skipped:
+            skipped = min(self._skipped, len(events))
+            self._skipped -= skipped
+            events = events[skipped:]
+        return super()._force(events)
 
     def close(self, drain: bool = False) -> None:
         """End this subscription: what is in the queue stays, then comes ``DONE``.

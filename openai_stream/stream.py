@@ -199,6 +199,9 @@ class Core(Generic[E, W]):
         self._ended = ended
         self._queue: weakref.ref[EventQueue[E, W]] | None = None
         self._history: list[Any] | None = [] if replay else None
+        #: The number of the newest restart among all items, counted from 1, and the item itself.
+        self._restarted_at = 0
+        self._restarted: Restarted | None = None
         self._subscribers: list[weakref.ref[EventQueue[E, W]]] = []
         self._sink_of: Callable[[Core[Any, Any]], CallbackSink | ForeignSink] | None = None
         self._reader: Reader | None = None  # the newest
@@ -474,6 +477,8 @@ class Core(Generic[E, W]):
     def forget(self, again: Restarted) -> None:
         """What was recorded is void."""
         if self._history is not None:
+            self._restarted_at += len(self._history) + 1
+            self._restarted = again
             self._history.clear()
             for queue in self._queues(own=False):
                 queue._force([again])
@@ -569,12 +574,13 @@ class Core(Generic[E, W]):
             return frame.f_code is _CALLERS[1] and _is_at_its_start(frame)
         return _is_at_its_start(inner)
 
-    def subscribe(self, handle: Stream[E, W]) -> EventQueue[E, W]:
+    def subscribe(self, handle: Stream[E, W], after: int | None) -> EventQueue[E, W]:
         """See :meth:`Stream.subscribe`."""
         queue = Subscription(handle, self.lock, threading.Condition(self.lock), 0, False)  # type: ignore[arg-type]
         with self.lock:
             if self._history is None:
                 raise RuntimeError("subscribe() needs a stream that was made with replay=True")
+            queue.begin(after, self._restarted_at, self._restarted)
             queue._force(self._history)
             if self.state in _OVER:
                 queue._end(self.error)
@@ -757,15 +763,25 @@ class Stream(Generic[E, W]):
         """
         self._core.close(drain)
 
-    def subscribe(self) -> EventQueue[E, W]:
+    def subscribe(self, after: int | None = None) -> EventQueue[E, W]:
         """A new queue that gives every event from the first, also after the end, then the end.
 
         For a page that was reloaded, or a second reader at its own pace; unbounded. On it,
-        ``close()`` and ``with`` end only this subscription.
+        ``close()`` and ``with`` end only this subscription. From any thread.
 
+        :param after: leave out the first so many items. They are numbered from 1 over the stream's
+            whole life, :class:`Restarted` included. A number from before the newest restart gives
+            that ``Restarted`` and all of the new answer; one above what there is waits for the next
+            item.
         :raises RuntimeError: the stream was not made with ``replay=True``.
+        :raises ValueError: ``after`` is negative.
+        :raises TypeError: it is not an int.
         """
-        return self._core.subscribe(self)
+        if after is not None and (not isinstance(after, int) or isinstance(after, bool)):
+            raise TypeError(f"after must be an int, not {after!r}")
+        if after is not None and after < 0:
+            raise ValueError(f"after must not be negative: {after}")
+        return self._core.subscribe(self, after)
 
     def snapshot(self) -> W:
         """The answer as far as it has come: a copy, at any time, also after a failure."""
