@@ -205,6 +205,21 @@ def test_what_came_with_another_text_stays_out_of_the_last_event() -> None:
         assert told == {"output": [{**MESSAGE, "content": [part]}]}
 
 
+@pytest.mark.parametrize("content", [[], None, [{"type": "text", "text": ""}]])
+def test_a_message_that_says_nothing_does_not_stand_for_a_call(content: Any) -> None:
+    """As a router sends it after a function call."""
+    told = [{"id": "new", "type": "message", "role": "assistant", "content": content}]
+    whole = after(CREATED, *TOLD[3:], event("completed", response={"id": "r", "output": told}))
+    assert whole == {"id": "r", "output": BUILT[1:]}
+    # If nothing else was said, it is the answer.
+    assert after(CREATED, TOLD[0], event("completed", response={"output": told})) == {
+        "output": told
+    }
+    spoken = [{**told[0], "content": [{"type": "image", "url": "x"}]}]
+    whole = after(CREATED, *TOLD[3:], event("completed", response={"output": spoken}))
+    assert whole == {"output": spoken}
+
+
 def test_an_item_of_another_type_is_another_item() -> None:
     told = {"output": [{"type": "reasoning", "id": "m", "content": []}]}
     assert after(CREATED, *TOLD, event("completed", response=told)) == told
@@ -357,6 +372,48 @@ def test_events_of_items_that_were_announced_with_one_index_go_by_the_id() -> No
             delta = event("output_text.delta", output_index=0, item_id=name, delta=name + text)
             events.append(delta)
     assert texts(output(*events)) == ["a1a2", "b1b2"]
+
+
+def test_items_that_are_all_done_at_index_0_are_several() -> None:
+    calls = [{"id": name, "type": "function_call", "call_id": f"c{name}"} for name in "ab"]
+    events = [event("output_item.done", output_index=0, item=call) for call in calls]
+    assert output(*events) == calls
+    # A proxy that gives one item a new id with each event.
+    events.insert(0, event("output_item.added", output_index=0, item={**calls[0], "id": "x"}))
+    assert output(*events) == calls
+
+
+def test_items_of_two_types_under_one_index_are_two() -> None:
+    reasoning = {"id": "r", "type": "reasoning", "summary": []}
+    for told in ("added", "done"):
+        events = [
+            event("reasoning_summary_text.delta", output_index=0, delta="hm"),
+            event(f"output_item.{told}", output_index=0, item=MESSAGE),
+            event("output_text.delta", output_index=0, delta="Hi"),
+        ]
+        assert [one["type"] for one in output(*events)] == ["reasoning", "message"]
+        events = [
+            event("output_item.added", output_index=0, item=MESSAGE),
+            event("output_text.delta", output_index=0, delta="Hi"),
+            event(f"output_item.{told}", output_index=0, item=reasoning),
+            event("output_item.done", output_index=0, item={**MESSAGE, "status": "completed"}),
+        ]
+        message, other = output(*events)
+        assert other == reasoning
+        assert message["status"] == "completed"
+        assert texts([message]) == ["Hi"]
+
+
+@pytest.mark.parametrize("where", [{}, {"output_index": 1}])
+def test_the_output_of_a_call_is_not_the_call(where: JSON) -> None:
+    for kind in ("shell_call", "function_call", "vendor_call"):
+        call = {"id": "a", "type": kind, "call_id": "c"}
+        printed = {"id": "b", "type": f"{kind}_output", "call_id": "c"}
+        events = [
+            event("output_item.added", output_index=0, item=call),
+            event("output_item.done", **where, item=printed),
+        ]
+        assert output(*events) == [call, printed]
 
 
 def test_progress_that_is_reported_of_a_message_is_nothing() -> None:

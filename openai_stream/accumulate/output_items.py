@@ -177,7 +177,6 @@ class Items(Node):
         :param done: it is given as done.
         """
         kind = whole.get("type")
-        kind = kind if type(kind) is str else None
         ident = _ident(whole.get("id")) or _ident(whole.get("call_id"))
         item = self._given_before(index, ident, whole, added, done)
         if item is None:
@@ -190,7 +189,7 @@ class Items(Node):
             if name is not None:
                 self._by_id[name] = item
         put_over(item.fields, whole)
-        if kind is not None:
+        if type(kind) is str:
             self._newest[kind] = item
         if index is not None and item.index != index:
             item.index = index
@@ -200,35 +199,59 @@ class Items(Node):
     def _given_before(
         self, index: int | None, ident: str | None, whole: dict[str, Any], added: bool, done: bool
     ) -> Item | None:
-        item = self.find(index, ident)
-        if item is None:
-            # llama.cpp calls a function call's item by its call id.
-            call = _ident(whole.get("call_id"))
-            item = None if call is None else self.find(index, call)
-        if item is None:
+        """The item that the server gives once more, ``None`` if it is a new one."""
+        kind, call = whole.get("type"), _ident(whole.get("call_id"))
+        kind = kind if type(kind) is str else None
+        item = self.find(index, ident, kind)
+        if item is None and call is not None:
+            # llama.cpp calls a function call's item by its call id; a call's output has it too.
+            item = self.find(index, call)
+            if item is not None and item.fields.get("type") != kind:
+                return None
+        if item is None or not item.may_be(kind):
             return None
         if index is not None and item.index is not None and item.index != index:
             # The id of an item that has another index: either the server cannot count, or it
             # gives all of its items one id, and this is the next one.
             settled = item.announced if added else item.done or not done
-            return None if settled or not item.may_be(whole.get("type")) else item
-        if added and item.announced and (item.id != ident or (index is None and ident is None)):
+            return None if settled else item
+        if ident is None and index is not None:
+            return item
+        again = item.announced if added else item.done and done
+        if again and (item.id != ident or (index is None and ident is None)):
             return None
         return item
 
-    def known(self, place: int, whole: dict[str, Any]) -> Item | None:
-        """The item that a whole response has at that place of its output.
+    def completed(self, output: Any) -> Any:
+        """The output of a response's last event: as it is told, except for what it leaves empty.
 
-        The ids decide; items of other ids are compared by their places, as there are proxies that
-        make ids anew.
+        :returns: what was told itself, if nothing is missing.
         """
-        kind = whole.get("type")
+        if not self._items:
+            return output
+        if type(output) is not list or all(is_void(item) for item in output):
+            return self.frozen()
+        whole = [self._restored(place, item) for place, item in enumerate(output)]
+        if all(_is_silent(item) for item in whole):
+            built = self.frozen()
+            return output if all(_is_silent(item) for item in built) else built
+        return output if all(a is b for a, b in zip(whole, output, strict=True)) else whole
+
+    def _restored(self, place: int, told: Any) -> Any:
+        """An item of a whole response, found again by its ids, or by its place, as there are
+        proxies that make ids anew.
+        """
+        if type(told) is not dict:
+            return told
+        kind = told.get("type")
         for name in ("id", "call_id"):
-            item = self._by_id.get(_ident(whole.get(name)) or "")
+            item = self._by_id.get(_ident(told.get(name)) or "")
             if item is not None and item.fields.get("type") == kind:
-                return item
+                return restored(told, item.fields)
         item = self._by_index.get(place)
-        return item if item is not None and item.fields.get("type") == kind else None
+        if item is None or item.fields.get("type") != kind:
+            return told
+        return restored(told, item.fields)
 
     def frozen(self) -> list[Any]:
         """The items, in order."""
@@ -237,6 +260,19 @@ class Items(Node):
 
 def _ident(value: Any) -> str | None:
     return value if type(value) is str and value else None
+
+
+def _is_silent(item: Any) -> bool:
+    """Whether an item says nothing: it is void, or a message of parts without a text."""
+    if type(item) is not dict or item.get("type") != "message":
+        return is_void(item)
+    content = item.get("content")
+    if type(content) is not list:
+        return is_void(content)
+    return all(
+        type(part) is dict and all(is_void(part[name]) for name in part if name != "type")
+        for part in content
+    )
 
 
 def put_over(fields: dict[Any, Any], whole: dict[Any, Any]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .output_items import Item, Items, Slots, put_over, restored
+from .output_items import Item, Items, Slots, put_over
 from .pieces import Array, Object, Text, extend, fresh, is_void
 
 #: The events that end a response, and so carry all of it.
@@ -254,14 +254,15 @@ class ResponseAccumulator:
         """What one command printed, and how it ended: in one piece, or in several."""
         told = event.get("output")
         pieces = [piece for piece in told if type(piece) is dict] if type(told) is list else []
-        if pieces:
-            whole = dict(pieces[-1])
-            for name in ("stdout", "stderr"):
-                texts = [piece[name] for piece in pieces if type(piece.get(name)) is str]
-                if texts:
-                    whole[name] = "".join(texts)
-            outputs, index = self._shell_outputs(event)
-            put_over(outputs.at(index), whole)
+        if all(is_void(value) for piece in pieces for value in piece.values()):
+            return
+        whole = dict(pieces[-1])
+        for name in ("stdout", "stderr"):
+            texts = [piece[name] for piece in pieces if type(piece.get(name)) is str]
+            if texts:
+                whole[name] = "".join(texts)
+        outputs, index = self._shell_outputs(event)
+        outputs.at(index).update(whole)
 
     def _add_response(self, kind: str, event: dict[str, Any]) -> None:
         """An event about the response as a whole, or about the progress of a call."""
@@ -293,25 +294,19 @@ class ResponseAccumulator:
                 called.fields["status"] = status
 
     def _completed(self, response: dict[str, Any], status: str) -> dict[str, Any]:
-        """The response of the last event: as it is told, except for what it leaves empty.
+        """The response of the last event, and for what it leaves empty what came before.
 
         Some servers send it without ``output``, or no more than the id and the usage.
         """
-        output = response.get("output")
-        if type(output) is not list or all(is_void(item) for item in output):
-            whole = _with_missing(response, self._response)
-            if is_void(response.get("status")):
-                whole = {**whole, "status": status}
-            return {**whole, "output": self._items.frozen()} if self._items else whole
-        items = [
-            restored(item, known.fields)
-            if type(item) is dict and (known := self._items.known(place, item)) is not None
-            else item
-            for place, item in enumerate(output)
-        ]
-        if all(a is b for a, b in zip(items, output, strict=True)):
+        told = response.get("output")
+        output = self._items.completed(told)
+        if output is not told:
+            response = {**response, "output": output}
+        if type(told) is list and told:
             return response
-        return {**response, "output": items}
+        if is_void(response.get("status")):
+            response = {**response, "status": status}
+        return _with_missing(response, self._response)
 
     def snapshot(self) -> dict[str, Any]:
         """The response so far, in containers of its own: the one that the last event carried, or
