@@ -19,15 +19,18 @@ from __future__ import annotations
 
 import base64
 import datetime
+import io
 import itertools
 import json
 import logging
 import math
 import os
+import stat
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -72,19 +75,27 @@ class Recorder:
 
     All methods may be called from any thread.
 
-    :param path: the file; one that is there is replaced.
+    A recording that is there is replaced once there is something to put in its place: the first
+    bytes of an answer. Until then it is kept, whatever fails.
+
+    :param path: the file; or a descriptor that is open for writing, as for :func:`open`.
     :raises OSError: it cannot be opened.
+    :raises RecordingError: another recorder writes to it.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+    def __init__(self, path: str | os.PathLike[str] | int) -> None:
+        self.path = f"descriptor {path}" if isinstance(path, int) else os.fspath(path)
         #: What the file would not take, if anything.
         self.error: OSError | None = None
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._watched: list[BaseClient] = []
-        self._file = open(path, "wb", buffering=0)  # noqa: SIM115 - closed by close()
+        self._file = _opened(path)
+        # What came before the first bytes of an answer, while an older recording is there. Guarded
+        # by the lock, as the file is.
+        replaces = not isinstance(path, int) and os.fstat(self._file.fileno()).st_size > 0
+        self._held: list[bytes] | None = [] if replaces else None
         self._write({_FORMAT: _VERSION, "library": VERSION})
 
     def watch(self, client: BaseClient) -> None:
@@ -119,6 +130,10 @@ class Recorder:
             self._watched.clear()
             if self._file.closed:
                 return
+            if self._held is not None:
+                _log.info("%s: nothing was answered: what was there before is kept", self.path)
+            if os.getpid() == self._pid:
+                _unlock(self._file)  # a forked child may have it open still
             self._file.close()
         if self.error is not None:
             raise self._failure(self.error)
@@ -159,13 +174,22 @@ class Recorder:
         self._write({"exchange": number, "begun": begun, "request": request})
         return number
 
-    def _write(self, line: Mapping[str, Any]) -> None:
+    def _write(self, line: Mapping[str, Any], is_answer: bool = False) -> None:
         text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
-        rest = memoryview(text.encode() + b"\n")
+        data = text.encode() + b"\n"
         with self._lock:
             if self._file.closed or self.error is not None or os.getpid() != self._pid:
                 return
+            replaces = self._held is not None
+            if self._held is not None:
+                self._held.append(data)
+                if not is_answer:
+                    return
+                data, self._held = b"".join(self._held), None
+            rest = memoryview(data)
             try:
+                if replaces:
+                    self._file.truncate(0)
                 while rest:
                     rest = rest[self._file.write(rest) :]
             except OSError as error:
@@ -226,8 +250,40 @@ class _Tap:
             if size > len(data):
                 self._pending.appendleft((at, size - len(data)))
             line = {"exchange": self._number, "at": at, **_packed(data[:size])}
-            self._recorder._write(line)
+            self._recorder._write(line, is_answer=True)
             data = data[size:]
+
+
+def _opened(path: str | os.PathLike[str] | int) -> io.FileIO:
+    """The file, unbuffered, with what is in it, and nobody else's to record to."""
+    if isinstance(path, int):
+        return open(path, "wb", buffering=0)
+    file = open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb", buffering=0)  # noqa: SIM115
+    try:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            _lock(file, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _lock(file: io.FileIO, path: str | os.PathLike[str]) -> None:
+    try:
+        import fcntl  # noqa: PLC0415 - not every system has it
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RecordingError(f"{os.fspath(path)}: another recorder writes to it") from None
+    except (ImportError, OSError):
+        pass  # some file systems of a network have no locks
+
+
+def _unlock(file: io.FileIO) -> None:
+    with suppress(ImportError, OSError):
+        import fcntl  # noqa: PLC0415
+
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _latin_1(value: str | bytes) -> bytes:

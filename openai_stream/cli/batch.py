@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import os
 import random
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import IO, Any
+from typing import Any
 
 import attrs
 import click
@@ -27,12 +26,21 @@ from openai_stream import (
     StreamTimeoutError,
 )
 
-from .batch_files import Answers, Defaults, Prompt, lines_of, read_prompts
+from .batch_files import Answers, Defaults, Prompt, count_prompts, lines_of, read_prompts
 from .endpoints import CHAT
 from .failures import Failure, Status
+from .files import STDERR, File
 from .gate import Gate
 from .progress import Meter
-from .targets import Recording, Target, client_of, request_options, target_options
+from .targets import (
+    Recording,
+    Target,
+    check_options,
+    client_of,
+    look_at_files,
+    request_options,
+    target_options,
+)
 from .workers import Outcome, Streams, Work, WorkerDied, Workers
 
 __all__ = ["batch"]
@@ -118,6 +126,8 @@ class _Batch:
     retries: int
     meter: Meter
     _running: int = 0
+    #: Why no more prompts are taken. What runs is paid for, and so ends first.
+    _stopped: Failure | None = None
     #: The next prompt has not come yet.
     _awaits: bool = False
     #: Prompts to be asked again: when, a number that makes the order certain, and which.
@@ -128,11 +138,14 @@ class _Batch:
         """Ask all prompts.
 
         :raises openai_stream.OpenAIStreamError: one that every prompt would meet.
+        :raises Failure: the prompts are not what they must be, which a pipe shows only at last.
         """
         while True:
             now = time.monotonic()
             exhausted = self._start(now)
             if exhausted and not self._running and not self._again:
+                if self._stopped is not None:
+                    raise self._stopped
                 return
             pause = self._pause(now)
             if self._awaits:
@@ -157,7 +170,10 @@ class _Batch:
             else:
                 try:
                     prompt = next(self.prompts)
-                except StopIteration:
+                except StopIteration:  # which is also what comes after any other exception
+                    return True
+                except Failure as failure:
+                    self._stopped = failure
                     return True
                 if prompt is None:
                     self._awaits = True
@@ -246,13 +262,6 @@ def _missing(
             yield prompt
 
 
-def _same_file(file: IO[bytes], path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    except (OSError, ValueError):  # there is none yet, or the prompts come from no file
-        return False
-
-
 def _dask_workers(ctx: click.Context, scheduler: str, target: Target, meter: Meter) -> Workers:
     try:
         from .dask_workers import DaskWorkers  # noqa: PLC0415 - not everybody has it
@@ -273,14 +282,14 @@ Examples:
   openai-stream batch prompts.jsonl -o answers.jsonl --dask local
 """,
 )
-@click.argument("prompts", type=click.File("rb"))
+@click.argument("prompts", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option(
     "-o",
     "--output",
     required=True,
     metavar="ANSWERS.jsonl",
-    type=click.Path(dir_okay=False),
-    help="The file of answers.",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="The file of answers; - is standard output.",
 )
 @click.option(
     "-c",
@@ -310,7 +319,7 @@ Examples:
 @click.pass_context
 def batch(
     ctx: click.Context,
-    prompts: IO[bytes],
+    prompts: str,
     output: str,
     concurrency: int,
     retries: int,
@@ -337,8 +346,12 @@ def batch(
     With --dask, the workers need this package with its extras cli and dask, and take the API key
     from their own environment: it is not sent to them. Those of 'local' inherit yours.
     """
-    if _same_file(prompts, output):
-        raise click.UsageError("the answers would overwrite the prompts")
+    fields = dict.fromkeys(("messages", "prompt", "custom_id", "id"), "the prompts of a file")
+    check_options(options, "--option", {**fields, "model": model and "--model"})
+    into = File.written("the answers", output)
+    look_at_files(
+        ctx, target, model, reads=[File.read("the prompts", prompts)], writes=[into, STDERR]
+    )
     if scheduler is not None and ctx.find_object(Recording) is not None:
         raise click.UsageError("what the workers of --dask get cannot be recorded from here")
     if target.local:
@@ -346,10 +359,14 @@ def batch(
     if target.local and scheduler not in (None, "local"):
         raise click.UsageError("the workers of a cluster do not reach a model on this machine")
     with ExitStack() as stack:
-        target, name = stack.enter_context(target.opened(model, CHAT.model, concurrency))
-        answers = Answers(output)
+        file = stack.enter_context(click.open_file(prompts, "rb"))
+        given = "standard input" if prompts == "-" else prompts
+        # The ids do not depend on what is asked of which model.
+        total = count_prompts(file, given, Defaults(""))
+        answers = Answers(into)
         stack.callback(answers.close)
-        meter = Meter(prompts)
+        target, name = stack.enter_context(target.opened(model, CHAT.model, concurrency))
+        meter = Meter(total)
         stack.enter_context(meter)
         if scheduler is None:
             client = stack.enter_context(client_of(ctx, target, max_retries=0))
@@ -357,8 +374,8 @@ def batch(
         else:
             workers = _dask_workers(ctx, scheduler, target, meter)
         stack.callback(workers.close)
-        given = read_prompts(lines_of(prompts), Defaults(name, system, options))
-        missing = _missing(given, answers, meter)
+        asked = read_prompts(lines_of(file), given, Defaults(name, system, options))
+        missing = _missing(asked, answers, meter)
         _Batch(missing, answers, workers, Gate(concurrency), retries, meter).run()
     if meter.failures:
         ctx.exit(Status.SOME_FAILED)

@@ -12,9 +12,9 @@ import hashlib
 import json
 import os
 import select
-import shutil
-import stat
+import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,14 +23,16 @@ import attrs
 from .characters import json_line
 from .endpoints import CHAT, ENDPOINTS
 from .failures import Failure, Status
+from .files import File, open_stream
 
-__all__ = ["Answers", "Defaults", "Key", "Prompt", "lines_of", "read_prompts"]
+__all__ = ["Answers", "Defaults", "Key", "Prompt", "count_prompts", "lines_of", "read_prompts"]
 
 #: What tells one prompt from the other: an id of the user's, or number and content of the line.
 Key = str | int
 
 _BEGINNING = b'{"custom_id": '
 _IDS = ("custom_id", "id")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 @attrs.frozen
@@ -89,11 +91,30 @@ def lines_of(file: IO[bytes]) -> Iterator[bytes | None]:
     yield b"".join(begun)
 
 
-def read_prompts(lines: Iterable[bytes | None], defaults: Defaults) -> Iterator[Prompt | None]:
+def count_prompts(file: IO[bytes], name: str, defaults: Defaults) -> int | None:
+    """How many prompts a file has; ``None`` if it can be read only once.
+
+    All are looked at, so that what is wrong with the file shows before the first is asked.
+
+    :param name: the file's, for messages.
+    :raises Failure: two lines have the same id.
+    """
+    if not file.seekable():
+        return None
+    begin = file.tell()  # of standard input, some may have been read by another program
+    count = sum(1 for _ in read_prompts(file, name, defaults))
+    file.seek(begin)
+    return count
+
+
+def read_prompts(
+    lines: Iterable[bytes | None], name: str, defaults: Defaults
+) -> Iterator[Prompt | None]:
     """The prompts of the lines, each once it is wanted; empty lines are left out.
 
     :param lines: of :func:`lines_of`; where one is ``None``, the prompt is too.
-    :raises Failure: two lines have the same id.
+    :param name: the file's, for messages.
+    :raises Failure: two lines have the same id, or it is not a file of lines in UTF-8.
     """
     seen: dict[Key, int] = {}
     number = 0
@@ -102,12 +123,14 @@ def read_prompts(lines: Iterable[bytes | None], defaults: Defaults) -> Iterator[
             yield None
             continue
         number += 1
+        if number == 1 and line.startswith(_UTF_16):
+            raise Failure(f"{name}: this is UTF-16, and must be UTF-8", Status.USAGE)
         if line.strip():
             prompt = _parsed(number, line.strip(), defaults)
             first = seen.setdefault(prompt.key, number)
             if first != number:
                 raise Failure(
-                    f"line {number} of the prompts has the id {prompt.key!r} of line {first}",
+                    f"{name}, line {number}: the id {prompt.key!r} is that of line {first} already",
                     Status.USAGE,
                 )
             yield prompt
@@ -152,23 +175,26 @@ def _parsed(number: int, line: bytes, defaults: Defaults) -> Prompt:
 class Answers:
     """The file of answers: what is in it already, and a way to add to it.
 
-    Opening it puts it in order: failures of former runs, and a last line that was torn when a run
-    was killed, are dropped, in one step that either happens or not. A file that holds something
-    else is left alone. No other run can write to it meanwhile.
+    A stream, a pipe say, is only written to. Opening an ordinary file puts it in order: failures of
+    former runs, and a last line that was torn when a run was killed, are dropped, in one step that
+    either happens or not. A file that holds something else is left alone. No other run can write to
+    it meanwhile.
 
-    :param path: is made if it is not there.
+    :param file: is made if it is not there.
     :raises Failure: it is no file of answers, or another run is writing it.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = Path(path).resolve()
+    def __init__(self, file: File) -> None:
+        self._path = Path(file.path or "").resolve()
         #: The keys of all prompts that have an answer.
         self.done: set[Key] = set()
+        stream = open_stream(file)
+        if stream is not None:
+            self._file = stream
+            return
         self._file = self._locked()
         try:
-            # A device or a pipe has no answers to be read, and perhaps no end.
-            if stat.S_ISREG(os.fstat(self._file).st_mode):
-                self._put_in_order()
+            self._put_in_order()
         except BaseException:
             self.close()
             raise
@@ -206,8 +232,9 @@ class Answers:
 
     def _rewrite(self, old: IO[bytes]) -> None:
         """Put a file with the answers alone in the place of the old one."""
-        draft = self._path.with_name(f"{self._path.name}.tmp")
-        file = os.open(draft, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o666)
+        # Its own, whatever else is in the folder, and nobody's to read before the old one's mode.
+        draft = self._path.with_name(f".{self._path.name[:100]}.{uuid.uuid4().hex}.tmp")
+        file = os.open(draft, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             written: set[Key] = set()
             with open(file, "wb", closefd=False) as new:
@@ -215,12 +242,16 @@ class Answers:
                     if key is not None and key not in written:
                         written.add(key)
                         new.write(line.rstrip(b"\n") + b"\n")
-            shutil.copymode(self._path, draft)
+            status = os.fstat(self._file)
+            with suppress(PermissionError):
+                os.fchown(file, status.st_uid, status.st_gid)
+            os.fchmod(file, status.st_mode & 0o7777)
             os.fsync(file)
             self._lock(file)
             draft.replace(self._path)
         except BaseException:
             os.close(file)
+            draft.unlink(missing_ok=True)
             raise
         os.close(self._file)
         self._file = file
@@ -249,8 +280,14 @@ class Answers:
     ) -> None:
         """Add a line, in one write; when this returns, the system has it."""
         line = memoryview(json_line({"custom_id": key, "response": response, "error": error}))
-        while line:
-            line = line[os.write(self._file, line) :]
+        try:
+            while line:
+                line = line[os.write(self._file, line) :]
+        except BrokenPipeError:
+            raise  # whoever read it has gone, which is no failure of the file's
+        except OSError as failure:
+            why = f"{self._path}: {failure.strerror}; the lines before are kept"
+            raise Failure(why) from failure
         if error is None:
             self.done.add(key)
 

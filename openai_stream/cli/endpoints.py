@@ -52,6 +52,9 @@ class Endpoint(ABC):
     path: str
     #: The model that is asked for where the user does not say.
     model: str
+    #: The field of the request that the question is in, and the one for ``--system`` if it has one.
+    question_field: str
+    system_field: str | None = None
 
     @abstractmethod
     def create(self, client: AnyClient) -> Any:
@@ -92,6 +95,7 @@ class Endpoint(ABC):
 class Chat(Endpoint):
     path = "/chat/completions"
     model = "gpt-4o-mini"
+    question_field = "messages"
 
     def create(self, client: AnyClient) -> Any:
         return client.create_chat_completion
@@ -134,6 +138,7 @@ class Chat(Endpoint):
 class Complete(Endpoint):
     path = "/completions"
     model = "gpt-3.5-turbo-instruct"
+    question_field = "prompt"
 
     def create(self, client: AnyClient) -> Any:
         return client.create_completion
@@ -154,6 +159,8 @@ class Complete(Endpoint):
 class Respond(Endpoint):
     path = "/responses"
     model = "gpt-4o-mini"
+    question_field = "input"
+    system_field = "instructions"
 
     def create(self, client: AnyClient) -> Any:
         if not isinstance(client, Client):

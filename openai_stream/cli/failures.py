@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+import re
 import sys
 from contextlib import suppress
 from typing import Any
@@ -42,6 +43,30 @@ def told(error: BaseException) -> str:
     return harmless(" ".join(str(error).split())) or type(error).__name__
 
 
+#: What the library calls what the command line has under another name, and what it has not.
+_OPTIONS = (
+    (r"^base_url\b", "--base-url (or OPENAI_BASE_URL)"),
+    (r"^endpoint\b", "--base-url (or AZURE_OPENAI_ENDPOINT)"),
+    (r"^(api_key|azure_ad_token)\b", "the API key of the environment"),
+    (r"^organization\b", "OPENAI_ORG_ID"),
+    (r"^project\b", "OPENAI_PROJECT_ID"),
+    (r"^api_version\b", "OPENAI_API_VERSION"),
+    (r"^model(_path)?\b", "--model"),
+    (r"^extra_body\b", "-o"),
+    (r"^timeout: '\w+'", "--timeout"),
+    (r", or pass endpoint='([^']*)'", r", or give --base-url \1"),
+    (r", or pass api_key=….*$", ""),
+    (r": use headers=\{'Authorization': …\}", ": give the key in the environment"),
+)
+
+
+def _as_options(message: str) -> str:
+    """A message about an argument of the library's, as one about the command line."""
+    for pattern, option in _OPTIONS:
+        message = re.sub(pattern, option, message)
+    return message
+
+
 class Failure(click.ClickException):
     """The end of a command: a line for standard error, and an exit status."""
 
@@ -53,12 +78,9 @@ class Failure(click.ClickException):
     def of(cls, error: OpenAIStreamError) -> Failure:
         """How the command ends that met this error."""
         if isinstance(error, ConfigurationError):
-            status = Status.USAGE
-        elif isinstance(error, StreamError):
-            status = Status.BROKEN_OFF
-        else:
-            status = Status.FAILED
-        return cls(told(error), status)
+            return cls(_as_options(told(error)), Status.USAGE)
+        broke_off = isinstance(error, StreamError)
+        return cls(told(error), Status.BROKEN_OFF if broke_off else Status.FAILED)
 
 
 class Program(click.Group):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import IO
 
 from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.table import Column
@@ -18,16 +17,12 @@ __all__ = ["Meter"]
 class Meter:
     """Counts answers, failures and tokens, and shows the figures on standard error.
 
-    :param prompts: the file of prompts, which is counted where that is possible and wanted.
+    :param total: how many prompts there are, if that is known.
     """
 
-    def __init__(self, prompts: IO[bytes]) -> None:
+    def __init__(self, total: int | None) -> None:
         self._console = console()
-        #: How many prompts there are, where that is known.
-        self.total: int | None = None
-        if self._console.is_terminal and prompts.seekable():
-            self.total = sum(1 for line in prompts if line.strip())
-            prompts.seek(0)
+        self.total = total
         #: How many had an answer before.
         self.present = 0
         self.answers = 0

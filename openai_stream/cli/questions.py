@@ -11,8 +11,16 @@ import click
 from .asking import Asking
 from .conversation import converse
 from .endpoints import CHAT, COMPLETE, RESPOND, Endpoint
+from .files import STDIN, STDOUT
 from .output import Lines, Output, Prose, is_terminal
-from .targets import Target, client_of, request_options, target_options
+from .targets import (
+    Target,
+    check_options,
+    client_of,
+    look_at_files,
+    request_options,
+    target_options,
+)
 
 __all__ = ["chat", "complete", "respond"]
 
@@ -139,6 +147,11 @@ def _run(
     restarts: int,
     system: str | None = None,
 ) -> None:
+    taken = {endpoint.question_field: "the prompt", "model": model and "--model"}
+    if endpoint.system_field is not None:
+        taken[endpoint.system_field] = system and "--system"
+    check_options(options, "-o", taken)
+    look_at_files(ctx, target, model, reads=[STDIN], writes=[STDOUT])
     question = _question(prompt)
     talking = question is None and endpoint is not COMPLETE and is_terminal(sys.stdout)
     if question is None and not talking:

@@ -19,6 +19,7 @@ from .batch import batch
 from .characters import harmless
 from .endpoints import ENDPOINTS, Endpoint
 from .failures import Failure, Status
+from .files import File
 from .output import Lines, Output, Prose
 from .questions import chat, complete, respond
 from .targets import Recording, reach_loopback
@@ -38,15 +39,15 @@ Examples:
   openai-stream serve talk.rec
 """,
 )
-@click.argument("file", type=click.Path(dir_okay=False))
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @click.pass_context
 def record(ctx: click.Context, file: str) -> None:
     """Run a COMMAND, and keep in FILE what the server sends, byte for byte, with its times.
 
     Keys and what else identifies you is taken out; what was asked and answered is kept. A FILE that
-    is there is replaced.
+    is there is replaced once there is an answer to keep.
     """
-    ctx.obj = Recording(file)
+    ctx.obj = Recording(File.written("the recording", file))
 
 
 for command in (chat, complete, respond, batch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeAlias
 
@@ -16,12 +16,16 @@ from openai_stream import AzureClient, Client, Timeout
 from openai_stream.local import LocalServer
 from openai_stream.recordings import Recorder
 
+from .files import File, check_apart, open_stream
+
 __all__ = [
     "AnyClient",
     "Recording",
     "Target",
+    "check_options",
     "client_of",
     "json_or_text",
+    "look_at_files",
     "reach_loopback",
     "request_options",
     "target_options",
@@ -91,6 +95,21 @@ class Target:
             yield attrs.evolve(self, base_url=server.base_url), server.model
 
 
+def check_options(options: dict[str, Any], flag: str, taken: dict[str, str | None]) -> None:
+    """Refuse fields that would silently take the place of something else that the user gave.
+
+    :param options: what :func:`request_options` gives.
+    :param flag: how that option is written.
+    :param taken: fields, each with what fills it; ``None`` if nothing does this time.
+    :raises click.UsageError: naming the two.
+    """
+    for name, source in taken.items():
+        if source is not None and name in options:
+            raise click.UsageError(
+                f"{flag} {name} does not go with {source}: one would replace the other"
+            )
+
+
 def reach_loopback() -> None:
     """Have 127.0.0.1 be this machine: a proxy of the environment knows another."""
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
@@ -100,10 +119,30 @@ def reach_loopback() -> None:
 class Recording:
     """What a ``record`` around a command leaves in click's context.
 
-    :param path: the file.
+    :param file: to write to.
     """
 
-    path: str
+    file: File
+
+
+def look_at_files(
+    ctx: click.Context,
+    target: Target,
+    model: str | None,
+    reads: Sequence[File],
+    writes: Sequence[File],
+) -> None:
+    """Refuse a command whose files are not all different ones, before any is opened.
+
+    :param reads: what the command reads; a model's file is added.
+    :param writes: what it writes; the file of a ``record`` around it is added.
+    :raises click.UsageError: naming the two that are the same.
+    """
+    recording = ctx.find_object(Recording)
+    check_apart(
+        [*reads, *([File.read("the model", model)] if target.local and model else [])],
+        [*([recording.file] if recording is not None else []), *writes],
+    )
 
 
 @contextmanager
@@ -114,7 +153,9 @@ def client_of(ctx: click.Context, target: Target, max_retries: int = 2) -> Itera
         client = target.client(max_retries)
         stack.enter_context(client)
         if recording is not None:
-            stack.enter_context(Recorder(recording.path)).watch(client)
+            stream = open_stream(recording.file)
+            path = str(recording.file.path) if stream is None else stream
+            stack.enter_context(Recorder(path)).watch(client)
         yield client
 
 

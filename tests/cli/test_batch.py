@@ -289,7 +289,8 @@ def test_two_prompts_with_one_id(server: ScriptedServer, invoke: INVOKE, tmp_pat
     write(tmp_path / "prompts.jsonl", [{"id": 1, "prompt": "a"}, {"id": 1, "prompt": "b"}])
     result = invoke(*BATCH, "-c", "1")
     assert result.exit_code == 2
-    assert "line 2 of the prompts has the id 1 of line 1" in result.stderr
+    assert "prompts.jsonl, line 2: the id 1 is that of line 1 already" in result.stderr
+    assert server.requests == []
 
 
 @pytest.mark.parametrize(
@@ -317,7 +318,7 @@ def test_answers_and_prompts_are_two_files(invoke: INVOKE, tmp_path: Path) -> No
     (tmp_path / "same.jsonl").symlink_to("prompts.jsonl")
     result = invoke("batch", "prompts.jsonl", "-o", "same.jsonl")
     assert result.exit_code == 2
-    assert "overwrite" in result.stderr
+    assert "the answers and the prompts are the same file" in result.stderr
 
 
 def test_a_whole_last_line_without_its_end_is_kept(

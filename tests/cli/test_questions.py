@@ -174,7 +174,7 @@ def test_azure(server: ScriptedServer, invoke: INVOKE) -> None:
         (["chat", "--azure", "Why?"], "--azure needs --model"),
         (["respond", "--azure", "-m", "x", "Why?"], "does not go with the Responses API"),
         (["chat", "--local", "--azure", "Why?"], "--local goes with neither"),
-        (["chat", "--base-url", "nowhere", "Why?"], "base_url"),
+        (["chat", "--base-url", "nowhere", "Why?"], "--base-url (or OPENAI_BASE_URL)"),
         (["chat", "--timeout", "0", "Why?"], "timeout"),
         (["chat", "--no-such-option"], "no-such-option"),
     ],
