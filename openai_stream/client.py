@@ -18,6 +18,7 @@ import requests
 
 from . import observers
 from ._version import VERSION
+from .accumulate import Asked
 from .arguments import STREAM_ARGUMENTS, Streaming, check_fields, signature
 from .attempts import Attempts, Trace
 from .endpoints import CHAT_COMPLETIONS, COMPLETIONS, RESPONSES, Endpoint, any_endpoint
@@ -191,6 +192,7 @@ class BaseClient:
 
         core = Core(
             endpoint,
+            request.asked,
             timeout,
             lambda exchange: attempts.open(request, exchange),
             self.max_event_bytes,
@@ -265,6 +267,7 @@ class BaseClient:
                 headers,
             ),
             body=encode(body),
+            asked=Asked.of(body),
         )
 
     def _attempts(self, secrets: Secrets) -> Attempts:

@@ -11,14 +11,23 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 
-from .accumulate import ChatAccumulator, CompletionAccumulator, ResponseAccumulator
+from .accumulate import (
+    UNKNOWN,
+    Asked,
+    ChatAccumulator,
+    CompletionAccumulator,
+    ResponseAccumulator,
+    is_reason,
+)
 from .models import (
     ChatCompletion,
     ChatCompletionChunk,
     Completion,
+    Delta,
     Response,
     ResponseEvent,
     ServerEvent,
+    as_sent,
     copied,
 )
 
@@ -49,6 +58,16 @@ class Accumulator(Protocol):
         """An orderly end of the connection would now be the end of the answer."""
 
 
+class MakesAccumulator(Protocol):
+    """Makes the sum of a new stream."""
+
+    def __call__(self, asked: Asked = UNKNOWN) -> Accumulator:
+        """The sum of nothing.
+
+        :param asked: what is known of the request.
+        """
+
+
 @attrs.frozen
 class Endpoint(Generic[E, W]):
     """An endpoint that answers in one piece or as a stream of events.
@@ -57,7 +76,7 @@ class Endpoint(Generic[E, W]):
     :param event: makes an event of its JSON object.
     :param whole: makes the whole answer of its JSON.
     :param accumulator: makes the sum of a new stream.
-    :param text: the text that an event adds to a choice, if any.
+    :param text: the text that an event adds to a choice, if any; see :meth:`texts`.
     :param is_whole: whether a JSON object is a whole answer.
     :param last: the types of the events that complete an answer, where it is not ``[DONE]``.
     :param failed: the types of the events that say it failed.
@@ -68,13 +87,45 @@ class Endpoint(Generic[E, W]):
     path: str
     event: Callable[[dict[str, Any]], E]
     whole: Callable[[Any], W]
-    accumulator: Callable[[], Accumulator]
+    accumulator: MakesAccumulator
     text: Callable[[E, int], str | None]
     is_whole: Callable[[dict[str, Any]], bool]
     # Tuples: what a server gives as a type may have no hash.
     last: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     server_event: Callable[[Any, Any], E] | None = None
+
+    def texts(self, asked: Asked, index: int) -> Callable[[E], str | None]:
+        """:attr:`text` for the events of one answer, one after the other.
+
+        Some servers number the tokens in the place of the choices. What is choice 0 then is told
+        by :mod:`.accumulate.choices`, and is the same here.
+
+        :param asked: what is known of the request.
+        :param index: the choice.
+        """
+        text = self.text
+        if index != 0 or not asked.one_choice:
+            return lambda event: text(event, index)
+        is_one = True
+        has_finished = False
+
+        def only(event: E) -> str | None:
+            nonlocal is_one, has_finished
+            choices = getattr(event, "choices", None)
+            if not is_one or not choices:
+                return text(event, 0)
+            [choice, *others] = choices
+            said = text(event, choice.index or 0)
+            is_one = not (others or (has_finished and said))
+            has_finished = has_finished or is_reason(choice.finish_reason)
+            return said if is_one else text(event, 0)
+
+        return only
+
+
+#: The types of content parts that are text.
+_TEXT_PARTS = ("text", "output_text")
 
 
 def _has_choices(answer: dict[str, Any]) -> bool:
@@ -84,9 +135,23 @@ def _has_choices(answer: dict[str, Any]) -> bool:
 def _chat_text(chunk: ChatCompletionChunk, index: int) -> str | None:
     for position, choice in enumerate(chunk.choices):
         if (position if choice.index is None else choice.index) == index:
-            content = choice.delta.content
-            return content if isinstance(content, str) else None
+            delta = choice.delta
+            return delta.content if delta.content is not None else _text_of_parts(delta)
     return None
+
+
+def _text_of_parts(delta: Delta) -> str | None:
+    """The text of a content that is no string but parts. Thoughts, images and the like are none."""
+    parts = as_sent(delta, "content")
+    if parts is None:
+        return None
+    texts = []
+    for part in parts if type(parts) is list else (parts,):
+        if type(part) is dict and part.get("type", "text") in _TEXT_PARTS:
+            part = part.get("text")
+        if type(part) is str:
+            texts.append(part)
+    return "".join(texts)
 
 
 def _completion_text(chunk: Completion, index: int) -> str | None:
@@ -128,7 +193,7 @@ RESPONSES: Endpoint[ResponseEvent, Response] = Endpoint(
     path="/responses",
     event=ResponseEvent.from_dict,
     whole=Response.from_dict,
-    accumulator=ResponseAccumulator,
+    accumulator=lambda asked=UNKNOWN: ResponseAccumulator(),
     text=_response_text,
     is_whole=lambda answer: isinstance(answer.get("output"), list),
     last=("response.completed", "response.incomplete"),
@@ -141,7 +206,7 @@ class _LastData:
 
     complete = False
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Asked = UNKNOWN) -> None:
         self._data: Any = None
 
     def add(self, chunk: Any) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, cast
 import attrs
 
 from .errors import StreamError
+from .surrogates import Halves
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -217,19 +218,42 @@ class EventQueue(_Queue[E_co, W_co]):
         Text cannot be taken back: where the stream restarts after some of it was given, the error
         that was the reason is raised.
 
+        Each piece can be encoded: the halves of a character that a server cut in two are joined,
+        and one that stays alone becomes U+FFFD.
+
         :param choice: the choice's index.
         """
-        text = self._stream._core.endpoint.text
+        core = self._stream._core
+        text = core.endpoint.texts(core.asked, choice)
+        halves = Halves()
         yielded = False
-        for event in self:
+        events = iter(self)
+        while True:
+            try:
+                event = next(events, DONE)
+            except Exception:
+                if halves.held:
+                    yield halves.end()
+                raise
+            if event is DONE:
+                break
             if isinstance(event, Restarted):
                 if yielded:
+                    if halves.held:
+                        yield halves.end()
                     raise event.error
+                text, halves = core.endpoint.texts(core.asked, choice), Halves()
                 continue
-            piece = text(event, choice)
+            piece = text(event)
             if piece:
+                if halves.held or not piece.isascii():
+                    piece = halves.feed(piece)
+                    if not piece:
+                        continue
                 yielded = True
                 yield piece
+        if halves.held:
+            yield halves.end()
 
     def _wait(self, block: bool, timeout: float | None, to_the_end: bool = False) -> Any:
         """Wait for an item; ``to_the_end``, as a loop does, also for the end that others take."""

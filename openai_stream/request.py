@@ -16,6 +16,7 @@ import attrs
 import requests
 import requests.structures
 
+from .accumulate import UNKNOWN, Asked
 from .errors import ConfigurationError
 from .redaction import shown
 
@@ -41,6 +42,8 @@ class Request:
     url: str
     headers: Mapping[str, str | None]
     body: bytes
+    #: What the body asks for, as far as it tells how to put the answer together.
+    asked: Asked = UNKNOWN
 
     @property
     def anonymous(self) -> bool:

@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import attrs
 
+from .accumulate import Asked
 from .causes import drop_tracebacks
 from .endpoints import Endpoint
 from .errors import (
@@ -152,6 +153,7 @@ class Core(Generic[E, W]):
     """A stream, as the thread and the handles share it.
 
     :param endpoint: what is streamed.
+    :param asked: what is known of the request, for the sum of its answer.
     :param timeout: the limits, from now.
     :param connect: makes the request, with an exchange; raises what the call should raise.
     :param limit: the most bytes of one event.
@@ -168,6 +170,7 @@ class Core(Generic[E, W]):
     def __init__(
         self,
         endpoint: Endpoint[E, W],
+        asked: Asked,
         timeout: Timeout,
         connect: Callable[[Exchange], requests.Response],
         limit: int,
@@ -179,6 +182,7 @@ class Core(Generic[E, W]):
         ended: Ended | None = None,
     ) -> None:
         self.endpoint = endpoint
+        self.asked = asked
         self.state = State.CONNECTING
         #: No more events to a callback or a foreign queue: the stream is closed, or drains.
         self.muted = False
@@ -190,7 +194,7 @@ class Core(Generic[E, W]):
         self.room = threading.Condition(self.lock)  # type: ignore[arg-type]
         self.calling = threading.Lock()
         self.exchange = Exchange(timeout, streaming=True, lock=self.lock)
-        self._accumulator = endpoint.accumulator()
+        self._accumulator = endpoint.accumulator(asked)
         self._over = threading.Condition(self.lock)  # type: ignore[arg-type]
         self._connect = connect
         self._limit = limit
@@ -350,7 +354,9 @@ class Core(Generic[E, W]):
         """
         response = self.response
         assert response is not None
-        accumulator = self._accumulator if again is None else self.endpoint.accumulator()
+        accumulator = self._accumulator
+        if again is not None:
+            accumulator = self.endpoint.accumulator(self.asked)
 
         def on_first() -> None:
             # Only now is what came before void.

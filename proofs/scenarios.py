@@ -112,6 +112,13 @@ class Scenario:
         return [one for one in self.attempts if isinstance(one, Answer)]
 
     @property
+    def choices(self) -> int:
+        """How many choices are asked for: as many as there are in an answer."""
+        events = itertools.chain.from_iterable(answer.events for answer in self.answers)
+        indexes = (choice["index"] for event in events for choice in event.get("choices", ()))
+        return 1 + max(indexes, default=0)
+
+    @property
     def error(self) -> type[Exception] | None:
         """What ends it all."""
         return self.attempts[-1].error

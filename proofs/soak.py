@@ -266,6 +266,7 @@ class Play:
         return create(
             model="m",
             user=self._scenario.number,
+            n=self._scenario.choices,
             stream=True,
             timeout=self._scenario.timeout,
             restarts=self._scenario.restarts,

@@ -520,7 +520,7 @@ def test_content_filter_results_are_merged_and_not_joined() -> None:
         pytest.param([{"x": ""}], {"content": None, "x": ""}, id="unknown, only empty"),
         pytest.param([{"x": 1}, {"x": 2}], {"content": None, "x": 2}, id="number"),
         pytest.param([{"x": True}, {"x": False}], {"content": None, "x": False}, id="boolean"),
-        pytest.param([{"x": [1]}, {"x": [2]}], {"content": None, "x": [2]}, id="list"),
+        pytest.param([{"x": [1]}, {"x": [2]}], {"content": None, "x": [1, 2]}, id="list"),
         pytest.param(
             [{"x": {"a": "b"}}, {"x": {"a": "c"}}], {"content": None, "x": {"a": "c"}}, id="object"
         ),
@@ -1062,10 +1062,17 @@ def test_a_choice_that_changes_among_others_has_changed(more: list[Any]) -> None
 
 @pytest.mark.parametrize("kind", [ChatAccumulator, CompletionAccumulator])
 @pytest.mark.parametrize(
-    ("first", "second"),
-    [(1, True), (0, False), ([1], [True]), (1, 2), ("a", "b"), ("a", ["a"]), ("a", {"a": 1})],
+    ("level", "first", "second"),
+    [
+        *(
+            (level, *values)
+            for level in ("chunk", "choice")
+            for values in ((1, True), (0, False), (1, 2), ("a", "b"), ("a", {"a": 1}))
+        ),
+        ("chunk", [1], [True]),  # those of a choice grow
+        ("chunk", "a", ["a"]),
+    ],
 )
-@pytest.mark.parametrize("level", ["chunk", "choice"])
 def test_equal_is_not_the_same(
     kind: type[Accumulator], level: str, first: Any, second: Any
 ) -> None:
@@ -1819,12 +1826,18 @@ def test_the_fast_way_is_the_general_way(chunks: list[JSON], data: st.DataObject
 # Splitting a whole completion ---------------------------------------------------------------------
 
 WORDS = st.text("ab {}é\n", max_size=12)
+ARGUMENTS = st.one_of(
+    st.just(""),
+    st.dictionaries(WORDS, st.one_of(WORDS, st.lists(WORDS, max_size=2)), max_size=2).map(
+        json.dumps
+    ),
+)
 WHOLE_CALLS = st.lists(
     st.one_of(
         st.fixed_dictionaries(
             {
                 "type": st.just("function"),
-                "function": st.fixed_dictionaries({"name": st.just("f"), "arguments": WORDS}),
+                "function": st.fixed_dictionaries({"name": st.just("f"), "arguments": ARGUMENTS}),
             }
         ),
         st.fixed_dictionaries(
@@ -1845,11 +1858,15 @@ WHOLE_MESSAGES = st.fixed_dictionaries(
         "unknown": WORDS,
         "number": st.integers(),
         "tool_calls": WHOLE_CALLS,
-        "function_call": st.fixed_dictionaries({"name": st.just("f"), "arguments": WORDS}),
+        "function_call": st.fixed_dictionaries({"name": st.just("f"), "arguments": ARGUMENTS}),
         "audio": st.fixed_dictionaries(
             {"id": st.just("a"), "data": WORDS, "transcript": WORDS, "expires_at": st.integers()}
         ),
-        "annotations": st.lists(st.fixed_dictionaries({"n": st.integers()}), max_size=4),
+        "annotations": st.lists(
+            st.fixed_dictionaries({"n": st.integers()}),
+            max_size=4,
+            unique_by=lambda item: item["n"],
+        ),
     },
 )
 WHOLE_LOGPROBS = st.one_of(

@@ -6,7 +6,15 @@ answer are left to others; what the accumulators promise to threads is told in :
 
 from __future__ import annotations
 
-from .choices import ChatAccumulator, CompletionAccumulator
+from .asked import UNKNOWN, Asked
+from .choices import ChatAccumulator, CompletionAccumulator, is_reason
 from .responses import ResponseAccumulator
 
-__all__ = ["ChatAccumulator", "CompletionAccumulator", "ResponseAccumulator"]
+__all__ = [
+    "UNKNOWN",
+    "Asked",
+    "ChatAccumulator",
+    "CompletionAccumulator",
+    "ResponseAccumulator",
+    "is_reason",
+]

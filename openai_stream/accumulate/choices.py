@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from openai_stream.surrogates import joined
+
+from .asked import UNKNOWN, Asked
+from .blocks import grow
 from .message import Message
-from .pieces import Text, extend, fresh, frozen, grow_object, join, keep
+from .pieces import Text, extend, fresh, frozen, grow_object, is_void, join, keep
 
 #: Filters and usage reports come in chunks that leave these empty (or 0): that takes nothing back.
 _STICKY = frozenset(
@@ -29,12 +33,17 @@ class _Anything:
 _ANYTHING: Any = _Anything()
 
 
+def is_reason(value: Any) -> bool:
+    """Whether a finish reason is one."""
+    return type(value) is str and value not in {"", "null"}
+
+
 class _Choice:
     """What chat and text choices have in common."""
 
     __slots__ = ("fields", "finish_reason", "index")
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, tools: frozenset[str]) -> None:
         self.index = index
         self.finish_reason: str | None = None
         self.fields: dict[str, Any] = {}
@@ -47,11 +56,13 @@ class _Choice:
         """The choice as it is now. From any thread."""
         raise NotImplementedError
 
-    def add_field(self, key: str, value: Any) -> None:
-        """A field that both kinds of choices treat alike; of an unknown one the last wins."""
+    def add_field(self, key: str, value: Any, choice: dict[str, Any]) -> None:
+        """A field that both kinds of choices treat alike; of an unknown one the last wins, unless
+        it is a list, which grows.
+        """
         fields = self.fields
         if key == "finish_reason":
-            if type(value) is str and value not in {"", "null"}:
+            if is_reason(value):
                 self.finish_reason = value
         elif key == "logprobs":
             # Whatever lists are in there run along the tokens: chat's content and refusal, the
@@ -60,7 +71,11 @@ class _Choice:
         elif key == "content_filter_results":
             # Azure tells one category here and another there, and nothing at all with the end.
             grow_object(fields, key, value, keep)
-        elif key != "index":
+        elif key == "index":
+            pass
+        elif type(value) is list:
+            grow(fields, key, value, is_reason(choice.get("finish_reason")))
+        else:
             keep(fields, key, value)
 
     def frozen_fields(self, own: dict[str, Any]) -> dict[str, Any]:
@@ -78,14 +93,17 @@ class _ChatChoice(_Choice):
 
     __slots__ = ("message",)
 
-    def __init__(self, index: int) -> None:
-        super().__init__(index)
-        self.message = Message()
+    def __init__(self, index: int, tools: frozenset[str]) -> None:
+        super().__init__(index, tools)
+        self.message = Message(tools)
 
     def add(self, choice: dict[str, Any]) -> None:
         delta = choice.get("delta")
         if type(delta) is dict and delta:
-            self.message.add(delta)
+            if is_reason(choice.get("finish_reason")):
+                self.message.add(delta, ends=True)
+            else:
+                self.message.add(delta)
         else:
             # With a delta beside it, a message only tells once more what the deltas told.
             message = choice.get("message")
@@ -93,7 +111,7 @@ class _ChatChoice(_Choice):
                 self.message.replace(message)
         for key, value in choice.items():
             if key not in {"delta", "message"}:
-                self.add_field(key, value)
+                self.add_field(key, value, choice)
 
     def frozen(self) -> dict[str, Any]:
         return self.frozen_fields({"index": self.index, "message": self.message.frozen()})
@@ -104,8 +122,8 @@ class _TextChoice(_Choice):
 
     __slots__ = ("text",)
 
-    def __init__(self, index: int) -> None:
-        super().__init__(index)
+    def __init__(self, index: int, tools: frozenset[str]) -> None:
+        super().__init__(index, tools)
         self.text = Text()
 
     def add(self, choice: dict[str, Any]) -> None:
@@ -116,10 +134,10 @@ class _TextChoice(_Choice):
             elif key in {"reasoning", "reasoning_content"}:
                 join(self.fields, key, value)
             else:
-                self.add_field(key, value)
+                self.add_field(key, value, choice)
 
     def frozen(self) -> dict[str, Any]:
-        return self.frozen_fields({"text": "".join(self.text), "index": self.index})
+        return self.frozen_fields({"text": joined("".join(self.text)), "index": self.index})
 
 
 def _is_plain(value: Any) -> bool:
@@ -127,6 +145,13 @@ def _is_plain(value: Any) -> bool:
     to compare), no number that is equal to a boolean.
     """
     return value is None or type(value) is str or (type(value) is int and value not in {0, 1})
+
+
+def _says_something(choice: dict[str, Any]) -> bool:
+    delta = choice.get("delta")
+    if type(delta) is dict:
+        return any(key != "role" and not is_void(value) for key, value in delta.items())
+    return not is_void(choice.get("text"))
 
 
 class _ChoicesAccumulator:
@@ -137,15 +162,20 @@ class _ChoicesAccumulator:
     ``usage`` is absent until it is known. ``obfuscation``, padding against eavesdroppers, is left
     out.
 
+    :param asked: what is known of the request.
+
     One thread calls :meth:`add`; everything else may be called from any thread at any time.
     """
 
     _OBJECT: ClassVar[str]
     _CHOICE: ClassVar[type[_Choice]]
 
-    __slots__ = ("_choices", "_envelope", "_top", "empty")
+    __slots__ = ("_asked", "_choices", "_envelope", "_is_one", "_top", "empty")
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Asked = UNKNOWN) -> None:
+        self._asked = asked
+        #: Whether all choices are one, whatever their index.
+        self._is_one = asked.one_choice
         #: Whether no chunk was added so far.
         self.empty = True
         self._top: dict[str, Any] = {}
@@ -162,6 +192,8 @@ class _ChoicesAccumulator:
             self._add_envelope(chunk)
         choices = chunk.get("choices")
         if type(choices) is list:
+            if len(choices) > 1:
+                self._is_one = False
             for position, choice in enumerate(choices):
                 if type(choice) is dict:
                     self._choice(choice, position).add(choice)
@@ -182,13 +214,22 @@ class _ChoicesAccumulator:
                     envelope.pop(key, None)
 
     def _choice(self, choice: dict[str, Any], position: int) -> Any:
-        """The choice that a choice of a chunk continues: by index, by position if it has none."""
+        """The choice that a choice of a chunk continues: by index, by position if it has none.
+
+        There are servers that number the tokens in the place of the choices. If one choice was
+        asked for, it is that one, until two come together, or more text after its finish reason.
+        """
+        if self._is_one and self._choices:
+            [known] = self._choices.values()
+            if not known.finish_reason or not _says_something(choice):
+                return known
+            self._is_one = False
         index = choice.get("index")
         if type(index) is not int:
             index = position
         known = self._choices.get(index)
         if known is None:
-            known = self._choices[index] = self._CHOICE(index)
+            known = self._choices[index] = self._CHOICE(index, self._asked.tools)
         return known
 
     @property
@@ -235,8 +276,8 @@ class ChatAccumulator(_ChoicesAccumulator):
 
     __slots__ = ("_message", "_same")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, asked: Asked = UNKNOWN) -> None:
+        super().__init__(asked)
         #: What choices carry besides their delta, as the envelope of those that add only that.
         self._same: dict[str, Any] = {}
         #: The message that these deltas continue, once there is such a choice.
@@ -256,6 +297,8 @@ class ChatAccumulator(_ChoicesAccumulator):
                     self._add_envelope(chunk)
                 if len(delta) == 1 and type(piece) is str:
                     self._message.append(piece)
+                elif is_reason(choice.get("finish_reason")):
+                    self._message.add(delta, ends=True)
                 else:
                     self._message.add(delta)
                 return
@@ -282,7 +325,7 @@ class ChatAccumulator(_ChoicesAccumulator):
         index = choice.get("index")
         if type(index) is int and index != 0:
             return
-        self._message = self._choices[0].message
+        self._message = self._choice(choice, 0).message
         self._same["delta"] = _ANYTHING
         for key, value in choice.items():
             if _is_plain(value) or (key == "index" and type(value) is int):

@@ -9,18 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .pieces import (
-    Node,
-    Object,
-    Text,
-    extend,
-    frozen,
-    frozen_in_order,
-    grow_object,
-    is_void,
-    join,
-    keep,
-)
+from openai_stream.surrogates import joined
+
+from .blocks import GROWING, Block, add_field, grow
+from .pieces import Node, Object, Text, frozen, is_void, join, keep
+from .tool import Tool
+from .tool_calls import ToolCalls
 
 #: A message with one of these says what it says there: its content is null, not empty.
 _INSTEAD_OF_CONTENT = ("tool_calls", "function_call", "refusal", "audio")
@@ -28,6 +22,12 @@ _INSTEAD_OF_CONTENT = ("tool_calls", "function_call", "refusal", "audio")
 #: Content parts that continue the part before where that is of their type. Two of another type,
 #: two images say, are two parts.
 _GROWING_PARTS = frozenset({"text", "output_text", "refusal", "reasoning", "thinking"})
+
+#: What is a list or an object by the API, besides content and tool calls.
+_DOCUMENTED = {"annotations": list, "audio": dict, "function_call": dict}
+
+#: The strings of audio that come in pieces.
+_OF_AUDIO = GROWING | {"data"}
 
 
 class _Parts(Node):
@@ -73,8 +73,14 @@ class _Parts(Node):
                     inner = last[key] = _Parts(Text(), nested=True)
                 for item in value:
                     inner.add(item)
-            elif key != "index":
+            elif key == "index":
+                pass
+            elif type(value) is not str:
+                grow(last, key, value)
+            elif key in GROWING:
                 join(last, key, value)
+            elif value or last.get(key) is None:
+                last[key] = value
 
     def frozen(self) -> list[Any]:
         """The parts, joined where they continue each other."""
@@ -92,148 +98,47 @@ class _Parts(Node):
                 return parts
 
 
-class _Call:
-    """One tool call, and what tells its fragments from those of others."""
-
-    __slots__ = ("fields", "id", "index")
-
-    def __init__(self) -> None:
-        self.index: int | None = None
-        self.id: str | None = None
-        self.fields = Object()
-
-
-def _name(call: dict[str, Any]) -> str | None:
-    """The name in a tool call or in a fragment of one."""
-    for key in ("function", "custom"):
-        tool = call.get(key)
-        if isinstance(tool, dict):
-            name = tool.get("name")
-            if type(name) is str and name:
-                return name
-    return None
-
-
-class _Calls(Node):
-    """The tool calls of one message, from fragments.
-
-    A fragment belongs to the call with its index; where it has none, to the call with its id; where
-    it has neither, to the call that the last fragment went to. A new index or a new id begins a
-    call, a new id also under an index that is taken (there are servers that number all parallel
-    calls 0). A fragment with neither begins one if it names a tool and either the open call is of
-    another name, or both came in the same chunk: servers that number nothing send calls whole.
-    """
-
-    __slots__ = ("_by_id", "_by_index", "_calls", "_open")
-
-    def __init__(self) -> None:
-        self._calls: list[_Call] = []
-        self._by_index: dict[int, _Call] = {}
-        self._by_id: dict[str, _Call] = {}
-        self._open: _Call | None = None
-
-    def add(self, fragments: list[Any]) -> None:
-        """The fragments that came together in one chunk."""
-        before: _Call | None = None
-        for fragment in fragments:
-            if type(fragment) is not dict:
-                continue
-            index = fragment.get("index")
-            if type(index) is not int:
-                index = None
-            ident = fragment.get("id")
-            if type(ident) is not str or not ident:
-                ident = None
-            call = self._find(index, ident, fragment, before)
-            known = call is not None
-            if call is None:
-                call = _Call()
-            if index is not None:
-                call.index = index
-                self._by_index[index] = call
-            if ident is not None:
-                call.id = ident
-                self._by_id[ident] = call
-            fields = call.fields
-            for key, value in fragment.items():
-                if key in {"function", "custom"}:
-                    grow_object(fields, key, value)
-                elif key != "index":
-                    join(fields, key, value)
-            if not known:
-                self._calls.append(call)
-            self._open = before = call
-
-    def _find(
-        self, index: int | None, ident: str | None, fragment: dict[str, Any], before: _Call | None
-    ) -> _Call | None:
-        """The call that a fragment continues, ``None`` where it begins one."""
-        if index is not None:
-            return self._find_numbered(index, ident, fragment)
-        if ident is not None:
-            return self._by_id.get(ident)
-        call = self._open
-        name = _name(fragment)
-        if call is not None and name and (call is before or _name(call.fields) not in {None, name}):
-            return None
-        return call
-
-    def _find_numbered(
-        self, index: int, ident: str | None, fragment: dict[str, Any]
-    ) -> _Call | None:
-        call = self._by_index.get(index)
-        if call is not None and (ident is None or call.id is None or call.id == ident):
-            return call
-        if ident is not None:
-            # Known by its id, and so far without an index, or with an index that others share.
-            call = self._by_id.get(ident)
-            return call if call is not None and call.index in {None, index} else None
-        if self._open is not None and self._open.index is None and not _name(fragment):
-            return self._open
-        return None
-
-    def frozen(self) -> list[Any]:
-        """The calls, in order."""
-        return frozen_in_order(self._calls)
-
-
 class Message:
     """The message of one choice, from deltas.
 
-    Strings are joined, but for those that come whole (role, id, type, name, format); so are the
-    strings inside of ``function_call`` and ``audio``. Annotations are collected. Of everything else
-    the last wins, see :func:`.pieces.join`.
+    Strings are joined, but for those that come whole (role, id, type, name, format). Lists and
+    objects grow, see :mod:`.blocks`, and tool calls by :mod:`.tool_calls`. Of everything else the
+    last wins.
+
+    :param tools: the names of the tools that the model may call, where they are known.
     """
 
-    __slots__ = ("_content", "_fields", "append")
+    __slots__ = ("_content", "_fields", "_tools", "append")
 
-    def __init__(self) -> None:
+    def __init__(self, tools: frozenset[str] = frozenset()) -> None:
+        self._tools = tools
         self._content: Text | _Parts = Text()
         #: Adds a piece of content that is a string.
         self.append: Callable[[str], None] = self._content.append
         self._fields: dict[str, Any] = {}
 
-    def add(self, delta: dict[str, Any]) -> None:
-        """One delta."""
+    def add(self, delta: dict[str, Any], ends: bool = False) -> None:
+        """One delta.
+
+        :param ends: it came with the finish reason.
+        """
         fields = self._fields
         for key, value in delta.items():
             if key == "content":
                 self._add_content(value)
             elif key == "tool_calls":
                 self._add_calls(value)
-            elif key in {"function_call", "audio"}:
-                grow_object(fields, key, value)
-            elif key == "annotations":
-                extend(fields, key, value)
+            elif key in _DOCUMENTED:
+                self._add_documented(key, value, ends)
             else:
-                join(fields, key, value)
+                add_field(fields, key, value, ends)
 
     def replace(self, message: dict[str, Any]) -> None:
         """A whole message, as some servers send it in place of a delta, mostly in the last chunk.
 
         What it says stands in place of what the deltas said; what it leaves empty stays.
         """
-        whole = Message()
+        whole = Message(self._tools)
         whole.add(message)
         for key, value in whole._fields.items():
             if key not in self._fields or not is_void(message[key]):
@@ -259,11 +164,30 @@ class Message:
         if type(value) is dict:
             value = [value]
         if type(value) is list:
-            if not isinstance(calls, _Calls):
-                calls = self._fields["tool_calls"] = _Calls()
+            if not isinstance(calls, ToolCalls):
+                calls = self._fields["tool_calls"] = ToolCalls(self._tools)
             calls.add(value)
-        elif not isinstance(calls, _Calls):
+        elif not isinstance(calls, ToolCalls):
             keep(self._fields, "tool_calls", value)
+
+    def _add_documented(self, key: str, value: Any, ends: bool) -> None:
+        """A list or an object that the API documents. A value of the wrong type stands only until
+        one of the right type comes.
+        """
+        have = self._fields.get(key)
+        if type(value) is not _DOCUMENTED[key]:
+            if not isinstance(have, Node):
+                keep(self._fields, key, value)
+        elif key == "function_call":
+            if not isinstance(have, Tool):
+                have = self._fields[key] = Tool(self._tools, takes_json=True)
+            have.add(value, repeats=True)
+        elif key == "audio":
+            if not isinstance(have, Block):
+                have = self._fields[key] = Block(growing=_OF_AUDIO)
+            have.add(value, ends)
+        else:
+            grow(self._fields, key, value, ends)
 
     def frozen(self) -> dict[str, Any]:
         """The message, role and content first, as they are in every message."""
@@ -273,7 +197,7 @@ class Message:
         if isinstance(content, _Parts):
             text = content.content()
         else:
-            text = "".join(content) if content else None
+            text = joined("".join(content)) if content else None
         if text == "" and any(fields.get(key) for key in _INSTEAD_OF_CONTENT):
             text = None
         return {"role": fields.pop("role", None) or "assistant", "content": text, **fields}

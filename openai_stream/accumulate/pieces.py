@@ -20,6 +20,8 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
+from openai_stream.surrogates import joined
+
 #: The strings that come whole. Repeating one repeats it; every other string of a delta continues.
 _WHOLE_STRINGS = frozenset({"id", "type", "name", "format", "role"})
 
@@ -55,6 +57,18 @@ class Node:
 def is_void(value: Any) -> bool:
     """Whether a value says nothing: null, or an empty string, list or object."""
     return value is None or (not value and type(value) in (str, list, dict))
+
+
+def index_of(value: Any) -> int | None:
+    """The number that an index stands for, ``None`` if it stands for none."""
+    kind = type(value)
+    if kind is int:
+        return value  # type: ignore[no-any-return]
+    if kind is float and value.is_integer():
+        return int(value)
+    if kind is str and len(value) < 10 and value.isascii() and value.isdigit():
+        return int(value)
+    return None
 
 
 def keep(fields: dict[str, Any], key: str, value: Any) -> None:
@@ -139,7 +153,7 @@ def frozen(value: Any) -> Any:
     """What a growing value is now, as JSON in containers of its own. From any thread."""
     kind = type(value)
     if kind is Text:
-        return "".join(value)
+        return joined("".join(value))
     if kind is Object:
         return {key: frozen(item) for key, item in value.copy().items()}
     if kind is Array:

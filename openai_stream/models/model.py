@@ -14,7 +14,7 @@ from .fields import Load
 from .plain_json import clipped, copied, same
 from .shapes import Wire
 
-__all__ = ["Model", "missing", "wire"]
+__all__ = ["Model", "as_sent", "missing", "wire"]
 
 M = TypeVar("M", bound="Model")
 C = TypeVar("C", bound="type[Model]")
@@ -121,6 +121,11 @@ class Model:
         # The wire's own form: it survives a change of our attributes between two versions, and
         # carries what the attributes cannot.
         return (type(self).from_dict, (self.to_dict(),))
+
+
+def as_sent(model: Model, name: str) -> Any:
+    """The JSON of a field whose attribute is ``None`` because its value is of another type."""
+    return None if model._rest is None else model._rest.get(name)
 
 
 def missing(cls: type[M]) -> M:

@@ -1,0 +1,96 @@
+"""When is a JSON object whole that comes in pieces? Told without joining the pieces."""
+
+from __future__ import annotations
+
+import re
+
+_NEXT = re.compile(r'["{}\[\]]')
+_NEXT_IN_STRING = re.compile(r'["\\]')
+_BLANK = " \t\n\r"
+
+
+class ObjectScanner:
+    """Follows the text of a JSON object to its end.
+
+    It looks at each character once and keeps none, so that its cost is that of the pieces, however
+    many there are. It counts brackets outside of strings. That is enough to find the end of an
+    object; whether what is in it is JSON is left to those who parse it.
+    """
+
+    __slots__ = ("_broken", "_depth", "_escaped", "_in_string", "is_empty", "is_whole")
+
+    def __init__(self) -> None:
+        #: Whether an object has begun and ended, and nothing but white space stands around it.
+        self.is_whole = False
+        #: Whether nothing but white space and brackets came so far: ``{}``, once it is whole.
+        self.is_empty = True
+        self._depth = 0
+        self._in_string = False
+        self._escaped = False
+        self._broken = False
+
+    def feed(self, piece: str) -> None:
+        """The next piece of the text."""
+        if self._broken:
+            return
+        position = 0
+        if not self._depth:
+            # Before the object, or after it.
+            head = piece.lstrip(_BLANK)
+            if not head:
+                return
+            if self.is_whole or head[0] != "{":
+                self._break()
+                return
+            position = len(piece) - len(head)
+        self._scan(piece, position)
+
+    def _scan(self, piece: str, position: int) -> None:
+        """Go on in an object, or begin with its bracket."""
+        length = len(piece)
+        while position < length:
+            if self._in_string:
+                position = self._scan_string(piece, position)
+                continue
+            found = _NEXT.search(piece, position)
+            end = length if found is None else found.start()
+            if self.is_empty and self._depth and piece[position:end].strip(_BLANK):
+                self.is_empty = False
+            if found is None:
+                return
+            position = end + 1
+            match piece[end]:
+                case '"':
+                    self._in_string = True
+                    self.is_empty = False
+                case "{" | "[":
+                    self._depth += 1
+                    if self._depth > 1:
+                        self.is_empty = False
+                case _:
+                    self._depth -= 1
+            if not self._depth:
+                self.is_whole = True
+                if piece[position:].strip(_BLANK):
+                    self._break()
+                return
+
+    def _scan_string(self, piece: str, position: int) -> int:
+        """Go on in a string; where to go on after that."""
+        if self._escaped:
+            self._escaped = False
+            return position + 1
+        found = _NEXT_IN_STRING.search(piece, position)
+        if found is None:
+            return len(piece)
+        if found[0] == '"':
+            self._in_string = False
+        else:
+            self._escaped = True
+        return found.end()
+
+    def _break(self) -> None:
+        """It is no object, or more than one."""
+        self._broken = True
+        self.is_whole = False
+        self.is_empty = False

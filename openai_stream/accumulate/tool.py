@@ -1,0 +1,173 @@
+"""What a tool call calls: the name of a tool and what it is given, both in pieces."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .blocks import GROWING, grow
+from .json_object import ObjectScanner
+from .pieces import Node, Object, Text, frozen, is_void, join
+
+#: Longer than the name of any tool: what is longer is not looked up.
+_LONGEST_NAME = 1000
+
+
+def is_blank(given: Any) -> bool:
+    """Whether arguments say nothing."""
+    return not given.strip() if type(given) is str else is_void(given)
+
+
+class Tool(Node):
+    """What is called: the name of a tool and what it is given, both in pieces.
+
+    :param tools: the names of the tools that the model may call, where they are known.
+    :param takes_json: what the tool is given is a JSON object.
+    """
+
+    __slots__ = (
+        "_fields",
+        "_length",
+        "_name_length",
+        "_scanned",
+        "_scanner",
+        "_takes_json",
+        "_tools",
+        "has_arguments",
+    )
+
+    def __init__(self, tools: frozenset[str], takes_json: bool) -> None:
+        self._fields = Object()
+        self._tools = tools
+        self._takes_json = takes_json
+        #: Whether it was given more than white space so far.
+        self.has_arguments = False
+        self._name_length = 0
+        self._length = 0
+        self._scanner = ObjectScanner()
+        self._scanned = 0
+
+    def add(self, piece: dict[str, Any], repeats: bool = False) -> None:
+        """One piece, in whatever form.
+
+        :param repeats: what is given may be all of it once more.
+        """
+        had_arguments = self.has_arguments
+        for key, value in piece.items():
+            if key == ("arguments" if self._takes_json else "input"):
+                self.has_arguments = self.has_arguments or not is_blank(value)
+            if key == "name" and type(value) is str:
+                self._add_name(value, had_arguments)
+            elif key == "arguments" and self._takes_json and type(value) is str:
+                self._add_arguments(value, repeats)
+            elif type(value) is not str:
+                grow(self._fields, key, value)
+            elif key in GROWING:
+                join(self._fields, key, value)
+            elif value or self._fields.get(key) is None:
+                self._fields[key] = value
+
+    # -- the name -----------------------------------------------------------------------------
+
+    @property
+    def has_name(self) -> bool:
+        """Whether there is at least a piece of a name."""
+        return self._name_length > 0
+
+    def is_named(self, name: str) -> bool:
+        """Whether the name, as far as it came, is this one."""
+        return len(name) == self._name_length and self._name() == name
+
+    def is_another(self, name: str) -> bool:
+        """Whether this name and the one that is there are two of the tools that were asked for."""
+        return (
+            name in self._tools
+            and self._name_length < _LONGEST_NAME
+            and self._name() in self._tools - {name}
+        )
+
+    def _name(self) -> str:
+        have = self._fields.get("name")
+        return "".join(have) if type(have) is Text else ""
+
+    def _add_name(self, piece: str, had_arguments: bool) -> None:
+        have = self._fields.get("name")
+        if type(have) is not Text:
+            if piece or have is None:
+                self._fields["name"] = Text((piece,))
+                self._name_length = len(piece)
+        elif not piece or self.is_named(piece):
+            return  # the whole name again
+        elif had_arguments or (len(piece) > self._name_length and piece.startswith(self._name())):
+            # Longer, and so the name so far; or a name after arguments, which is no piece.
+            self._fields["name"] = Text((piece,))
+            self._name_length = len(piece)
+        else:
+            have.append(piece)
+            self._name_length += len(piece)
+
+    # -- what it is given ---------------------------------------------------------------------
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the arguments so far are a whole JSON object."""
+        if not self._takes_json:
+            return False
+        given = self._fields.get("arguments")
+        return self._scan(given).is_whole if type(given) is Text else isinstance(given, Node)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether they are that, and nothing is in it."""
+        given = self._fields.get("arguments")
+        if type(given) is Text:
+            return self.is_whole and self._scanner.is_empty
+        return isinstance(given, Node) and not frozen(given)
+
+    def is_repeated_by(self, arguments: Any) -> bool:
+        """Whether these are the whole arguments that are there already."""
+        given = self._fields.get("arguments")
+        if type(given) is not Text or type(arguments) is not str or not arguments:
+            return False
+        return (
+            len(arguments) == self._length and self.is_whole and "".join(given) == arguments
+        ) or self._says_the_same(given, arguments)
+
+    def _says_the_same(self, given: Text, arguments: str) -> bool:
+        """Whether they differ in white space only. Costs no more than what is given is long."""
+        if not self._length / 4 < len(arguments) < self._length * 4 or not self.is_whole:
+            return False
+        try:
+            return bool(json.loads("".join(given)) == json.loads(arguments))
+        except (ValueError, RecursionError):
+            return False
+
+    def _scan(self, given: Text) -> ObjectScanner:
+        """Catch up on what came since the last look, which is seldom taken."""
+        for piece in given[self._scanned :]:
+            self._scanner.feed(piece)
+        self._scanned = len(given)
+        return self._scanner
+
+    def _add_arguments(self, piece: str, repeats: bool) -> None:
+        have = self._fields.get("arguments")
+        if type(have) is not Text:
+            join(self._fields, "arguments", piece)
+            self._length = len(piece)
+        elif piece:
+            if piece.lstrip()[:1] == "{":
+                if self.is_empty:
+                    # "{}" stood where the arguments had yet to come.
+                    self._fields["arguments"] = Text((piece,))
+                    self._length = len(piece)
+                    self._scanner = ObjectScanner()
+                    self._scanned = 0
+                    return
+                if repeats and self.is_repeated_by(piece):
+                    return
+            have.append(piece)
+            self._length += len(piece)
+
+    def frozen(self) -> dict[str, Any]:
+        """Name, arguments and what else came."""
+        return {key: frozen(item) for key, item in self._fields.copy().items()}

@@ -1,0 +1,267 @@
+"""Tool calls in pieces: which fragment belongs to which call, and how its pieces add up.
+
+OpenAI numbers its calls, names each once and cuts only the arguments. Other servers number all of
+them 0 or none, give each fragment a new id, cut the names, repeat them, or begin with ``{}``. One
+rule reads them all; ``docs/explanation/deltas.rst`` tells it in words, with who does what.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from .blocks import grow
+from .pieces import Node, Object, frozen_in_order, index_of, join, keep
+from .tool import Tool, is_blank
+
+_KINDS = ("function", "custom")
+
+
+class _Fragment:
+    """One fragment of a call, and what tells whose it is."""
+
+    __slots__ = ("fields", "given", "id", "index", "kind", "name")
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self.fields = fields
+        self.index = index_of(fields.get("index"))
+        ident = fields.get("id")
+        self.id: str | None = ident if type(ident) is str and ident else None
+        self.kind = ""
+        self.name: str | None = None
+        #: The arguments.
+        self.given: Any = None
+        for kind in _KINDS:
+            tool = fields.get(kind)
+            if type(tool) is dict:
+                self.kind = kind
+                name = tool.get("name")
+                if type(name) is str and name:
+                    self.name = name
+                self.given = tool.get("arguments" if kind == "function" else "input")
+                break
+
+    @property
+    def brings_arguments(self) -> bool:
+        """Whether it does not only name a tool."""
+        return not is_blank(self.given)
+
+
+class _Call:
+    """One tool call."""
+
+    __slots__ = ("fields", "id", "index", "tool")
+
+    def __init__(self) -> None:
+        self.index: int | None = None
+        self.id: str | None = None
+        self.fields = Object()
+        #: What is called, as soon as that is told.
+        self.tool: Tool | None = None
+
+    def add(self, fragment: _Fragment, tools: frozenset[str], repeats: bool) -> None:
+        fields = self.fields
+        for key, value in fragment.fields.items():
+            if key in _KINDS:
+                self._add_tool(key, value, tools, repeats)
+            elif key == "id" and self.id is not None:
+                pass  # a call keeps its first id
+            elif key == "index":
+                pass
+            elif type(value) is str:
+                join(fields, key, value)
+            else:
+                grow(fields, key, value)
+        if self.id is None:
+            self.id = fragment.id
+
+    def _add_tool(self, kind: str, piece: Any, tools: frozenset[str], repeats: bool) -> None:
+        have = self.fields.get(kind)
+        if type(piece) is not dict:
+            if not isinstance(have, Tool):
+                keep(self.fields, kind, piece)
+            return
+        if not isinstance(have, Tool):
+            have = self.fields[kind] = Tool(tools, takes_json=kind == "function")
+            self.tool = self.tool or have
+        have.add(piece, repeats)
+
+
+class ToolCalls(Node):
+    """The tool calls of one message, from fragments.
+
+    For each fragment, the first that fits:
+
+    * A known id: its call.
+    * A taken index and a new id: a call begins if the fragment has a name; otherwise the call goes
+      on and keeps its first id.
+    * A new index: a call begins.
+    * Fragments side by side that nothing tells apart go to the calls of the last chunk that had as
+      many, each by its place; a lone one to the open call.
+    * A name where there are no arguments so far is a piece of the name, unless both are names of
+      tools that were asked for.
+    * A name after arguments: another one begins a call; the same one does if those arguments are a
+      whole object that is not empty, and the fragment brings more.
+    * Two names in one chunk are two calls.
+
+    :param tools: the names of the tools that the model may call, where they are known.
+    """
+
+    __slots__ = (
+        "_announced",
+        "_by_id",
+        "_by_index",
+        "_calls",
+        "_named",
+        "_open",
+        "_rows",
+        "_tools",
+    )
+
+    def __init__(self, tools: frozenset[str] = frozenset()) -> None:
+        self._tools = tools
+        self._calls: list[_Call] = []
+        self._by_index: dict[int, _Call] = {}
+        self._by_id: dict[str, _Call] = {}
+        self._open: _Call | None = None
+        #: An id that came without a name, before the call that it may be of.
+        self._announced: str | None = None
+        #: The calls of the last chunk that had so many fragments.
+        self._rows: dict[int, list[_Call]] = {}
+        #: The calls that this chunk has named.
+        self._named: set[_Call] = set()
+
+    def add(self, values: list[Any]) -> None:
+        """The fragments that came together in one chunk."""
+        fragments = [_Fragment(value) for value in values if type(value) is dict]
+        if len(fragments) > 1:
+            self._add_row(fragments)
+        elif fragments:
+            self._named.clear()
+            [fragment] = fragments
+            self._add(fragment, self._candidate(fragment, fragment.index, None), is_alone=True)
+
+    def _add_row(self, fragments: list[_Fragment]) -> None:
+        self._named.clear()
+        known = self._rows.get(len(fragments)) or self._by_place(len(fragments))
+        indexes = Counter(fragment.index for fragment in fragments)
+        row = []
+        for place, fragment in enumerate(fragments):
+            # An index that several share tells nothing.
+            index = fragment.index if indexes[fragment.index] == 1 else None
+            beside = known[place] if known else None
+            call = self._candidate(fragment, index, beside)
+            row.append(self._add(fragment, call, is_alone=index is not None))
+        self._rows[len(fragments)] = row
+
+    def _by_place(self, count: int) -> list[_Call] | None:
+        """The calls that so many fragments may be of, where none came side by side so far."""
+        return self._calls.copy() if len(self._calls) == count else None
+
+    def _candidate(
+        self, fragment: _Fragment, index: int | None, beside: _Call | None
+    ) -> _Call | None:
+        """The call that a fragment most likely continues, by all but its id and its name.
+
+        :param index: its index, where that tells something.
+        :param beside: the call that is in its place in the row of another chunk.
+        """
+        if index is not None and index in self._by_index:
+            return self._by_index[index]
+        if beside is not None and index is None:
+            name = fragment.name
+            if name is None or (beside.tool is not None and beside.tool.is_named(name)):
+                return beside
+        if fragment.index is not None:
+            call = self._by_index.get(fragment.index)
+            if call is None and fragment.name is None and self._is_unnumbered():
+                return self._open  # whose index comes late
+            return call
+        return self._open
+
+    def _is_unnumbered(self) -> bool:
+        return self._open is not None and self._open.index is None
+
+    def _add(self, fragment: _Fragment, candidate: _Call | None, is_alone: bool) -> _Call:
+        """Add a fragment to its call, and give that.
+
+        :param is_alone: nothing beside it could be of the same call.
+        """
+        call = self._find(fragment, candidate, is_alone)
+        index, ident = fragment.index, fragment.id
+        if call is None:
+            call = _Call()
+            self._calls.append(call)
+            if ident is None and self._announced is not None:
+                call.id = call.fields["id"] = ident = self._announced
+        if index is not None:
+            if call.index is None:
+                call.index = index
+            if call.index == index or index not in self._by_index:
+                self._by_index[index] = call
+        is_new = ident is not None and ident not in self._by_id
+        if ident is not None:
+            self._by_id[ident] = call
+        announces = is_new and call.id not in {None, ident}
+        announces = announces and fragment.name is None and not fragment.brings_arguments
+        self._announced = ident if announces else None
+        # What is repeated is so under a known id, not in a call that just began.
+        call.add(fragment, self._tools, repeats=ident is not None and not is_new)
+        if fragment.name is not None:
+            self._named.add(call)
+        self._open = call
+        return call
+
+    def _find(self, fragment: _Fragment, candidate: _Call | None, is_alone: bool) -> _Call | None:
+        """The call that a fragment continues, ``None`` if it begins one."""
+        ident, name = fragment.id, fragment.name
+        if ident is not None and ident in self._by_id:
+            known = self._by_id[ident]
+            return None if self._begins_under_its_id(fragment, known) else known
+        call = candidate
+        if call is None or name is None:
+            return call
+        if ident is not None and call.id is not None:
+            return None
+        tool = call.tool
+        if tool is None or not tool.has_name:
+            return call
+        if call in self._named:
+            return None
+        is_same = tool.is_named(name)
+        if not tool.has_arguments:
+            if ident is not None and not is_same:
+                return None
+            is_piece = is_same or (is_alone and not tool.is_another(name))
+            return call if is_piece else None
+        if not is_same:
+            return None
+        begins = fragment.brings_arguments and tool.is_whole and not tool.is_empty
+        return None if begins else call
+
+    def _begins_under_its_id(self, fragment: _Fragment, known: _Call) -> bool:
+        """Whether a call begins although its id is known: some servers give all calls the same."""
+        name, tool = fragment.name, known.tool
+        if name is None or tool is None or not tool.has_name:
+            return False
+        is_elsewhere = fragment.index is not None and fragment.index not in self._by_index
+        is_elsewhere = is_elsewhere and known.index is not None  # otherwise its index comes late
+        if tool.is_repeated_by(fragment.given) and not (is_elsewhere and tool.is_empty):
+            return False
+        if is_elsewhere:
+            return not (tool.is_named(name) and tool.has_arguments and not tool.is_whole)
+        if not tool.has_arguments:
+            return tool.is_another(name)
+        return (
+            tool.is_whole
+            and not tool.is_empty
+            and (not tool.is_named(name) or _is_object(fragment.given))
+        )
+
+    def frozen(self) -> list[Any]:
+        """The calls, in order."""
+        return frozen_in_order(self._calls)
+
+
+def _is_object(given: Any) -> bool:
+    return type(given) is str and given.lstrip()[:1] == "{"
