@@ -13,6 +13,7 @@ and the exchange knows the socket, which ``shutdown()`` wakes within a milliseco
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import email.parser
 import errno
@@ -31,6 +32,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Literal, NoReturn, Protocol
 
@@ -87,9 +89,6 @@ _HEX = b"0123456789abcdefABCDEF"
 _INTERIM = range(102, 200)  # statuses before the one that counts; 101 ends what is HTTP
 
 _now = time.monotonic
-# The plain socket's ``shutdown``, for TLS sockets too: their own drops the TLS object on the way,
-# and the reader, once awake, would take ciphertext for text.
-_shutdown = socket.socket.shutdown
 
 
 class Aborted(BaseException):
@@ -295,7 +294,7 @@ class Exchange:
 
         :raises Aborted: too late: the exchange is over.
         """
-        self.enter_shut(None if sock is None else partial(_shutdown, sock, socket.SHUT_RDWR))
+        self.enter_shut(None if sock is None else partial(_shut, sock))
 
     def enter_shut(self, shut: Callable[[], object] | None) -> None:
         """The same, for what is no socket of ours: ``shut`` is what :meth:`abort` calls."""
@@ -459,13 +458,35 @@ class Exchange:
             view = view[sent:]
 
 
-# The exchange whose request this thread is sending: ``requests`` has no other way to hand it down
-# to the connection that its pool picks.
-_current = threading.local()
+# The exchange whose request is being sent here, and the thread: ``requests`` has no other way to
+# hand it down to the connection that its pool picks. Not a ``threading.local``, which would be that
+# of all greenlets together if it was made before gevent patched the module.
+_current: ContextVar[tuple[int, Exchange] | None] = ContextVar("exchange", default=None)
 
 
 def _current_exchange() -> Exchange | None:
-    return getattr(_current, "exchange", None)
+    current = _current.get()
+    # A thread may begin with its maker's context, but takes no part in what that sends.
+    if current is None or current[0] != threading.get_ident():
+        return None
+    return current[1]
+
+
+def _shut(sock: Any) -> None:
+    """``shutdown`` of the descriptor, whatever the socket is.
+
+    A TLS socket's own drops the TLS object on the way, and the reader, once awake, would take
+    ciphertext for text. gevent's and eventlet's sockets are of classes of their own, which may have
+    come after this module.
+    """
+    if isinstance(sock, _socket.socket):
+        _socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        return
+    plain = _socket.socket(fileno=sock.fileno())
+    try:
+        plain.shutdown(socket.SHUT_RDWR)
+    finally:
+        plain.detach()
 
 
 class _Wire(io.RawIOBase):
@@ -795,10 +816,9 @@ class _Connection(urllib3.connection.HTTPConnection):
             exchange.enter(self._stoppable())
             exchange.connected(_now() - start)
 
-    def _stoppable(self) -> socket.socket | None:
-        # TLS inside a proxy's TLS is no socket, but has one.
-        sock = getattr(self.sock, "socket", self.sock)
-        return sock if isinstance(sock, socket.socket) else None
+    def _stoppable(self) -> Any:
+        # TLS inside a proxy's TLS is not a socket, but has one.
+        return getattr(self.sock, "socket", self.sock)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         exchange = _current_exchange()
@@ -957,8 +977,8 @@ def _start(
 
 def _shut_all(socks: list[socket.socket]) -> None:
     for sock in socks:
-        with contextlib.suppress(OSError):  # one that has failed already
-            _shutdown(sock, socket.SHUT_RDWR)
+        with contextlib.suppress(OSError, ValueError):  # one that has failed already
+            _shut(sock)
 
 
 class _Pool(urllib3.HTTPConnectionPool):
@@ -1067,8 +1087,7 @@ def send(
         raise requests.exceptions.InvalidProxyURL("the proxy's URL has no host")
     connect, wait = exchange.given_limits()
     seen = _Seen()
-    outer = _current_exchange()
-    _current.exchange = exchange
+    outer = _current.set((threading.get_ident(), exchange))
     start = _now()
     try:
         # What is not ours goes by these two numbers; each wait of ours is set by the exchange.
@@ -1090,7 +1109,7 @@ def send(
         seen.close()
         raise
     finally:
-        _current.exchange = outer
+        _current.reset(outer)
     seen.show_target(response)
     return response
 

@@ -7,9 +7,9 @@ are left alone: only records that come on a thread that makes a request of ours 
 from __future__ import annotations
 
 import logging
-import threading
 import traceback
 from collections.abc import Callable
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
@@ -22,14 +22,16 @@ _LOGGERS = tuple(
     f"urllib3.{name}"
     for name in ("connection", "connectionpool", "poolmanager", "response", "util.retry")
 )
-_current = threading.local()
+# Not a ``threading.local``, which would be that of all greenlets together if it was made before
+# gevent patched the module.
+_current: ContextVar[Secrets | None] = ContextVar("secrets", default=None)
 
 
 class _Filter(logging.Filter):
     """Takes the secrets of the request that this thread makes out of a record; lets all pass."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        secrets: Secrets | None = getattr(_current, "secrets", None)
+        secrets = _current.get()
         if secrets is None:
             return True
         mask = secrets.mask()
@@ -57,8 +59,7 @@ class hiding_in_logs:
     def __enter__(self) -> None:
         for name in _LOGGERS:  # again each time: whoever sets logging up anew may clear filters
             logging.getLogger(name).addFilter(_filter)
-        self._outer = getattr(_current, "secrets", None)
-        _current.secrets = self._secrets
+        self._outer = _current.set(self._secrets)
 
     def __exit__(
         self,
@@ -66,7 +67,7 @@ class hiding_in_logs:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _current.secrets = self._outer
+        _current.reset(self._outer)
 
 
 class without_secrets:

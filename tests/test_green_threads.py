@@ -1,0 +1,189 @@
+"""gevent and eventlet, whose green threads take the place of threads, sockets and locks.
+
+Each is played in a process of its own, which is patched before this library is imported, or after.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+import requests
+
+import openai_stream
+from openai_stream.testing import Hang, ScriptedServer, answer, chat_chunks, json_answer
+
+SOON = 10.0  # seconds; what is waited for happens at once
+WHOLE = chat_chunks("one two three")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(openai_stream.__file__).parents[1])}
+
+PATCH = {
+    "gevent": "from gevent.monkey import patch_all as patch; from gevent import spawn, sleep",
+    "eventlet": "from eventlet import monkey_patch as patch, spawn, sleep",
+}
+SCRIPT = """\
+import sys, time, warnings
+warnings.simplefilter("ignore")  # of eventlet, which is deprecated, and of gevent, patched late
+{before}
+import openai_stream
+from openai_stream import *
+client = Client(api_key="test", base_url=sys.argv[1], max_retries=0, timeout=Timeout(idle=0.3))
+{after}
+
+def chat(**arguments):
+    return client.create_chat_completion(model="any", messages=[], **arguments)
+
+def text(whole):
+    return whole.choices[0].message.content
+
+def wait_for(greens):
+    for green in greens:
+        (green.join if hasattr(green, "join") else green.wait)()
+
+# One that waits is woken by close(), and others run meanwhile.
+events = chat(stream=True, timeout=60)
+events.get(timeout=5)
+taken, ticks = [], []
+waiting = spawn(lambda: taken.append(events.get(timeout=5)))
+ticking = spawn(lambda: [(sleep(0.01), ticks.append(1)) for _ in range(5)])
+wait_for([ticking])
+assert (len(ticks), taken) == (5, [])
+begin = time.monotonic()
+events.close()
+wait_for([waiting])
+assert taken == [DONE]
+assert time.monotonic() - begin < 1
+# The same of a call that waits for headers: each has an exchange of its own.
+slow = chat(stream=True, nowait=True, timeout=60)
+sleep(0.1)
+# Many at once, whose requests are on their way together.
+whole = []
+wait_for([spawn(lambda: whole.append(text(chat(stream=True).stream.result(5)))) for _ in range(5)])
+assert whole == ["one two three"] * 5
+slow.close()
+assert slow.get(timeout=5) is DONE
+# Callbacks, and a call that is not streamed.
+calls = []
+assert text(chat(stream=True, on_next=calls.append).result(5)) == "one two three"
+assert len(calls) == 5
+assert text(chat()) == "unstreamed"
+# The deadlines.
+try:
+    chat(stream=True).stream.result(5)
+except StreamTimeoutError as error:
+    assert error.deadline == "idle"
+print("well")
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_under_green_threads(
+    server: ScriptedServer, tmp_path: Path, library: str, when: str
+) -> None:
+    _need(library)
+    before = PATCH[library]
+    parts = {"before": f"{before}; patch()", "after": ""}
+    if when == "after":
+        parts = {"before": "", "after": f"{before}; patch()"}
+    whole = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "unstreamed"}}]}
+    server.play(
+        answer([WHOLE[0], Hang()]),
+        [Hang()],
+        *[answer(WHOLE)] * 6,
+        json_answer({"object": "chat.completion", **whole}),
+        answer([WHOLE[0], Hang()]),
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(**parts), server.base_url],
+        capture_output=True,
+        text=True,
+        timeout=4 * SOON,
+        env=ENVIRONMENT,
+        cwd=tmp_path,  # not where another copy of the library may be
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (0, "well\n"), run.stderr
+    for connection in server.connections[:2]:
+        assert connection.client_closed.wait(SOON)
+
+
+def _need(module: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"needs {module}")
+
+
+APPLICATION = """\
+import os
+from openai_stream import Client, DONE
+client = Client(api_key="test", base_url=os.environ["MODEL"], max_retries=0)
+events = []
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    if environ["PATH_INFO"] == "/stop":
+        events[0].close()
+        return [b"stopped"]
+    if environ["PATH_INFO"] == "/wait":
+        events.append(client.create_chat_completion(model="any", messages=[], stream=True))
+        return (repr(event is DONE).encode() for event in iter(lambda: events[0].get(), DONE))
+    answer = client.create_chat_completion(model="any", messages=[], stream=True)
+    return (piece.encode() for piece in answer.text())
+"""
+
+
+def test_in_gunicorn_with_preload(server: ScriptedServer, tmp_path: Path) -> None:
+    """The application is imported before gunicorn forks, and gevent patches after that."""
+    _need("gunicorn")
+    _need("gevent")
+    (tmp_path / "served.py").write_text(textwrap.dedent(APPLICATION))
+    server.play(answer(WHOLE), answer([WHOLE[0], Hang()]), answer(WHOLE))
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.listen(5)
+        with subprocess.Popen(
+            [
+                *(sys.executable, "-W", "ignore", "-m", "gunicorn", "served:application"),
+                *("--worker-class", "gevent", "--workers", "1", "--preload"),
+                *("--graceful-timeout", "1", "--bind", f"fd://{bound.fileno()}"),
+                *("--worker-tmp-dir", str(tmp_path)),
+            ],
+            pass_fds=[bound.fileno()],
+            env={**ENVIRONMENT, "MODEL": server.base_url},
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as master:
+            url = "http://{}:{}".format(*bound.getsockname())
+
+            def get(path: str) -> str:
+                with requests.get(url + path, timeout=SOON) as response:
+                    return response.text
+
+            try:
+                assert get("/") == "one two three"
+                waited: list[str] = []
+                waiting = threading.Thread(target=lambda: waited.append(get("/wait")))
+                waiting.start()
+                server.wait_for_requests(2)
+                # The worker is one thread: it serves this while the other request waits.
+                assert get("/") == "one two three"
+                assert get("/stop") == "stopped"
+                waiting.join(SOON)
+                assert waited == ["False"]
+                # It went over the connection that the first request had left.
+                assert server.connections[0].client_closed.wait(SOON)
+            finally:
+                master.send_signal(signal.SIGTERM)
+                said = master.communicate(timeout=SOON)[0]
+    assert "Traceback" not in said, said
+    assert master.returncode == 0, said
