@@ -16,7 +16,7 @@ import attrs
 
 from .bodies import ChatBody, CompletionBody, ResponseBody
 
-__all__ = ["STREAM_ARGUMENTS", "Streaming", "check_fields", "signature"]
+__all__ = ["STREAM_ARGUMENTS", "Streaming", "check_fields", "check_function", "signature"]
 
 
 @attrs.frozen
@@ -58,15 +58,8 @@ class Streaming:
         if not stream and (name := self.given()):
             raise TypeError(f"{name} goes with stream=True only")
         for name in ("on_next", "on_done", "on_error"):
-            function = getattr(self, name)
-            if function is not None and not callable(function):
-                raise TypeError(f"{name} must be callable, not {function!r}")
-            if kind := _runs_later(function):
-                raise TypeError(
-                    f"{name} must be a plain function, not {kind}: the reader thread calls it and "
-                    "awaits nothing. To hand events to an event loop, call "
-                    "loop.call_soon_threadsafe in it"
-                )
+            if (function := getattr(self, name)) is not None:
+                check_function(name, function)
         for name in ("stream_close", "nowait", "replay"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r}")
@@ -108,6 +101,21 @@ _RUN_LATER: dict[str, Callable[[Any], bool]] = {
     "an asynchronous generator function": inspect.isasyncgenfunction,
     "a generator function": inspect.isgeneratorfunction,
 }
+
+
+def check_function(name: str, function: Any) -> None:
+    """Refuse what the reader thread cannot call.
+
+    :param name: of the argument.
+    :raises TypeError: saying why.
+    """
+    if not callable(function):
+        raise TypeError(f"{name} must be callable, not {function!r}")
+    if kind := _runs_later(function):
+        raise TypeError(
+            f"{name} must be a plain function, not {kind}: the reader thread calls it and awaits "
+            "nothing. To hand events to an event loop, call loop.call_soon_threadsafe in it"
+        )
 
 
 def _runs_later(function: Any) -> str | None:

@@ -44,6 +44,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 import attrs
 
 from .accumulate import Asked
+from .arguments import check_function
 from .causes import drop_tracebacks
 from .endpoints import Endpoint
 from .errors import (
@@ -54,6 +55,7 @@ from .errors import (
     StreamTimeoutError,
 )
 from .exit import Exit, live
+from .future import ResultFuture
 from .locks import HandoverLock
 from .observers import Ended, Outcome
 from .queues import EventQueue, Restarted, Subscription
@@ -217,6 +219,8 @@ class Core(Generic[E, W]):
         self._ended_at: float | None = None
         #: What a stream that failed holds: it may be an answer that did not come in events.
         self._held: W | None = None
+        #: What is called when the reader has nothing more to do; ``None`` once that is so.
+        self._when_over: list[Callable[[], object]] | None = []
         self._pid = os.getpid()
         if callbacks.on_next is not None:
             self._sink_of = partial(CallbackSink, on_next=callbacks.on_next)
@@ -308,6 +312,7 @@ class Core(Generic[E, W]):
             del self._sink
             self._observe(None)  # where it was closed
             live.discard(self)
+            self._call_when_over()
             self.left.set()
 
     def _make_sink(self) -> Sink:
@@ -464,6 +469,29 @@ class Core(Generic[E, W]):
         elif raised or self.callbacks.on_next or not isinstance(error, OpenAIStreamError):
             # In queue mode the consumer gets it; otherwise nobody would ever know.
             _log.error("a stream that has no on_error failed", exc_info=error)
+
+    def _call_when_over(self) -> None:
+        with self.lock:
+            calls, self._when_over = self._when_over or [], None
+        for call in calls:
+            self.call_when_over(call)
+
+    def call_when_over(self, call: Callable[[], object]) -> None:
+        """Call a function as the last thing on the reader thread; now, if that has come to its end.
+
+        What the function raises is logged.
+
+        :raises RuntimeError: the stream goes on, but in the process that forked this one.
+        """
+        self.check_not_inherited()
+        with self.lock:
+            if self._when_over is not None:
+                self._when_over.append(call)
+                return
+        try:
+            call()
+        except BaseException:
+            _log.exception("a done callback raised")
 
     def _call(self, function: Callable[[Any], object], value: Any) -> None:
         """Call a function of the user's: the one place but for ``CallbackSink.deliver``."""
@@ -751,6 +779,38 @@ class Stream(Generic[E, W]):
     def running(self) -> bool:
         """It has not ended yet."""
         return self._core.state not in _OVER
+
+    def add_done_callback(self, fn: Callable[[Stream[E, W]], object]) -> None:
+        """Have a function called when the stream is over, however it ended, closed included.
+
+        It is the last thing that happens on the reader thread: ``result()`` is there, and after a
+        ``close()`` it may be a little later. Where that is past, it is called at once, on this
+        thread. What it raises is logged.
+
+        :param fn: called with the stream. If it refers to the handle, it keeps the stream alive.
+        :raises TypeError: it cannot be called, or is a coroutine function.
+        """
+        check_function("fn", fn)
+        core, ref = self._core, weakref.ref(self)
+        core.call_when_over(lambda: fn(ref() or Stream(core)))
+
+    def future(self) -> concurrent.futures.Future[W]:
+        """The result as a :class:`concurrent.futures.Future`.
+
+        For :func:`concurrent.futures.wait`, :func:`~concurrent.futures.as_completed` and
+        :func:`asyncio.wrap_future`. It holds this handle; the stream knows it only weakly, so one
+        that nobody holds is gone. Its ``cancel()`` closes the stream.
+        """
+        future = ResultFuture(self)
+        ref = weakref.ref(future)
+
+        def settle() -> None:
+            known = ref()
+            if known is not None:
+                known.settle()
+
+        self._core.call_when_over(settle)
+        return future
 
     def close(self, drain: bool = False) -> None:
         """Stop the stream, from any thread and at any moment; twice is harmless.

@@ -54,7 +54,7 @@ def test_numbers_go_on_over_a_restart(server: ScriptedServer, client: Client) ->
     stream = events.stream
     old = stream.subscribe(after=2)
     new = stream.subscribe(after=5)  # 1 to 3, the restart is 4, and the first of the new answer 5
-    got = []
+    got: list[Any] = []
     while not isinstance(got[-1:] and got[-1], Restarted):
         got.append(events.get(timeout=WAIT))
     cut = len(got) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from typing import Any, Literal
 
 from typing_extensions import assert_type
@@ -199,6 +200,9 @@ def a_stream(stream: ChatStream) -> None:
     assert_type(stream.status_code, int | None)
     assert_type(stream.headers, Mapping[str, str] | None)
     assert_type(stream.request_id, str | None)
+    assert_type(stream.future(), Future[ChatCompletion])
+    stream.add_done_callback(lambda over: print(over.result().choices))
+    assert_type(stream.subscribe(after=3), ChatQueue)
     with stream as same:
         assert_type(same, ChatStream)
 

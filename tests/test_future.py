@@ -1,0 +1,225 @@
+"""Done callbacks, and the result as a future of the standard library."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import gc
+import logging
+import threading
+import weakref
+from concurrent.futures import CancelledError
+from typing import Any
+
+import pytest
+
+from openai_stream import ChatCompletion, Client, Stream, StreamInterruptedError
+from openai_stream.testing import Hang, ScriptedServer, Wait, answer, chat_chunks
+
+CHUNKS = chat_chunks("one two three")
+WAIT = 5.0
+
+
+def start(client: Client, **arguments: Any) -> Any:
+    events = client.create_chat_completion(model="m", messages=[], stream=True, **arguments)
+    return events if isinstance(events, Stream) else events.stream
+
+
+class Called:
+    """A done callback that remembers."""
+
+    def __init__(self) -> None:
+        self.streams: list[Stream[Any, Any]] = []
+        self.threads: list[str] = []
+        self.event = threading.Event()
+
+    def __call__(self, stream: Stream[Any, Any]) -> None:
+        assert stream.done()
+        self.threads.append(threading.current_thread().name)
+        self.streams.append(stream)
+        self.event.set()
+
+
+# Done callbacks ------------------------------------------------------------------------------
+
+
+def test_called_last_on_the_reader_thread(server: ScriptedServer, client: Client) -> None:
+    rest = threading.Event()
+    order: list[str] = []
+    server.play(answer([*CHUNKS[:2], Wait(rest), *CHUNKS[2:]]))
+    stream = start(client, on_next=lambda _: None, on_done=lambda _: order.append("on_done"))
+    called = Called()
+    stream.add_done_callback(lambda stream: order.append(stream.result().choices[0].finish_reason))
+    stream.add_done_callback(called)
+    rest.set()
+    assert called.event.wait(WAIT)
+    assert order == ["on_done", "stop"]
+    assert called.streams == [stream]
+    assert called.threads[0].startswith("openai-stream-")
+
+
+def test_called_at_once_where_it_is_over(server: ScriptedServer, client: Client) -> None:
+    server.play(answer(CHUNKS))
+    stream = start(client)
+    over = Called()
+    stream.add_done_callback(over)
+    assert over.event.wait(WAIT)
+    again = Called()
+    stream.add_done_callback(again)
+    assert again.threads == [threading.current_thread().name]
+
+
+def test_called_after_an_error_and_after_a_close(server: ScriptedServer, client: Client) -> None:
+    server.play(answer(CHUNKS, fault="cut"), answer([*CHUNKS[:2], Hang()]))
+    failed, closed = Called(), Called()
+    broken = start(client)
+    broken.add_done_callback(failed)
+    assert failed.event.wait(WAIT)
+    assert isinstance(failed.streams[0].exception(), StreamInterruptedError)
+    stream = start(client)
+    stream.add_done_callback(closed)
+    stream.close()
+    assert closed.event.wait(WAIT)
+    assert closed.streams[0].cancelled()
+
+
+def test_called_where_the_handle_was_dropped(server: ScriptedServer, client: Client) -> None:
+    server.play(answer([*CHUNKS[:2], Hang()]))
+    called = Called()
+    stream = start(client)
+    stream.add_done_callback(called)
+    del stream
+    gc.collect()
+    assert called.event.wait(WAIT)
+    assert called.streams[0].cancelled()
+
+
+def test_what_it_raises_is_logged(
+    server: ScriptedServer, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.play(answer(CHUNKS))
+    stream = start(client)
+    called = Called()
+    stream.add_done_callback(lambda _: 1 / 0)
+    stream.add_done_callback(called)
+    assert called.event.wait(WAIT)
+    (record,) = [one for one in caplog.records if one.levelno == logging.ERROR]
+    assert record.message == "a done callback raised"
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+async def coroutine(_: object) -> None: ...
+
+
+@pytest.mark.parametrize("fn", [None, 5, coroutine])
+def test_refuses_what_cannot_be_called(server: ScriptedServer, client: Client, fn: Any) -> None:
+    server.play(answer(CHUNKS))
+    stream = start(client)
+    with pytest.raises(TypeError, match="fn must be"):
+        stream.add_done_callback(fn)
+    stream.result(WAIT)
+
+
+# Futures -------------------------------------------------------------------------------------
+
+
+def test_many_are_waited_for(server: ScriptedServer, client: Client) -> None:
+    server.always(answer(CHUNKS))
+    futures = {start(client).future(): n for n in range(8)}
+    done = [futures[future] for future in concurrent.futures.as_completed(futures, WAIT)]
+    assert sorted(done) == list(range(8))
+    for future in futures:
+        assert isinstance(future.result(), ChatCompletion)
+        assert future.exception() is None
+        assert not future.running()
+        assert not future.cancel()
+        assert not future.cancelled()
+
+
+def test_of_a_stream_that_is_over(server: ScriptedServer, client: Client) -> None:
+    server.play(answer(CHUNKS))
+    stream = start(client)
+    whole = stream.result(WAIT)
+    assert stream.future().result(WAIT) == whole
+
+
+def test_has_the_error(server: ScriptedServer, client: Client) -> None:
+    server.play(answer(CHUNKS, fault="cut"))
+    stream = start(client)
+    future = stream.future()
+    assert future.exception(WAIT) is stream.exception()
+    with pytest.raises(StreamInterruptedError):
+        future.result()
+
+
+@pytest.mark.parametrize("through", ["future", "stream"])
+def test_cancel_closes_the_stream(server: ScriptedServer, client: Client, through: str) -> None:
+    server.play(answer([*CHUNKS[:2], Hang()]))
+    stream = start(client)
+    future = stream.future()
+    assert future.running()
+    told = threading.Event()
+    future.add_done_callback(lambda _: told.set())
+    if through == "future":
+        assert future.cancel()
+        assert stream.cancelled()
+    else:
+        stream.close()
+    assert told.wait(WAIT)
+    assert concurrent.futures.wait([future], WAIT).not_done == set()
+    assert future.cancelled()
+    with pytest.raises(CancelledError):
+        future.result(WAIT)
+    (connection,) = server.connections
+    assert connection.client_closed.wait(WAIT)
+
+
+def test_a_coroutine_awaits_it(server: ScriptedServer, client: Client) -> None:
+    server.play(answer(CHUNKS), answer([*CHUNKS[:2], Hang()]))
+
+    async def ask() -> ChatCompletion:
+        whole: ChatCompletion = await asyncio.wrap_future(start(client).future())
+        return whole
+
+    async def give_up() -> Stream[Any, Any]:
+        stream: Stream[Any, Any] = start(client)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.wrap_future(stream.future()), 0.1)
+        return stream
+
+    assert asyncio.run(ask()).choices[0].message.content == "one two three"
+    assert asyncio.run(give_up()).cancelled()
+
+
+def test_it_holds_the_stream_and_the_stream_does_not_hold_it(
+    server: ScriptedServer, client: Client
+) -> None:
+    rest = threading.Event()
+    server.play(answer([*CHUNKS[:2], Wait(rest), *CHUNKS[2:]]), answer([*CHUNKS[:2], Hang()]))
+    future = start(client).future()
+    gc.collect()
+    rest.set()
+    assert future.result(WAIT).choices[0].finish_reason == "stop"
+    dropped = start(client).future()
+    ref = weakref.ref(dropped)
+    del dropped
+    gc.collect()
+    assert ref() is None
+    assert server.wait_for_connections(1)[-1].client_closed.wait(WAIT)
+
+
+@pytest.mark.limit(120)
+def test_a_cancel_races_the_end(server: ScriptedServer, client: Client) -> None:
+    for _ in range(100):
+        server.play(answer(CHUNKS))
+        stream = start(client)
+        future = stream.future()
+        threads = [threading.Thread(target=future.cancel) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        done = concurrent.futures.wait([future], WAIT)
+        for thread in threads:
+            thread.join(WAIT)
+        assert done.not_done == set()
+        assert future.cancelled() == stream.cancelled()
