@@ -224,6 +224,27 @@ def test_top_level(
 
 
 @pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        pytest.param([chunk({}, finish="stop", usage={"t": 1})], {"t": 1}, id="choice"),
+        pytest.param([envelope(x_groq={"usage": {"t": 1}})], {"t": 1}, id="x_groq"),
+        pytest.param(
+            [chunk({}, usage={"t": 1}), envelope(choices=[], usage={"t": 2})],
+            {"t": 2},
+            id="there too",
+        ),
+        pytest.param(
+            [chunk({}, usage={"t": 1}), chunk({}, 1, usage={"t": 2})], None, id="two choices"
+        ),
+        pytest.param([chunk({}, usage=5), envelope(x_groq=[1])], None, id="no object"),
+        pytest.param([envelope(x_groq={"usage": None})], None, id="null"),
+    ],
+)
+def test_usage_in_another_place(chunks: list[JSON], expected: Any) -> None:
+    assert whole(chunks).get("usage") == expected
+
+
+@pytest.mark.parametrize(
     ("objects", "expected"),
     [
         (["chat.completion.chunk"], "chat.completion"),

@@ -58,7 +58,7 @@ def _asked(job: JSON, arguments: JSON, outcome: JSON) -> JSON:
     if job["endpoint"] == "completions":
         return summed(answer, outcome)
     if job["endpoint"] == "responses":
-        return _last_response(answer, outcome)
+        return _summed_response(answer, outcome)
     chunks = []
     for chunk in answer:
         chunks.append(chunk)
@@ -67,14 +67,23 @@ def _asked(job: JSON, arguments: JSON, outcome: JSON) -> JSON:
     return dict(litellm.stream_chunk_builder(chunks, messages=arguments["messages"]).model_dump())
 
 
-def _last_response(events: Any, outcome: JSON) -> JSON:
-    """It has no accumulator for responses, and needs none if the last event holds all."""
-    last: Any = None
+def _summed_response(events: Any, outcome: JSON) -> JSON:
+    """It has no accumulator for responses: the last event, and the items if they are not there."""
+    items: dict[int, Any] = {}
+    whole: JSON = {}
     for event in events:
         if event.type == "response.output_text.delta":
             outcome["text"] += event.delta
-        last = getattr(event, "response", last)
-    return dict(last.model_dump())
+        elif event.type == "response.output_item.done":
+            items[event.output_index] = event.item
+        if response := getattr(event, "response", None):
+            whole = dict(response.model_dump())
+    plain = [_plain(items[index]) for index in sorted(items)]
+    return {**whole, "output": whole.get("output") or plain}
+
+
+def _plain(item: Any) -> Any:
+    return item.model_dump() if hasattr(item, "model_dump") else item
 
 
 def main() -> None:

@@ -154,6 +154,15 @@ def _says_something(choice: dict[str, Any]) -> bool:
     return not is_void(choice.get("text"))
 
 
+def _usage_elsewhere(whole: dict[str, Any]) -> Any:
+    """The usage of a server that reports it in another place while it streams, and as all others
+    do otherwise: in the only choice (Moonshot), or in ``x_groq`` (Groq, if it was not asked for).
+    """
+    places = [*whole["choices"], whole.get("x_groq")]
+    found = [one["usage"] for one in places if type(one) is dict and type(one.get("usage")) is dict]
+    return found[0] if len(found) == 1 else None
+
+
 class _ChoicesAccumulator:
     """What the accumulators of the two kinds of completions have in common.
 
@@ -255,6 +264,8 @@ class _ChoicesAccumulator:
                 whole[key] = fresh(value)
         whole.setdefault("object", self._OBJECT)
         whole.setdefault("choices", choices)
+        if "usage" not in whole and (usage := _usage_elsewhere(whole)):
+            whole["usage"] = fresh(usage)
         return whole
 
     def _whole_object(self, value: Any) -> Any:

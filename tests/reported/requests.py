@@ -474,6 +474,15 @@ def framings() -> Iterator[Report]:
         ours="not yet",
     )
     yield Report(
+        "Chunks on lines that follow each other, of which the second is broken",
+        "",
+        "several",
+        answer([frame(HELLO[0])[:-1], b'data: {"id":"c1","choices":[{"delta":{"con\n\n']),
+        Fails("StreamDecodeError", held="Hel"),
+        before="what came before it is lost",
+        ours="not yet",
+    )
+    yield Report(
         "An error as plain text in an event",
         "lucasjinreal/Crane#121",
         "Crane",
@@ -687,6 +696,22 @@ def usages() -> Iterator[Report]:
         before="right",
     )
     yield Report(
+        "Usage inside the choice of the last chunk, and nowhere else",
+        "earendil-works/pi#2017",
+        "Moonshot",
+        answer([*HELLO[:2], inside]),
+        usage,
+        before="no usage",
+    )
+    yield Report(
+        "Usage in x_groq, and nowhere else",
+        "Portkey-AI/gateway#1072",
+        "Groq, without stream_options",
+        answer([*HELLO[:2], {**STOP, "x_groq": {"id": "req_1", "usage": USAGE}}]),
+        usage,
+        before="no usage",
+    )
+    yield Report(
         "Usage as an empty object in every chunk but one",
         "",
         "gateways",
@@ -830,6 +855,14 @@ def dialects() -> Iterator[Report]:
         before="right",
     )
     yield Report(
+        "The role is an empty text after the first delta",
+        "anomalyco/opencode#28427",
+        "Zhipu",
+        answer([HELLO[0], chunk({"role": "", "content": "lo"}), STOP]),
+        WHOLE,
+        before="right",
+    )
+    yield Report(
         "The role is null after the first delta",
         "sgl-project/sglang#3912",
         "SGLang",
@@ -877,7 +910,6 @@ def dialects() -> Iterator[Report]:
         ),
         WHOLE,
         before="a choice for each chunk",
-        ours="not yet",
     )
     last = {**STOP, "choices": [{"index": 0, "message": said("Hello"), "finish_reason": "stop"}]}
     yield Report(
@@ -893,9 +925,8 @@ def dialects() -> Iterator[Report]:
         "",
         "gateways that do not stream",
         answer([{**last, "object": "chat.completion"}]),
-        WHOLE,
-        before="text() is empty",
-        ours="not yet",
+        Whole(said("Hello"), finish_reason="stop"),
+        before="right",
     )
     yield Report(
         "A list of tool calls that is empty beside each text",
