@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from response_story import DONE_ITEMS, EVENTS, JSON, LAST, TRACELESS, event, recorded, response
 
 from openai_stream.accumulate import ResponseAccumulator
@@ -515,3 +517,40 @@ def test_deep_values_under_the_names_of_pieces() -> None:
     events += [event("output_item.done", output_index=0, item=item)]
     events += [event("completed", response={"output": [{**item, "content": None}]})]
     after(CREATED, *events)
+
+
+STRANGE = st.sampled_from([*WRONG, "", "msg_1", "rs_1", [], {}, "text", 3])
+PLACES = ["output_index", "item_id", "content_index", "summary_index", "command_index", "delta"]
+
+
+@st.composite
+def disturbed(draw: st.DrawFn) -> list[JSON]:
+    """Some of the story, in any order, with repetitions and with strange values."""
+    told = draw(st.lists(st.sampled_from([*EVENTS, *LAST[:1]]), max_size=12))
+    return [
+        {**one, **draw(st.dictionaries(st.sampled_from([*PLACES, *one]), STRANGE, max_size=2))}
+        if draw(st.booleans())
+        else one
+        for one in told
+    ]
+
+
+@given(disturbed())
+@settings(deadline=None)
+def test_no_disorder_raises_or_changes_what_came(events: list[JSON]) -> None:
+    came = copy.deepcopy(events)
+    accumulator = ResponseAccumulator()
+    for told in events:
+        accumulator.add(told)
+        json.dumps(accumulator.snapshot())
+    assert accumulator.snapshot() == after(*came)
+    assert events == came
+
+
+@given(disturbed())
+@settings(deadline=None)
+def test_an_empty_end_is_the_answer_so_far(events: list[JSON]) -> None:
+    events = [told for told in events if told["type"] != "response.completed"]
+    built = after(*events)["output"]
+    whole = after(*events, event("completed", response={"id": "resp_1", "output": []}))
+    assert whole["output"] == built
