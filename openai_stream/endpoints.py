@@ -77,6 +77,8 @@ class Endpoint(Generic[E, W]):
     :param whole: makes the whole answer of its JSON.
     :param accumulator: makes the sum of a new stream.
     :param text: the text that an event adds to a choice, if any; see :meth:`texts`.
+    :param reading: makes what :meth:`texts` gives, where the text of an event depends on those
+        before it; of choice 0.
     :param is_whole: whether a JSON object is a whole answer.
     :param last: the types of the events that complete an answer, where it is not ``[DONE]``.
     :param failed: the types of the events that say it failed.
@@ -90,6 +92,7 @@ class Endpoint(Generic[E, W]):
     accumulator: MakesAccumulator
     text: Callable[[E, int], str | None]
     is_whole: Callable[[dict[str, Any]], bool]
+    reading: Callable[[], Callable[[E], str | None]] | None = None
     # Tuples: what a server gives as a type may have no hash.
     last: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
@@ -105,6 +108,8 @@ class Endpoint(Generic[E, W]):
         :param index: the choice.
         """
         text = self.text
+        if self.reading is not None and index == 0:
+            return self.reading()
         if index != 0 or not asked.one_choice:
             return lambda event: text(event, index)
         is_one = True
@@ -168,6 +173,46 @@ def _response_text(event: ResponseEvent, index: int) -> str | None:
     return None
 
 
+class _ResponseTexts:
+    """The text that an event adds to those before it.
+
+    It comes in deltas. A server that sends none gives it in the events that close a text, a part
+    or an item, or in the last event: whichever is the first to have some is where all is read.
+    """
+
+    def __init__(self) -> None:
+        self._source: str | None = None
+
+    def __call__(self, event: ResponseEvent) -> str | None:
+        kind = event.type
+        if kind == "response.output_text.delta":
+            self._source = kind
+            return event.delta if isinstance(event.delta, str) else None
+        if self._source in (None, kind):
+            text = _closed_text(kind, event)
+            if text:
+                self._source = kind
+                return text
+        return None
+
+
+def _closed_text(kind: str | None, event: ResponseEvent) -> str | None:
+    """The whole text that an event closes."""
+    if kind == "response.output_text.done":
+        return event.text
+    if kind == "response.content_part.done":
+        return _text_of_output([{"type": "message", "content": [event.part]}])
+    if kind == "response.output_item.done":
+        return _text_of_output([] if event.item is None else [event.item])
+    if kind in RESPONSES.last or kind == "response.done":
+        return None if event.response is None else event.response.output_text
+    return None
+
+
+def _text_of_output(output: list[dict[str, Any]]) -> str:
+    return Response.from_dict({"output": output}).output_text
+
+
 #: Source: OpenAI API reference, "Chat Completions".
 CHAT_COMPLETIONS: Endpoint[ChatCompletionChunk, ChatCompletion] = Endpoint(
     path="/chat/completions",
@@ -195,6 +240,7 @@ RESPONSES: Endpoint[ResponseEvent, Response] = Endpoint(
     whole=Response.from_dict,
     accumulator=lambda asked=UNKNOWN: ResponseAccumulator(),
     text=_response_text,
+    reading=_ResponseTexts,
     is_whole=lambda answer: isinstance(answer.get("output"), list),
     last=("response.completed", "response.incomplete"),
     failed=("response.failed", "error"),

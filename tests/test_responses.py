@@ -616,3 +616,40 @@ def test_every_way_of_reading_raises(server: ScriptedServer, client: Client, rea
     with pytest.raises(StreamInterruptedError) as caught:
         READERS[read](ask(client))
     assert caught.value.snapshot.output_text == pieces(TEXT)[0] + pieces(TEXT)[1]
+
+
+@pytest.mark.parametrize("last", ["completed", "incomplete", "done"])
+@pytest.mark.parametrize("first", range(4))
+def test_text_without_deltas_comes_from_what_closes_it(
+    server: ScriptedServer, client: Client, first: int, last: str
+) -> None:
+    """From the first such events that have some, and once."""
+    texts = ["The sea ", "is wide."]
+    output = [message(*(text_part(text) for text in texts))]
+    told: list[list[JSON]] = [
+        [{"type": "response.output_text.done", "text": text} for text in texts],
+        [{"type": "response.content_part.done", "part": text_part(text)} for text in texts],
+        [{"type": "response.output_item.done", "item": item} for item in output],
+        [],
+    ][first:]
+    status = "incomplete" if last == "incomplete" else "completed"
+    ends = {"type": f"response.{last}", "response": response(output, status)}
+    server.play(answer([*(event for kind in told for event in kind), ends], done=False))
+    events = client.create_response(model="m", input="Hi", stream=True)
+    pieces = list(events.text())
+    assert pieces == (texts if first < 2 else ["".join(texts)])
+    assert events.stream.result().output_text == "".join(texts)
+
+
+def test_text_of_deltas_is_not_repeated_by_what_closes_it(
+    server: ScriptedServer, client: Client
+) -> None:
+    item = message(text_part("one"), id="a")
+    other = message(text_part("two"), id="b")
+    streamed = list(events_of_item(0, item))
+    whole = [event for event in events_of_item(1, other) if not event["type"].endswith(".delta")]
+    # Even where one text came without: which of two is meant, their places may not tell.
+    ends = {"type": "response.completed", "response": response([item, other])}
+    server.play(answer([*streamed, *whole, ends], done=False))
+    events = client.create_response(model="m", input="Hi", stream=True)
+    assert "".join(events.text()) == "one"

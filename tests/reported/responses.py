@@ -135,7 +135,7 @@ ROWS: tuple[Report, ...] = (
         "openai/openai-python#3312",
         "Codex backend",
         ends([CREATED, done(reasoning("Hm.")), done(message("Hello"), 1), completed(output=None)]),
-        Whole(output=[reasoning("Hm."), message("Hello")], usage=USAGE, text=""),
+        Whole(output=[reasoning("Hm."), message("Hello")], usage=USAGE, text="Hello"),
         before="output None",
     ),
     report(
@@ -233,7 +233,7 @@ ROWS: tuple[Report, ...] = (
         "bytedance/deer-flow#1928",
         "Codex backend",
         ends([CREATED, done(message("Hello"), 1), done(reasoning("Hm.")), completed(output=[])]),
-        Whole(output=[reasoning("Hm."), message("Hello")]),
+        Whole(output=[reasoning("Hm."), message("Hello")], text="Hello"),
         before=LOST,
     ),
     report(
@@ -434,6 +434,28 @@ ROWS: tuple[Report, ...] = (
         ends([CREATED, *SAID_WHOLE, completed(output=HELLO), *[b": wait\n\n"] * 3]),
         Whole(output=HELLO, text="Hello"),
         before="right",
+    ),
+    report(
+        "The text whole, in the event that closes it",
+        "Sophomoresty/gemini-web2api#57",
+        "gemini-web2api",
+        ends(
+            [
+                CREATED,
+                event("output_text.done", output_index=0, content_index=0, text="Hello"),
+                completed(output=HELLO),
+            ]
+        ),
+        Whole(output=HELLO, text="Hello"),
+        before="text ''",
+    ),
+    report(
+        "The text whole, in the last event alone",
+        "",
+        "buffering gateways",
+        ends([CREATED, completed(output=HELLO)]),
+        Whole(output=HELLO, text="Hello"),
+        before="text ''",
     ),
     report(
         "No response.created",
