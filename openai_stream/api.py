@@ -7,6 +7,7 @@ from typing import Any
 
 from .arguments import signature
 from .client import BaseClient, Client
+from .redaction import forgets
 from .signatures import CreateChatCompletion, CreateCompletion, CreateResponse, typed
 
 __all__ = ["create_chat_completion", "create_completion", "create_response"]
@@ -30,6 +31,7 @@ def _client(client: BaseClient | None) -> BaseClient:
 
 
 @typed(CreateChatCompletion[BaseClient], _FUNCTION)
+@forgets
 def create_chat_completion(*, client: BaseClient | None = None, **arguments: Any) -> Any:
     """Ask for a chat completion: ``POST /chat/completions``.
 
@@ -71,6 +73,7 @@ def create_chat_completion(*, client: BaseClient | None = None, **arguments: Any
 
 
 @typed(CreateCompletion[BaseClient], _FUNCTION)
+@forgets
 def create_completion(*, client: BaseClient | None = None, **arguments: Any) -> Any:
     """Ask for a text completion: ``POST /completions``.
 
@@ -81,6 +84,7 @@ def create_completion(*, client: BaseClient | None = None, **arguments: Any) -> 
 
 
 @typed(CreateResponse[Client], _FUNCTION)
+@forgets
 def create_response(*, client: Client | None = None, **arguments: Any) -> Any:
     """Ask for a response: ``POST /responses``.
 

@@ -28,7 +28,15 @@ from .errors import (
     StreamDecodeError,
     StreamError,
 )
-from .redaction import Secrets, forget_locals, hides_arguments, of_proxies, purge, shown
+from .redaction import (
+    Secrets,
+    forget_locals,
+    forgets,
+    forgets_what_it_is_made_of,
+    of_proxies,
+    purge,
+    shown,
+)
 from .request import (
     Headers,
     Request,
@@ -337,7 +345,7 @@ class BaseClient:
         raise TypeError("a client has a key and open connections, and is not to be pickled")
 
 
-@hides_arguments
+@forgets_what_it_is_made_of
 @attrs.define(eq=False)
 class Client(BaseClient):
     """Where calls go: base URL, key, timeouts, retries, and the connections that are kept.
@@ -411,6 +419,7 @@ class Client(BaseClient):
         return self._call(RESPONSES, arguments)
 
     @typed(StreamAny, signature("self", "path", "body", stream=False, body=False))
+    @forgets
     def stream(self, path: str, body: Any, **arguments: Any) -> Any:
         """Stream any other endpoint that answers with JSON server-sent events.
 
@@ -459,7 +468,7 @@ class Client(BaseClient):
         return "Authorization", f"Bearer {key}"
 
 
-@hides_arguments
+@forgets_what_it_is_made_of
 @attrs.define(eq=False)
 class AzureClient(BaseClient):
     """Where calls go in Azure: ``model`` is the name of the deployment.

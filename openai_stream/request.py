@@ -99,7 +99,7 @@ def take_mapping(arguments: dict[str, Any], name: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a mapping, not {value!r}")
+        raise TypeError(f"{name} must be a mapping, not a {type(value).__name__}")
     return value
 
 
@@ -113,6 +113,8 @@ def merge(*layers: Headers) -> Headers:
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+#: What is given for a URL if two arguments changed places.
+_LIKE_A_KEY = re.compile(r"(sk-|eyJ).*|[\w+=-]{16,}", re.DOTALL)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 
 
@@ -141,9 +143,10 @@ def check_header_value(name: str, value: Any) -> None:
 def check_headers(name: str, headers: Any) -> None:
     if not isinstance(headers, Mapping):
         raise ConfigurationError(f"{name} must be a mapping, not a {type(headers).__name__}")
-    for header, value in headers.items():
+    for number, (header, value) in enumerate(headers.items(), start=1):
         if not isinstance(header, str) or not _TOKEN.fullmatch(header):
-            raise ConfigurationError(f"{name}: {header!r} cannot be the name of a header")
+            # Which is not shown: it may be a whole line, "Authorization: Bearer …".
+            raise ConfigurationError(f"{name}: the name of header {number} is not one (RFC 9110)")
         if value is not None:
             check_header_value(f"{name}[{header!r}]", value)
 
@@ -164,7 +167,7 @@ def check_url(name: str, url: Any) -> None:
     if not good or re.search(r"[\x00-\x20\x7f]", url):
         raise ConfigurationError(
             f"{name} must be a URL such as https://api.openai.com/v1, with its scheme: "
-            f"{shown(url)!r}"
+            f"{'***' if _LIKE_A_KEY.fullmatch(url) else shown(url)!r}"
         )
     if parts.username is not None or parts.password is not None:
         raise ConfigurationError(

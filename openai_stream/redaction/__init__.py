@@ -12,7 +12,7 @@ goes along with the call. Nothing of this runs for an answer that is well, unles
 from __future__ import annotations
 
 from .answers import AnswerWithout
-from .failures import forget_locals, hides_arguments, purge
+from .failures import forget_locals, forgets, forgets_what_it_is_made_of, purge
 from .logs import hiding_in_logs, without_secrets
 from .names import hidden_header, hidden_target, is_harmless, is_secret, shown
 from .secrets import HIDDEN, Mask, Secrets, cleaned, cleaned_headers, of_headers, of_proxies, of_url
@@ -25,9 +25,10 @@ __all__ = [
     "cleaned",
     "cleaned_headers",
     "forget_locals",
+    "forgets",
+    "forgets_what_it_is_made_of",
     "hidden_header",
     "hidden_target",
-    "hides_arguments",
     "hiding_in_logs",
     "is_harmless",
     "is_secret",

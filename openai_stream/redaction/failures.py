@@ -8,16 +8,17 @@ and so the key.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from .secrets import Secrets, cleaned
 
-__all__ = ["forget_locals", "hides_arguments", "purge"]
+__all__ = ["forget_locals", "forgets", "forgets_what_it_is_made_of", "purge"]
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 #: Where exceptions of ``requests`` and ``urllib3`` keep what they were about.
 _CARRIERS = ("request", "response", "pool", "conn", "_pool", "_conn", "connection")
@@ -106,18 +107,26 @@ def forget_locals(traceback: TracebackType | None) -> None:
         traceback = traceback.tb_next
 
 
-def hides_arguments(cls: type[T]) -> type[T]:
-    """Have a class whose ``__init__`` is given secrets forget them where it fails."""
-    init: Any = cls.__init__
+def forgets(function: F) -> F:
+    """Have a function that may be given secrets forget what it was given if it fails.
 
-    @functools.wraps(init)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+    A frame that runs cannot be cleared: so it is this one that runs, and forgets by itself.
+    """
+
+    @functools.wraps(function)
+    def forgetful(*args: Any, **arguments: Any) -> Any:
         try:
-            init(self, *args, **kwargs)
+            return function(*args, **arguments)
         except BaseException as error:
-            self, args, kwargs = None, (), {}  # this frame runs yet, and cannot be cleared
+            args = ()
+            arguments.clear()
             forget_locals(error.__traceback__)
             raise
 
-    cls.__init__ = __init__  # type: ignore[method-assign]
+    return cast("F", forgetful)
+
+
+def forgets_what_it_is_made_of(cls: type[T]) -> type[T]:
+    """The same for the ``__init__`` of a class."""
+    cls.__init__ = forgets(cls.__init__)  # type: ignore[method-assign]
     return cls

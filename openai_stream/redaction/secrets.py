@@ -3,7 +3,8 @@
 Covered are, in upper and in lower case: the text itself; percent-encoded, as in URLs; escaped as
 JSON, Python and HTML do (``\\u002d``, ``\\x2d``, ``&#45;``), once or several times; in base64, also
 as a part of something longer (``user:key``); and with characters in it that were not UTF-8. Not
-covered is a text that was taken apart: cut short, broken by white space, encrypted or hashed.
+covered is a text that was taken apart: broken by white space, encrypted or hashed. Of one that was
+cut, pieces of at least 16 characters are found in messages, in causes and in what is logged.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 HIDDEN = "***"
+_PIECE = 16  # characters; shorter pieces of a secret are not looked for
+_WINDOW = _PIECE // 2  # each piece has one of these in it that begins at a multiple of its length
 _REQUESTS = 8  # whose headers are remembered: those of the newest attempts
 
 _ESCAPED = re.compile(
@@ -137,6 +140,9 @@ class Mask:
             else rb"(?!)"
         )
         forms = {form for text in kept if len(text) >= SHORT for form in _forms(text)}
+        self._long = [
+            text.encode("utf-8", "surrogatepass").lower() for text in kept if len(text) > _PIECE
+        ]
         self._forms = sorted(forms, key=len, reverse=True)
 
     def hide(self, text: str, *, words: bool = True) -> str:
@@ -145,7 +151,7 @@ class Mask:
         :param words: also of short ones, which may be words.
         """
         data = text.encode("utf-8", "surrogatepass")
-        spans = self._spans(data, words)
+        spans = self._spans(data, words, pieces=True)
         if not spans:
             return text
         parts, position = [], 0
@@ -165,7 +171,7 @@ class Mask:
         """Whether a secret is in there, short ones apart."""
         if isinstance(data, str):
             data = data.encode("utf-8", "surrogatepass")
-        return bool(self._spans(data, words=False))
+        return bool(self._spans(data, words=False, pieces=True))
 
     def begun(self, data: bytes) -> int:
         """How many bytes at the end may be a secret's beginning, or want to be seen in context."""
@@ -194,12 +200,14 @@ class Mask:
             first = min(first, end)
         return size - first
 
-    def _spans(self, data: bytes, words: bool) -> list[tuple[int, int]]:
+    def _spans(self, data: bytes, words: bool, pieces: bool = False) -> list[tuple[int, int]]:
         """Where secrets are, in order, without overlaps."""
-        found = list(self._found(data.lower()))
+        found = list(self._found(data.lower(), pieces))
         if self._forms and _ESCAPED.search(data):
             plain, starts = _unescaped(data)
-            found += [(starts[begin], starts[end]) for begin, end in self._found(plain.lower())]
+            found += [
+                (starts[begin], starts[end]) for begin, end in self._found(plain.lower(), pieces)
+            ]
         if words and self._words:
             found += [match.span() for match in self._word.finditer(data)]
         merged: list[tuple[int, int]] = []
@@ -209,12 +217,12 @@ class Mask:
             merged.append((begin, end))
         return merged
 
-    def _found(self, lowered: bytes) -> Iterator[tuple[int, int]]:
+    def _found(self, lowered: bytes, pieces: bool) -> Iterator[tuple[int, int]]:
         for form in self._forms:
-            begin = lowered.find(form)
-            while begin >= 0:
+            for begin in _occurrences(lowered, form):
                 yield begin, begin + len(form)
-                begin = lowered.find(form, begin + len(form))
+        for secret in self._long if pieces else ():
+            yield from _pieces(lowered, secret)
 
 
 def _forms(text: str) -> Iterator[bytes]:
@@ -254,6 +262,26 @@ def _unescaped(data: bytes) -> tuple[bytes, list[int] | range]:
         return data, range(len(data) + 1)
     starts.extend(range(position, len(data) + 1))
     return b"".join([*parts, data[position:]]), starts
+
+
+def _occurrences(data: bytes, part: bytes) -> Iterator[int]:
+    begin = data.find(part)
+    while begin >= 0:
+        yield begin
+        begin = data.find(part, begin + len(part))
+
+
+def _pieces(data: bytes, secret: bytes) -> Iterator[tuple[int, int]]:
+    """Where pieces of a secret are that was cut at either end."""
+    for at in range(0, len(secret) - _WINDOW + 1, _WINDOW):
+        for begin in _occurrences(data, secret[at : at + _WINDOW]):
+            end, left, right = begin + _WINDOW, at, at + _WINDOW
+            while begin and left and data[begin - 1] == secret[left - 1]:
+                begin, left = begin - 1, left - 1
+            while end < len(data) and right < len(secret) and data[end] == secret[right]:
+                end, right = end + 1, right + 1
+            if end - begin >= _PIECE:
+                yield begin, end
 
 
 def _beginning(data: bytes, form: bytes) -> int | None:
