@@ -26,7 +26,7 @@ from .errors import (
 from .reader import expiry
 from .redaction import Mask, Secrets, hiding_in_logs, is_secret, purge, shown
 from .request import Request
-from .server_errors import status_error
+from .server_errors import NO_CREDIT, status_error
 from .transport import Aborted, Body, Exchange, Expired, Tap, proxy_of, send, settle
 
 __all__ = ["Attempts", "Trace"]
@@ -36,7 +36,8 @@ Trace = Callable[[requests.PreparedRequest, requests.Response | None], object]
 MakeTap = Callable[[requests.PreparedRequest, Mask], Tap]
 
 _LONGEST_RETRY_AFTER = 60.0  # seconds; a server that wants more gets no further attempt
-_RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})
+# 520 to 530 are Cloudflare's for a server behind it that fails, 529 is an overloaded one's.
+_RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, *range(520, 525), 529, 530})
 _ERROR_BODY = 1024 * 1024  # bytes of an error's body that are looked at
 _ERROR_BODY_SECONDS = 5.0  # and how long it may take: the status is the news, not the body
 
@@ -222,11 +223,10 @@ class Attempts:
         keyed = any(map(is_secret, sent.headers))
         told = status_error(response, text, where, self.secrets, keyed)
         wish = response.headers.get("x-should-retry", "").lower()
-        return _Failure(
-            told,
-            retry=wish != "false" and (wish == "true" or status in _RETRIED),
-            after=told.retry_after,
-        )
+        retry = wish != "false" and (wish == "true" or status in _RETRIED)
+        if NO_CREDIT & {told.type, told.code}:
+            retry = False
+        return _Failure(told, retry, told.retry_after)
 
 
 def _leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -48,7 +48,7 @@ from .request import (
     take_mapping,
     with_query,
 )
-from .server_errors import api_error, clip
+from .server_errors import api_error, clip, says_failure
 from .signatures import (
     CreateChatCompletion,
     CreateCompletion,
@@ -241,8 +241,9 @@ class BaseClient:
             ) from error.__cause__
         if not isinstance(answer, dict):
             raise StreamDecodeError("the server's answer is JSON, but no object")
-        if answer.get("error") is not None and not endpoint.is_whole(answer):
-            raise api_error(answer, attempts.secrets)
+        if says_failure(answer):
+            snapshot = endpoint.whole(answer) if endpoint.is_whole(answer) else None
+            raise api_error(answer, attempts.secrets, snapshot)
         return endpoint.whole(answer)
 
     # -- requests -----------------------------------------------------------------------------

@@ -47,8 +47,11 @@ W = TypeVar("W")
 class Accumulator(Protocol):
     """The sum of a stream's chunks, as parsed JSON."""
 
-    def add(self, chunk: Any) -> None:
-        """Take in one more chunk; on the reader thread."""
+    def add(self, chunk: Any) -> object:
+        """Take in one more chunk; on the reader thread.
+
+        :returns: true if it repeats, in all but its deltas, what is known; not all can tell.
+        """
 
     def snapshot(self) -> Any:
         """The sum so far; on any thread."""
@@ -80,6 +83,8 @@ class Endpoint(Generic[E, W]):
     :param reading: makes what :meth:`texts` gives, where the text of an event depends on those
         before it; of choice 0.
     :param is_whole: whether a JSON object is a whole answer.
+    :param own: what the names of its events begin with, and the ``object`` or ``type`` of their
+        data: what is called otherwise is no part of the answer.
     :param last: the types of the events that complete an answer, where it is not ``[DONE]``.
     :param failed: the types of the events that say it failed.
     :param server_event: makes an event of the parsed frame and its JSON, where ``event`` is not
@@ -92,6 +97,7 @@ class Endpoint(Generic[E, W]):
     accumulator: MakesAccumulator
     text: Callable[[E, int], str | None]
     is_whole: Callable[[dict[str, Any]], bool]
+    own: str
     reading: Callable[[], Callable[[E], str | None]] | None = None
     # Tuples: what a server gives as a type may have no hash.
     last: tuple[str, ...] = ()
@@ -221,6 +227,7 @@ CHAT_COMPLETIONS: Endpoint[ChatCompletionChunk, ChatCompletion] = Endpoint(
     accumulator=ChatAccumulator,
     text=_chat_text,
     is_whole=_has_choices,
+    own="chat.completion",
 )
 
 #: Source: OpenAI API reference, "Completions" (legacy).
@@ -231,6 +238,7 @@ COMPLETIONS: Endpoint[Completion, Completion] = Endpoint(
     accumulator=CompletionAccumulator,
     text=_completion_text,
     is_whole=_has_choices,
+    own="text_completion",
 )
 
 #: Source: OpenAI API reference, "Responses", "Streaming events".
@@ -242,6 +250,7 @@ RESPONSES: Endpoint[ResponseEvent, Response] = Endpoint(
     text=_response_text,
     reading=_ResponseTexts,
     is_whole=lambda answer: isinstance(answer.get("output"), list),
+    own="response.",
     last=("response.completed", "response.incomplete"),
     failed=("response.failed", "error"),
 )
@@ -263,9 +272,7 @@ class _LastData:
 
 
 def _server_event(message: Any, data: Any) -> ServerEvent:
-    # WHATWG 9.2.6: an id with a NUL in it is ignored; ``sseclient`` keeps it.
-    given = message.id if message.id and "\0" not in message.id else None
-    return ServerEvent(message.event, data, given)
+    return ServerEvent(message.event, data, message.id)
 
 
 def any_endpoint(path: str) -> Endpoint[ServerEvent, Any]:
@@ -277,5 +284,6 @@ def any_endpoint(path: str) -> Endpoint[ServerEvent, Any]:
         accumulator=_LastData,
         text=lambda event, index: None,
         is_whole=lambda answer: False,
+        own="",
         server_event=_server_event,
     )

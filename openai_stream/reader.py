@@ -7,6 +7,7 @@ a function.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,9 +17,10 @@ import requests
 from urllib3.response import HTTPResponse
 
 from .endpoints import Accumulator, Endpoint
-from .errors import StreamDecodeError, StreamInterruptedError
-from .server_errors import api_error, clip, parse_leniently
-from .sse import Frames, decode_json, events
+from .errors import StreamAPIError, StreamDecodeError, StreamInterruptedError
+from .server_errors import api_error, clip, parse_leniently, says_error, says_failure
+from .sse import Frames, begins_event_stream, decode_json, events
+from .strays import Strays
 from .transport import ASK_AGAIN, Body, Exchange
 
 __all__ = ["Reader", "expiry"]
@@ -26,6 +28,11 @@ __all__ = ["Reader", "expiry"]
 # What some servers send so that proxies see traffic, as an event's name or as its data.
 _KEEP_ALIVE_EVENTS = frozenset({"ping", "keep-alive", "keepalive", "heartbeat"})
 _KEEP_ALIVE_DATA = _KEEP_ALIVE_EVENTS | {"[ping]", "[keep-alive]", "[keepalive]", "[heartbeat]"}
+# What some call the coding of a body that has none: its charset, or what e-mails have.
+_NO_CODING = re.compile(
+    r"(identity|none|null|binary|[78]bit|text|plain|chunked"
+    r"|utf[-_]?8|(us-)?ascii|iso-8859-\d+|latin-?1|windows-125\d)?"
+)
 
 
 @attrs.frozen
@@ -81,7 +88,9 @@ class Reader:
         self._limit = limit
         self._clean = clean
         self._body = Body(response, exchange)
-        self._frames = Frames(self._body.read, limit)
+        self._frames = Frames(self._body.read, limit, Strays(self._hear), lambda: self._body.framed)
+        #: What its label says against it, should it bring no event.
+        self._refusal: StreamDecodeError | None = None
         self._noted = 0
         self._waits = 0
         #: Events so far.
@@ -153,15 +162,11 @@ class Reader:
         done = False
         for message in events(self._frames, self._clean):
             text = message.data
+            if message.event != "message" and not self._is_ours(message, deliver, on_first):
+                continue
             if text == "[DONE]":
                 done = True
                 break
-            if message.event != "message":
-                if server_event is None and message.event in _KEEP_ALIVE_EVENTS:
-                    self.empty += 1
-                    continue
-                if message.event == "error":
-                    raise api_error(parse_leniently(text), self._clean)
             try:
                 data = decode_json(text)
             except StreamDecodeError:
@@ -175,6 +180,8 @@ class Reader:
                     continue
                 raise
             if data.__class__ is not dict:
+                if data.__class__ is list and says_failure(data):
+                    raise api_error(data, self._clean)
                 if server_event is None:
                     if data is None:  # llama.cpp's, one for each prompt of several but the first
                         self.empty += 1
@@ -183,15 +190,15 @@ class Reader:
                         "the server sent an event that is not a JSON object: "
                         f"its data is a {type(data).__name__}"
                     )
-            elif ("error" in data and data["error"] is not None) or (
-                "choices" not in data and data.get("object") == "error"  # vLLM's
-            ):
+            elif "choices" not in data and says_failure(data, known=server_event is None):
+                raise api_error(data, self._clean)
+            if not self.events:
+                self._begin(data, on_first)
+            # A chunk that repeats what is known in all but its delta, as nearly all do, does not
+            # say that anything failed.
+            if not add(data) and _is_failed_chunk(data):
                 raise api_error(data, self._clean)
             self.events += 1
-            if self.events == 1:
-                self.first_event_seconds = self._exchange.last_byte - self._exchange.started
-                on_first()
-            add(data)
             if server_event is not None:
                 deliver(server_event(message, data))
                 continue
@@ -200,6 +207,8 @@ class Reader:
             deliver(make(data))
             if last and data.get("type") in last:
                 return
+        if not self.events and (error := self._no_stream()) is not None:
+            raise error
         # A proxy may put "[DONE]" behind any stream, one that was cut too: where an answer has a
         # last event of its own, it completes nothing.
         done = done and not last
@@ -207,51 +216,136 @@ class Reader:
         if not (done or framed or self._accumulator.complete):
             raise self._cut()
 
+    def _begin(self, data: Any, on_first: Callable[[], object]) -> None:
+        """The first event is there; one that says that the server failed is none."""
+        if _is_failed_chunk(data):
+            self._accumulator.add(data)
+            raise api_error(data, self._clean)
+        self.first_event_seconds = self._exchange.last_byte - self._exchange.started
+        on_first()
+
+    def _is_ours(
+        self, message: Any, deliver: Callable[[Any], object], on_first: Callable[[], object]
+    ) -> bool:
+        """Whether an event that has a name is to be read as one that has none.
+
+        The others are done with here: errors, keep-alives, and what a gateway or a tool puts in
+        between, which is delivered as an event and is no part of the answer.
+
+        :raises StreamAPIError: it is an error.
+        """
+        name = message.event.strip().lower()
+        text = message.data.strip()
+        if name == "error":
+            raise api_error(parse_leniently("" if text == "[DONE]" else text), self._clean)
+        endpoint = self._endpoint
+        if endpoint.server_event is not None or name.startswith(endpoint.own) or text == "[DONE]":
+            return True
+        if name in _KEEP_ALIVE_EVENTS or text[:1] not in ("{", "["):
+            self.empty += 1
+            return False
+        try:
+            data = decode_json(text)
+        except StreamDecodeError:
+            return True  # a chunk may be what broke
+        if not isinstance(data, dict):
+            self.empty += 1
+            return False
+        kinds = (data.get("object"), data.get("type"))
+        if (
+            "choices" in data
+            or "usage" in data
+            or any(isinstance(kind, str) and kind.startswith(endpoint.own) for kind in kinds)
+        ):
+            return True
+        if says_error(data):
+            raise api_error(data, self._clean)
+        if not self.events:
+            self._begin(data, on_first)
+        self.events += 1
+        deliver(endpoint.event(data))
+        return False
+
+    def _hear(self, kind: str, text: str) -> None:
+        """What stands in the stream beside its events: an error, or nothing that matters.
+
+        :raises StreamAPIError: it is an error.
+        """
+        said = parse_leniently(text.strip())
+        if kind == "error":
+            said = {"error": said}
+        if says_failure(said):
+            raise api_error(said, self._clean)
+
     def _check_content_type(self) -> None:
         """Refuse what is plainly no event stream; anything unknown gets the benefit of the doubt.
 
-        WHATWG 9.2.2 wants ``text/event-stream``, but servers that stream well send ``text/plain``
-        or nothing.
+        WHATWG 9.2.2 wants ``text/event-stream``, but servers that stream well send ``text/plain``,
+        nothing, or call it a page or JSON: what begins as an event stream is one.
         """
         self._check_compression()
         content_type = self._clean(self._response.headers.get("content-type", ""))
         kind = content_type.split(";", 1)[0].strip().lower()
+        is_json = kind == "application/json" or kind.endswith("+json")
         if kind in ("text/html", "application/xhtml+xml", "application/xml", "text/xml"):
-            raise StreamDecodeError(
+            self._refusal = StreamDecodeError(
                 f"the server answered with a page ({kind}) instead of an event stream: is the "
                 "base URL right, and does it end in /v1 where the server wants that?",
                 lasting=True,
             )
-        if kind == "application/json" or kind.endswith("+json"):
-            raise self._whole_json(kind)
+        elif is_json:
+            what = f"the server answered with JSON ({kind}) instead of an event stream"
+            self._refusal = StreamDecodeError(f"{what}: is the base URL right?", lasting=True)
+        if self._refusal is None or begins_event_stream(self._frames.peek()):
+            return
+        if is_json:
+            try:
+                text = self._frames.peek() + self._body.read_all(self._limit)
+            except (StreamDecodeError, StreamInterruptedError):
+                raise self._refusal from None
+            raise self._json(what, text) or self._refusal
+        raise self._refusal
 
     def _check_compression(self) -> None:
-        known = {"identity", "", *HTTPResponse.CONTENT_DECODERS}
+        known = HTTPResponse.CONTENT_DECODERS
         for coding in self._response.headers.get("content-encoding", "").lower().split(","):
-            if coding.strip() not in known:
+            if coding.strip() not in known and not _NO_CODING.fullmatch(coding.strip()):
                 what = clip(self._clean(coding), 40)
                 raise StreamDecodeError(
                     f"the server compressed its answer, unasked, by {what!r}: no way to undo that",
                     lasting=True,
                 )
 
-    def _whole_json(self, kind: str) -> StreamDecodeError:
-        """The error for a JSON body, which may well be a whole answer that was not streamed."""
+    def _json(self, what: str, text: bytes) -> StreamDecodeError | StreamAPIError | None:
+        """The error for a JSON body, which may well be a whole answer that was not streamed.
+
+        :param what: what is wrong with it.
+        :returns: ``None`` for what is neither an answer nor an error.
+        """
         try:
-            body = decode_json(self._body.read_all(self._limit).decode())
-        except (StreamDecodeError, StreamInterruptedError, UnicodeDecodeError):
-            body = None
-        what = f"the server answered with JSON ({kind}) instead of an event stream"
-        if isinstance(body, dict) and body.get("error") is not None:
-            return StreamDecodeError(f"{what}: {api_error(body, self._clean)}", lasting=True)
-        if isinstance(body, dict) and self._endpoint.is_whole(body):
-            return StreamDecodeError(
-                f"{what}: it ignores stream=True. The answer is whole, and is this error's "
-                "snapshot; call without stream=True",
-                snapshot=self._endpoint.whole(body),
-                lasting=True,
-            )
-        return StreamDecodeError(f"{what}: is the base URL right?", lasting=True)
+            body = decode_json(text.decode().strip().removesuffix("data: [DONE]"))
+        except (StreamDecodeError, UnicodeDecodeError):
+            return None
+        whole = isinstance(body, dict) and self._endpoint.is_whole(body)
+        snapshot = self._endpoint.whole(body) if whole else None
+        if says_failure(body):
+            return api_error(body, self._clean, snapshot)
+        if not whole:
+            return None
+        return StreamDecodeError(
+            f"{what}: it ignores stream=True. The answer is whole, and is this error's "
+            "snapshot; call without stream=True",
+            snapshot=snapshot,
+            lasting=True,
+        )
+
+    def _no_stream(self) -> StreamDecodeError | StreamAPIError | None:
+        """The error for a body without events that is JSON, or is called a page or JSON."""
+        error = None
+        if self._frames.kept is not None:
+            what = "the server answered with JSON instead of an event stream"
+            error = self._json(what, bytes(self._frames.kept))
+        return error or self._refusal
 
     def _cut(self) -> StreamDecodeError | StreamInterruptedError:
         """The error for an orderly end that came too early."""
@@ -284,6 +378,11 @@ class Reader:
             # leaves nothing to wait for, shall not outrun the gap.
             self._exchange.waited += time.monotonic() - self._exchange.last_byte
         self._waits += 1
+
+
+def _is_failed_chunk(data: Any) -> bool:
+    """Whether something with choices says that the server failed."""
+    return data.__class__ is dict and "choices" in data and says_failure(data)
 
 
 def expiry(exchange: Exchange) -> str:

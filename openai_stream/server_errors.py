@@ -1,18 +1,23 @@
-"""What a server says when it says no, from whichever place: a status, a body, an event.
+"""What a server says when it says no, from whichever place: a status, a body, an event, a line.
 
-One reader for all of them: what was said, of which type, under which code, and the error of ours
-that carries it. Where the JSON came from, and what to do about the error, others know.
+One rule for whether JSON says that the server failed (:func:`says_failure`), and one reader of what
+it says: the words, the type, the code (:func:`error_fields`), whatever the shape. Where the JSON
+came from, and what to do about the error, others know.
 """
 
 from __future__ import annotations
 
 import contextlib
 import email.utils
+import html
 import json
+import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import attrs
 import requests
 import requests.structures
 
@@ -22,19 +27,287 @@ from .redaction import cleaned, cleaned_headers
 from .sse import decode_json
 
 __all__ = [
+    "NO_CREDIT",
     "api_error",
     "clip",
     "error_fields",
     "parse_leniently",
     "retry_after",
+    "says_error",
+    "says_failure",
     "status_error",
 ]
 
+JSON = dict[str, Any]
+
+#: Types and codes of an account that is used up: to ask again is no use to anybody.
+NO_CREDIT = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"}
+    | {"insufficient_credits", "exceeded_current_quota_error", "billing_not_active"}
+)
+
+# Is this a failure? ---------------------------------------------------------------------------
+
+#: Reasons for which an answer ends that is no answer: the server, or what it asks, failed.
+_FAILED_REASONS = frozenset({"error", "network_error", "insufficient_system_resource", "abort"})
+#: What a field that may hold a code says when all is well, lower case.
+_ALL_WELL = frozenset({"", "0", "200", "ok", "success"})
+_WORDS = ("message", "msg", "error_message", "error_msg", "errorMessage", "status_msg")
+_CODES = ("code", "error_code", "errorCode", "err_code", "status_code", "statusCode")
+#: Fields by which an event or a body has something of an answer, however little.
+_ANSWERS = ("choices", "output", "text", "delta")
+_DEPTH = 8  # levels that are looked into for the words: nobody says anything that deep
+
+
+def says_failure(data: Any, *, known: bool = True) -> bool:
+    """Whether JSON from a server, an event or a body, says that the server failed.
+
+    * an ``error`` that is not void, at the top or in a choice, whatever is beside it; void is
+      null, false, 0, an empty text, list or object, and an object of nothing else;
+    * a choice that ended because of an error;
+    * ``base_resp.status_code`` that is not 0 (MiniMax);
+    * a response whose ``status`` is ``failed``;
+    * where there is nothing of an answer: ``"object"`` or ``"type"`` that is ``"error"``; a code
+      that does not say that all is well, with words; ``error_code``, ``error_type`` or
+      ``error_message``; ``success: false`` with words; ``detail``.
+
+    :param known: the endpoint's own events have a known form. What other endpoints send is
+        anybody's guess: there only what can mean nothing else counts.
+    """
+    if type(data) is list:  # Gemini's
+        return bool(data) and all(type(item) is dict and says_error(item) for item in data)
+    if type(data) is not dict:
+        return False
+    if says_error(data):
+        return True
+    base = data.get("base_resp")
+    if type(base) is dict and not _is_well(base.get("status_code")):
+        return True
+    choices = data.get("choices")
+    if type(choices) is list:
+        for choice in choices:
+            if type(choice) is dict and (says_error(choice) or _failed_reason(choice)):
+                return True
+    if data.get("object") == "response" and data.get("status") == "failed":
+        return True
+    if any(data.get(name) for name in _ANSWERS):
+        return False
+    if data.get("object") == "error" or data.get("type") == "error":
+        return True
+    return known and _says_otherwise(data)
+
+
+def says_error(data: JSON) -> bool:
+    """Whether an object has an ``error`` that is not void."""
+    return "error" in data and not _is_void(data["error"])
+
+
+def _failed_reason(choice: JSON) -> str | None:
+    reason = choice.get("finish_reason")
+    return reason if type(reason) is str and reason in _FAILED_REASONS else None
+
+
+def _says_otherwise(data: JSON) -> bool:
+    """Whether an object without anything of an answer says in another way that the server failed.
+
+    What has a type of its own, as all events of ``/responses`` do, is none of these.
+    """
+    kind = data.get("type")
+    if type(kind) is str and kind.startswith("response."):
+        return False
+    if not _is_void(data.get("detail")) or not _is_void(data.get("error_message")):
+        return True
+    if not all(_is_well(data.get(name)) for name in ("error_code", "error_type", "errorCode")):
+        return True
+    words = any(_text(data.get(name)) for name in (*_WORDS, "errors"))
+    if data.get("success") is False and (words or not _is_void(data.get("errors"))):
+        return True
+    return words and (
+        not all(_is_well(data.get(name)) for name in _CODES) or _is_bad(data.get("status"))
+    )
+
+
+def _is_bad(status: Any) -> bool:
+    """Whether a status, of whatever kind, is a bad one."""
+    return status in ("error", "failed") or (type(status) is int and 400 <= status < 600)
+
+
+def _is_well(code: Any) -> bool:
+    """Whether a code says that all is well, or is none."""
+    if type(code) is str:
+        return code.strip().lower() in _ALL_WELL
+    if type(code) in (int, float):
+        return code in (0, 200)
+    return code is None or code is False or type(code) in (list, dict)
+
+
+def _is_void(value: Any, depth: int = _DEPTH) -> bool:
+    if type(value) is dict and depth:
+        return all(_is_void(item, depth - 1) for item in value.values())
+    return not value
+
+
+# What does it say? ----------------------------------------------------------------------------
+
+
+@attrs.define
+class _Said:
+    """What was found so far, from the outside in; what is further in is nearer to the cause."""
+
+    words: list[str] = attrs.field(factory=list)
+    kind: str | None = None
+    code: str | None = None
+
+    def read(self, value: Any, depth: int = _DEPTH) -> None:
+        """Take in what a value says, of whatever type it is."""
+        if type(value) is str:
+            self.say(value)
+        elif type(value) is list and depth:
+            for item in value[:3]:
+                if type(item) in (str, dict, list):
+                    self.read(item, depth - 1)
+        elif type(value) is dict and depth:
+            self._read_object(value, depth - 1)
+
+    def say(self, text: str) -> None:
+        """Take in words, but for what was said already."""
+        text = text.strip()
+        if text and not any(text in said for said in self.words):
+            self.words = [said for said in self.words if said not in text]
+            self.words.append(text)
+
+    def _read_object(self, value: JSON, depth: int) -> None:
+        for name in ("error_type", "type", "__type", "status"):
+            kind = value.get(name)
+            # Others name the event, or its state, not the error: Google's status is in capitals.
+            if (
+                type(kind) is str
+                and kind not in ("", "error")
+                and not kind.startswith("response.")
+                and (name != "status" or kind.isupper())
+            ):
+                self.kind = kind
+                break
+        for name in _CODES:
+            code = _code(value.get(name))
+            if code is not None:
+                self.code = code
+                break
+        error = value.get("error")
+        spoken = any(_text(value.get(name)) for name in _WORDS)
+        if type(error) is str and spoken and " " not in error.strip() and self.kind is None:
+            self.kind = error  # the name of it, beside the words
+        else:
+            if self.code is None and error.__class__ in (int, float):
+                self.code = _code(error)
+            self.read(error, depth)
+        for name in _WORDS:
+            if not _is_void(value.get(name)):
+                self.read(value[name], depth)
+        if not self.words:
+            for name in ("detail", "errors", "error_description", "description", "title"):
+                self.read(value.get(name), depth)
+        for name in ("response", "base_resp"):
+            self.read(value.get(name), depth)
+        metadata = value.get("metadata")  # OpenRouter's: what the provider behind it said
+        if type(metadata) is dict and metadata.get("raw"):
+            raw = metadata["raw"]
+            self._read_inside(parse_leniently(raw) if type(raw) is str else raw, depth)
+        choices = value.get("choices")
+        if type(choices) is list:
+            for choice in choices:
+                if type(choice) is dict and (says_error(choice) or _failed_reason(choice)):
+                    self.read(choice.get("error"), depth)
+                    if not self.words and (reason := _failed_reason(choice)):
+                        self.say(f"finish_reason {reason!r}")
+
+    def _read_inside(self, value: Any, depth: int) -> None:
+        """Take in the words of another error, whose type and code are another server's."""
+        inside = _Said()
+        inside.read(value, depth)
+        for text in inside.words:
+            self.say(text)
+        self.kind = self.kind or inside.kind
+        self.code = self.code or inside.code
+
+
+def error_fields(body: Any) -> tuple[str | None, str | None, str | None]:
+    """Message, type and code of an error, in any of the shapes that servers give them.
+
+    ``{"error": {"message": …}}`` (OpenAI), the same in ``response`` (OpenAI's ``response.failed``)
+    or in a choice, ``{"error": "…"}``, ``{"message": …}`` (vLLM), ``{"detail": …}`` (FastAPI),
+    ``{"errors": […]}`` (Cloudflare), ``{"base_resp": …}`` (MiniMax), one in the other, lists of
+    them, or plain text.
+    """
+    found = _Said()
+    found.read(body)
+    return ": ".join(found.words[:3]) or None, found.kind, found.code
+
+
+def _text(value: Any) -> bool:
+    return type(value) is str and bool(value.strip())
+
+
+def _code(value: Any) -> str | None:
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) in (int, float):
+        return str(value)
+    return value if _text(value) else None
+
+
+def parse_leniently(text: str) -> Any:
+    """What a server says: JSON, or whatever text it has to say."""
+    try:
+        return decode_json(text)
+    except StreamDecodeError:
+        return text
+
+
+def api_error(body: Any, clean: Callable[[str], str], snapshot: Any = None) -> StreamAPIError:
+    """The error that a server sent in a good response: an object, a string, or an event.
+
+    :param clean: takes secrets out, should the server have quoted them.
+    :param snapshot: what had come, where the caller alone knows.
+    """
+    try:
+        body = cleaned(body, clean)
+    except RecursionError:
+        body = None  # JSON that could just be read, and says nothing that deep
+    said, kind, code = error_fields(body)
+    named = ", ".join(part for part in (kind, code) if part)
+    return StreamAPIError(
+        "the server sent an error in its answer: "
+        + (clip(said) if said else "without a message")
+        + (f" ({clip(named, 100)})" if named else ""),
+        code=code,
+        type=kind,
+        body=body,
+        **({} if snapshot is None else {"snapshot": snapshot}),
+    )
+
+
+def clip(text: str, length: int = 500) -> str:
+    """Text of the server's, short enough for a message, on one line and without control characters
+    and lone surrogates.
+    """
+    text = " ".join(text[: 4 * length].split())
+    if not text.isprintable():
+        text = "".join(one for one in text if one.isprintable())
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+# A status -------------------------------------------------------------------------------------
+
 _HINTS = {
     401: "Is the API key right?",
+    402: "The account has no credit: to ask again is no use before it has",
     404: "Are the model's name and the base URL right?",
     429: "Slow down, or look at the account's limits",
 }
+_PAGE = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
+_TITLE = re.compile(r"<title\b[^>]*>([^<]*)", re.IGNORECASE)
+_START = 65536  # characters of a page in which its title is looked for
 
 
 def status_error(
@@ -42,7 +315,7 @@ def status_error(
 ) -> APIStatusError:
     """The error for a response whose status says no.
 
-    :param text: its body.
+    :param text: its body, as far as it came.
     :param where: what was asked.
     :param clean: takes secrets out.
     :param keyed: whether a key was sent.
@@ -52,19 +325,22 @@ def status_error(
     with contextlib.suppress(ValueError, RecursionError):
         body = cleaned(json.loads(text), clean)
     said, kind, code = error_fields(body)
-    said = said or (body if isinstance(body, str) else json.dumps(body) if body else None)
+    if isinstance(body, str):
+        said = _title(body) if _PAGE.match(body) else body if _is_readable(body) else None
+    elif said is None and body:
+        said = json.dumps(body)
     headers = requests.structures.CaseInsensitiveDict(cleaned_headers(response.headers, clean))
     request_id = headers.get("x-request-id")
     message = f"{where}: {status} {clean(response.reason or '')}".rstrip()
     if said:
         message += f": {clip(said)}"
     if named := ", ".join(part for part in (kind, code) if part):
-        message += f" ({named})"
+        message += f" ({clip(named, 100)})"
     if status == 400 and "stream_options" in text:
         message += ". This server does not take stream_options: leave it out"
     elif status == 401 and not keyed:
         message += ". No API key was sent: set OPENAI_API_KEY, or pass api_key=…"
-    elif hint := _HINTS.get(status):
+    elif hint := _HINTS.get(402 if NO_CREDIT & {kind, code} else status):
         message += f". {hint}"
     if request_id:
         message += f" [request {request_id}]"
@@ -80,70 +356,35 @@ def status_error(
     )
 
 
+def _is_readable(text: str) -> bool:
+    """Whether it is text, not something that is still compressed, say."""
+    text = text[:_START]
+    strange = sum(not (one.isprintable() or one.isspace()) or one == "\ufffd" for one in text)
+    # A few may be a text in another encoding, or one that was cut in a character.
+    return strange <= len(text) // 10
+
+
+def _title(page: str) -> str | None:
+    """The title of a page: the rest of it is not for people who read messages."""
+    found = _TITLE.search(page[:_START])
+    return html.unescape(found[1]).strip() or None if found else None
+
+
+_SECONDS = re.compile(r"\s*(\d{1,12}(?:\.\d*)?|\.\d+)\s*", re.ASCII)
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait: ``retry-after-ms``, else ``Retry-After`` (RFC 9110)."""
-    with contextlib.suppress(KeyError, ValueError):
-        return max(0.0, float(headers["retry-after-ms"]) / 1000)
+    """Seconds that the server asks to wait: ``retry-after-ms``, else ``Retry-After`` (RFC 9110).
+
+    :returns: ``None`` for what is neither a number of seconds nor a date that is still to come.
+    """
+    if number := _SECONDS.fullmatch(headers.get("retry-after-ms", "")):
+        return float(number[1]) / 1000
     value = headers.get("retry-after", "")
-    with contextlib.suppress(ValueError):
-        return max(0.0, float(value))
-    with contextlib.suppress(ValueError, OverflowError):
+    if number := _SECONDS.fullmatch(value):
+        return float(number[1])
+    with contextlib.suppress(ValueError, OverflowError, TypeError):
         if date := email.utils.parsedate_tz(value):
-            return max(0.0, email.utils.mktime_tz(date) - time.time())
+            left = email.utils.mktime_tz(date) - time.time()
+            return left if left > 0 and math.isfinite(left) else None
     return None
-
-
-def parse_leniently(text: str) -> Any:
-    """The data of an error event: JSON, or whatever text the server had to say."""
-    try:
-        return decode_json(text)
-    except StreamDecodeError:
-        return text
-
-
-def error_fields(body: Any) -> tuple[str | None, str | None, str | None]:
-    """Message, type and code of an error, in any of the shapes that servers give them.
-
-    ``{"error": {"message": …}}`` (OpenAI), the same in ``response`` (OpenAI's ``response.failed``),
-    ``{"error": "…"}``, ``{"message": …}`` (vLLM), ``{"detail": …}`` (FastAPI), or plain text.
-    """
-    error = body
-    if isinstance(body, dict):
-        if isinstance(body.get("response"), dict):  # "response.failed"
-            body = body["response"]
-        if body.get("error") is not None:
-            error = body["error"]
-    if not isinstance(error, dict):
-        return (error if isinstance(error, str) else None), None, None
-    said = next((v for k in ("message", "detail") if isinstance(v := error.get(k), str)), None)
-    kind, code = error.get("type"), error.get("code")
-    if isinstance(code, int) and not isinstance(code, bool):
-        code = str(code)
-    return said, kind if isinstance(kind, str) else None, code if isinstance(code, str) else None
-
-
-def api_error(body: Any, clean: Callable[[str], str]) -> StreamAPIError:
-    """The error that a server sent in a good response: an object, a string, or an event.
-
-    :param clean: takes secrets out, should the server have quoted them.
-    """
-    try:
-        body = cleaned(body, clean)
-    except RecursionError:
-        body = None  # JSON that could just be read, and says nothing that deep
-    said, kind, code = error_fields(body)
-    named = ", ".join(part for part in (kind, code) if part)
-    return StreamAPIError(
-        "the server sent an error in its answer: "
-        + (clip(said) if said else "without a message")
-        + (f" ({named})" if named else ""),
-        code=code,
-        type=kind,
-        body=body,
-    )
-
-
-def clip(text: str, length: int = 500) -> str:
-    """Text of the server's, short enough for a message."""
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: length - 1] + "…"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import codecs
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
@@ -22,14 +23,38 @@ import sseclient
 
 from .errors import StreamDecodeError
 from .redaction import without_secrets
+from .strays import Strays
 
-__all__ = ["Frames", "decode_json", "events"]
+__all__ = ["Frames", "begins_event_stream", "decode_json", "events"]
 
 _BOM = codecs.BOM_UTF8
 _HEAD = 64  # bytes that are kept of the beginning
 # ``sseclient`` copies what it has of a frame once for each further line: lines times bytes is its
 # work, and this much is a few seconds of it. A frame of 32 MiB may have 1,000 lines.
 _MOST_WORK = 2**35
+
+
+# What the beginning of a body may be while it is not clear yet: blank, half a byte-order mark, or
+# half a field's name.
+_UNCLEAR = re.compile(
+    rb"\s*(?:\xef\xbb?|d(?:at?)?|e(?:v(?:en?)?|r(?:ro?)?)?|id?|r(?:e(?:tr?)?)?)?", re.IGNORECASE
+)
+_BEGINNING = re.compile(rb"\s*(?:(?:data|event|id|retry|error)[ \t]*[:\r\n]|:)", re.IGNORECASE)
+
+
+def begins_event_stream(head: bytes) -> bool:
+    """Whether a body begins as an event stream does: with a comment or a field."""
+    return _BEGINNING.match(head) is not None
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether the data of a frame that may be cut is all there: 12 may be half of 123."""
+    if data.strip() == b"[DONE]":
+        return True
+    try:
+        return isinstance(decode_json(data.decode()), (dict, list))
+    except (StreamDecodeError, UnicodeDecodeError):
+        return False
 
 
 class Frames:
@@ -41,17 +66,32 @@ class Frames:
 
     :param read: returns the next block, ``b""`` at the end.
     :param limit: the most bytes that one frame may have.
+    :param strays: takes out of them what is no field of theirs; without it the standard's word
+        holds, and it is ignored.
+    :param ended: whether, after the last block, the body itself told that it ends there. Then a
+        last frame without its blank line counts, if its data is whole; otherwise never.
     """
 
-    def __init__(self, read: Callable[[], bytes], limit: int) -> None:
+    def __init__(
+        self,
+        read: Callable[[], bytes],
+        limit: int,
+        strays: Strays | None = None,
+        ended: Callable[[], bool] | None = None,
+    ) -> None:
         self._read = read
         self._limit = limit
+        self._strays = strays
+        self._ended = ended
+        self._begun: bytes | None = None  # the first block, once it was looked at
         #: Comments seen (WHATWG 9.2.6: a line that starts with a colon), the usual keep-alives.
         self.comments = 0
         #: The stream has ended in the middle of an event.
         self.cut = False
         #: The first bytes of the stream, for the message that says what it was instead.
         self.head = b""
+        #: All of it, up to the limit, where it begins as JSON does.
+        self.kept: bytearray | None = None
 
     def __repr__(self) -> str:
         # ``sseclient`` logs its source.
@@ -71,7 +111,10 @@ class Frames:
         parts: list[bytes] = []  # of the frame that is still open: joined once, when it closes
         size = 0
         after_cr = False  # the last block ended in "\r", whose "\n" may still come
-        block = self._first() or self._read()
+        strays = self._strays
+        self.peek()
+        block = self._begun or self._read()
+        self._begun = b""
         while block:
             # WHATWG 9.2.6: a line ends in "\r\n", "\n" or "\r". Most servers send the second only.
             if after_cr or b"\r" in block:
@@ -102,33 +145,71 @@ class Frames:
                             f"{whole.count(10)} in {len(whole)} bytes",
                             lasting=True,
                         )
-                if b"\n:" in whole or whole[0] == 58:  # ":"
+                lines = whole.split(b"\n")
+                frames = lines[::2]
+                # Nearly all frames have one line, and that is data.
+                plain = not any(lines[1::2]) and whole.startswith(b"data:")
+                plain = plain and whole.count(b"\n\ndata:") + 2 == len(frames)
+                del lines
+                if not plain or (strays is not None and strays.await_data):
                     self.comments += whole.count(b"\n:") + whole.startswith(b":")
-                frames = whole.split(b"\n\n")
+                    frames = whole.split(b"\n\n")
+                    plain = strays is None or not strays.in_(whole)
                 del frames[-1], whole  # a blank line's end; and two copies of it are enough
-                yield frames
+                if plain:
+                    yield frames
+                else:
+                    yield from self._sifted(frames)
                 block = block[end:]
             if block:
                 parts.append(block)
                 size += len(block)
             block = self._read()
-        rest = b"".join(parts).split(b"\n")
-        self.cut = any(line.strip() and not line.startswith(b":") for line in rest)
+        yield from self._last(b"".join(parts))
 
-    def _first(self) -> bytes:
+    def peek(self) -> bytes:
         """The first bytes, without the byte-order mark (WHATWG 9.2.5: one leading U+FEFF is
-        ignored).
+        ignored); waits until it is clear what they begin with.
         """
-        head = b""
-        # Up to where it is clear what it is, however it comes: half a mark is none.
-        while len(head) < _HEAD and (_BOM.startswith(head) or not head.removeprefix(_BOM).strip()):
-            block = self._read()
-            if not block:
-                break
-            head += block
-        head = head.removeprefix(_BOM)
-        self.head = head[:_HEAD]
-        return head
+        if self._begun is None:
+            begun = b""
+            while len(begun) < _HEAD and _UNCLEAR.fullmatch(begun.removeprefix(_BOM)):
+                block = self._read()
+                if not block:
+                    break
+                begun += block
+            self._begun = begun.removeprefix(_BOM)
+            self.head = self._begun[:_HEAD]
+            if self.head.lstrip()[:1] in (b"{", b"["):
+                self.kept = bytearray(self._begun)
+                self._read = partial(self._read_and_keep, self._read)
+        return self._begun
+
+    def _read_and_keep(self, read: Callable[[], bytes]) -> bytes:
+        block = read()
+        if self.kept is not None:
+            self.kept += block
+            if len(self.kept) > self._limit:
+                self.kept = None
+        return block
+
+    def _sifted(self, frames: list[bytes]) -> Iterator[list[bytes]]:
+        return iter([frames]) if self._strays is None else self._strays.sift(frames)
+
+    def _last(self, frame: bytes) -> Iterator[list[bytes]]:
+        """What comes of the frame that the end of the stream cuts."""
+        lines = frame.split(b"\n")
+        self.cut = any(line.strip() and not line.startswith(b":") for line in lines)
+        if self.cut and self._ended is not None and self._ended():
+            data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
+            strange = self._strays is not None and self._strays.in_(frame)
+            if data and len(frame) * len(lines) <= _MOST_WORK and _is_whole(b"\n".join(data)):
+                self.cut = False
+                yield from self._sifted([frame])
+            elif not data and strange:
+                yield from self._sifted([frame])
+        if self._strays is not None:
+            yield from self._strays.rest()
 
     def _check(self, parts: list[bytes], block: bytes, end: int) -> Iterator[list[bytes]]:
         """Refuse a frame over the limit, after the whole ones in front of it, which are given;

@@ -227,11 +227,11 @@ def responses() -> Iterator[Quirk]:
     yield Quirk(
         "An error as JSON",
         "Answers with an error object and status 200.",
-        "``StreamDecodeError`` that tells what the server said.",
+        "``StreamAPIError`` that tells what the server said.",
         json_answer({"error": {"message": "The model is loading."}}),
         events=[],
         message=None,
-        error=StreamDecodeError,
+        error=StreamAPIError,
         said="The model is loading.",
     )
     yield Quirk(

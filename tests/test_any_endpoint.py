@@ -189,7 +189,7 @@ def test_names_and_ids_are_the_frames_own(server: ScriptedServer, client: Client
         ServerEvent("message", one, "7"),
         ServerEvent("ünï", one, "ü"),
         ServerEvent("message", one, None),
-        ServerEvent("message", one, None),
+        ServerEvent("message", one, ""),
         ServerEvent("message", one, None),
         ServerEvent("end", one, "last"),
     ]
@@ -377,7 +377,7 @@ def test_compressed_data_that_breaks_off_in_an_orderly_body(
 
 
 def test_a_frame_that_breaks_off_in_an_orderly_body(server: ScriptedServer, client: Client) -> None:
-    server.play(answer([{"n": 1}, b'data: {"n": 2}'], done=False))
+    server.play(answer([{"n": 1}, b'data: {"n": 2'], done=False))
     server.play(answer([{"n": 1}, b": bye"], done=False))
     with pytest.raises(StreamInterruptedError):
         stream(client).stream.result(WAIT)

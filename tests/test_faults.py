@@ -460,9 +460,11 @@ def test_a_stall_without_stream(server: ScriptedServer, client: Client) -> None:
     assert time.monotonic() - start < 0.7 + HELD_UP
 
 
-def test_an_error_beside_choices_is_no_error_without_stream(
+def test_an_error_beside_choices_is_one_without_stream_too(
     server: ScriptedServer, client: Client
 ) -> None:
     whole = {**WHOLE, "error": {"message": "moderated"}}
     server.play(json_answer(whole))
-    assert client.create_chat_completion(model="m", messages=[]).to_dict() == whole
+    with pytest.raises(StreamAPIError, match="moderated") as caught:
+        client.create_chat_completion(model="m", messages=[])
+    assert caught.value.snapshot.to_dict() == whole

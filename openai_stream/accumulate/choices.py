@@ -194,8 +194,11 @@ class _ChoicesAccumulator:
         # adds nothing: a single comparison, in place of a loop over eight fields.
         self._envelope: dict[str, Any] = {"obfuscation": _ANYTHING}
 
-    def add(self, chunk: dict[str, Any]) -> None:
-        """Add one chunk: any JSON object, which is not changed and not kept."""
+    def add(self, chunk: dict[str, Any]) -> bool:
+        """Add one chunk: any JSON object, which is not changed and not kept.
+
+        :returns: whether it is known that it has nothing but a delta that was not there before.
+        """
         self.empty = False
         if not chunk.items() <= self._envelope.items():
             self._add_envelope(chunk)
@@ -206,6 +209,7 @@ class _ChoicesAccumulator:
             for position, choice in enumerate(choices):
                 if type(choice) is dict:
                     self._choice(choice, position).add(choice)
+        return False
 
     def _add_envelope(self, chunk: dict[str, Any]) -> None:
         top = self._top
@@ -294,8 +298,11 @@ class ChatAccumulator(_ChoicesAccumulator):
         #: The message that these deltas continue, once there is such a choice.
         self._message: Message
 
-    def add(self, chunk: dict[str, Any]) -> None:
-        """Add one chunk: any JSON object, which is not changed and not kept."""
+    def add(self, chunk: dict[str, Any]) -> bool:
+        """Add one chunk: any JSON object, which is not changed and not kept.
+
+        :returns: whether it has nothing but a delta that was not there before.
+        """
         # Nearly every chunk of nearly every stream has nothing new but a delta. Seeing that at one
         # blow and going straight to the message takes a third of the general way's time. Any field
         # of the choice that is new, or has another value, goes the general way.
@@ -304,7 +311,8 @@ class ChatAccumulator(_ChoicesAccumulator):
             delta = choice["delta"]
             if choice.items() <= self._same.items():
                 piece = delta.get("content")
-                if not chunk.items() <= self._envelope.items():
+                known = chunk.items() <= self._envelope.items()
+                if not known:
                     self._add_envelope(chunk)
                 if len(delta) == 1 and type(piece) is str:
                     self._message.append(piece)
@@ -312,11 +320,12 @@ class ChatAccumulator(_ChoicesAccumulator):
                     self._message.add(delta, ends=True)
                 else:
                     self._message.add(delta)
-                return
+                return known
         except (KeyError, TypeError, ValueError, AttributeError):
             pass
         super().add(chunk)
         self._remember_choice(chunk)
+        return False
 
     def _remember_choice(self, chunk: dict[str, Any]) -> None:
         """Note what the choice carries besides its delta, if that is all there is to compare.

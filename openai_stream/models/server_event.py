@@ -23,7 +23,7 @@ class ServerEvent:
     event: str = "message"
     #: The event's data, parsed: whatever JSON can be.
     data: Any = None
-    #: The event's own ``id``; ``None`` where it has none.
+    #: The event's own ``id``, ``""`` if that is empty; ``None`` if it has none.
     id: str | None = None
 
     def __repr__(self) -> str:

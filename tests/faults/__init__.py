@@ -19,7 +19,17 @@ from .bodies import (
 )
 from .ends import ends, incomplete, no_response, stalls, tls
 from .row import Certificates, Held, Row, Script, serving
-from .whole import after_done, framings, grammar, http, orderly, splits
+from .whole import (
+    after_done,
+    framings,
+    grammar,
+    http,
+    labels,
+    no_errors,
+    orderly,
+    splits,
+    unclosed,
+)
 
 __all__ = ["GROUPS", "ROWS", "Certificates", "Held", "Row", "Script", "serving"]
 
@@ -29,7 +39,8 @@ GROUPS: dict[str, list[Row]] = {
     "Splits": list(splits()),
     "Forms of HTTP": list(http()),
     "The grammar of event streams": list(grammar()),
-    "Complete answers": list(orderly()),
+    "Complete answers": [*orderly(), *unclosed(), *labels()],
+    "No errors": list(no_errors()),
     "After [DONE]": list(after_done()),
     "Incomplete answers": [*incomplete(), *unfinished()],
     "No response": list(no_response()),

@@ -80,7 +80,7 @@ def lengths() -> Iterator[Row]:
     yield interrupted("content-length ends between events", of(after_two, body), 2)
     yield interrupted("content-length ends in an event", of(after_two + 30, body), 2)
     yield interrupted(
-        "content-length ends before an event's blank line", of(after_two - 1, body), 1
+        "content-length ends before an event's blank line", of(after_two - 1, body), 2
     )
     yield interrupted("content-length of one", of(1, body), 0)
     yield broken("content-length larger than the body", of(len(body) + 1, body, TAKEN, Fin()), ALL)
@@ -203,7 +203,6 @@ def errors() -> Iterator[Row]:
         ("an error object", {"error": overloaded}, "overloaded", full),
         ("an error object with choices", {"error": overloaded, "choices": []}, "overloaded", full),
         ("an error of a string", {"error": "overloaded"}, "overloaded", none),
-        ("an empty error", {"error": {}}, "without a message", none),
         ("an error of another type", {"error": [1]}, "without a message", none),
         ("an error with a number", {"error": {"message": "overloaded", "code": 503}},
          "overloaded", {"code": "503", "type": None}),
@@ -258,8 +257,14 @@ def other_bodies() -> Iterator[Row]:
             "begins with '<'",
         )
         yield row(
-            f"JSON said to be {kind}",
+            f"a whole completion said to be {kind}",
             answer([whole], done=False, content_type=kind, framing="close"),
+            "ignores stream=True",
+            held={0: ("Hi", "stop")},
+        )
+        yield row(
+            f"JSON said to be {kind}",
+            answer([b'{"status": "ok"}'], done=False, content_type=kind, framing="close"),
             "begins with '{'",
         )
     yield row(
@@ -269,7 +274,15 @@ def other_bodies() -> Iterator[Row]:
         held={0: ("Hi", "stop")},
     )
     error = {"error": {"message": "overloaded", "type": "server_error"}}
-    yield row("an error object as JSON", json_answer(error), "overloaded")
+    for kind in ("application/json", "text/event-stream", "text/plain", None):
+        yield Row(
+            f"an error object as JSON said to be {kind}",
+            answer([json.dumps(error).encode()], done=False, content_type=kind),
+            0,
+            StreamAPIError,
+            "overloaded",
+            attributes={"body": error, "type": "server_error"},
+        )
     typed = {"content_type": "application/json"}
     start = part([b'{"choices": ['], **typed)
     for name, script in {

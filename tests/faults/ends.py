@@ -200,7 +200,7 @@ def incomplete() -> Iterator[Row]:
     for framing in FRAMINGS:
         for place, events in {
             "before the finish_reason": CHUNKS[:4],
-            "in the event of the finish_reason": [*CHUNKS[:4], FRAMES[4][:-1]],
+            "in the event of the finish_reason": [*CHUNKS[:4], FRAMES[4][:-10]],
         }.items():
             yield Row(
                 f"an orderly end {place}, {framing}",

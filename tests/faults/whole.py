@@ -278,6 +278,57 @@ def grammar() -> Iterator[Row]:
         )
 
 
+def unclosed() -> Iterator[Row]:
+    """The last frame lacks its blank line, but the body says that it ends there."""
+    for framing, (place, behind) in itertools.product(
+        ("chunked", "length"), {"blank line": b"\n", "line end": b""}.items()
+    ):
+        last = FRAMES[-1].rstrip() + behind
+        yield whole(
+            f"a last event without its {place}, {framing}",
+            answer([*CHUNKS[:-1], last], done=False, framing=framing),
+            CHUNKS,
+        )
+        yield whole(
+            f"[DONE] without its {place}, {framing}",
+            answer([*CHUNKS[:-1], b"data: [DONE]" + behind], done=False, framing=framing),
+            CHUNKS[:-1],
+        )
+
+
+def labels() -> Iterator[Row]:
+    """An event stream is one, whatever it is called."""
+    for kind in ("application/json", "text/html", "application/stream+json", "text/xml"):
+        yield whole(f"an event stream said to be {kind}", answer(LONG, content_type=kind))
+        yield whole(
+            f"an event stream said to be {kind}, a comment first, byte by byte",
+            answer([b": hi\n\n", *LONG], content_type=kind, bytes_per_chunk=1),
+            keep_alives=1,
+        )
+    for coding in ("utf-8", "none", "binary", "identity", "UTF8", ""):
+        yield whole(
+            f"plain bytes said to be compressed by {coding or 'nothing'}",
+            answer(LONG, headers={"Content-Encoding": coding}),
+        )
+
+
+def no_errors() -> Iterator[Row]:
+    """An error that is none, and codes by which all is well."""
+    fields: list[JSON] = [
+        *({"error": void} for void in ("", {}, [], False, {"message": "", "code": None})),
+        {"base_resp": {"status_code": 0, "status_msg": "success"}},
+        {"code": 0, "message": "ok"},
+        {"code": "200", "message": "fine"},
+        {"code": 7, "message": "beside choices it means nothing"},
+    ]
+    for field in fields:
+        sent = [{**one, **field} for one in CHUNKS]
+        yield whole(f"{json.dumps(field)} in each event", answer(sent), sent)
+    for field in fields[:-1]:
+        sent = [CHUNKS[0], field, *CHUNKS[1:]]
+        yield whole(f"{json.dumps(field)} as an event", answer(sent), sent)
+
+
 def choice(index: int, finish_reason: str | None) -> JSON:
     return {"choices": [{"index": index, "delta": {}, "finish_reason": finish_reason}]}
 
