@@ -340,6 +340,33 @@ STREAMS = [
         [[(0, "a", "f", '{"a":')], [(0, "a", None, '{"a":')], [(0, "a", None, "1}}")]],
         [("a", "f", '{"a":{"a":1}}')],
     ),
+    Stream(
+        "all of it once more, without id and name",
+        [[(0, "a", WEATHER, "")], [(0, None, None, OSLO)], [(0, None, None, OSLO)]],
+        [("a", WEATHER, OSLO)],
+    ),
+    Stream(
+        "all that came so far in each fragment",
+        [
+            [(0, "a", WEATHER, "{")],
+            [(0, None, None, OSLO[:11])],
+            [(0, None, None, OSLO[:11])],
+            [(0, None, None, OSLO[:13])],
+            [(0, None, None, OSLO)],
+            [(0, None, None, OSLO)],
+        ],
+        [("a", WEATHER, OSLO)],
+    ),
+    Stream(
+        "mirror: an object that begins as the one around it",
+        [[(0, "a", "f", '{"a":')], [(0, None, None, '{"a":1}')], [(0, None, None, "}")]],
+        [("a", "f", '{"a":{"a":1}}')],
+    ),
+    Stream(
+        "mirror: the same in a list",
+        [[(0, "a", "f", '{"a":[')], [(0, None, None, '{"a":[]}')], [(0, None, None, "]}")]],
+        [("a", "f", '{"a":[{"a":[]}]}')],
+    ),
     # No index
     Stream(
         "side by side, no index",

@@ -235,6 +235,8 @@ class _ChoicesAccumulator:
         if self._is_one and self._choices:
             [known] = self._choices.values()
             if not known.finish_reason or not _says_something(choice):
+                if choice.get("index", 0) != known.index:
+                    known.index = 0  # what was sent is no index of it
                 return known
             self._is_one = False
         index = choice.get("index")

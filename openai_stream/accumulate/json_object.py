@@ -17,7 +17,7 @@ class ObjectScanner:
     object; whether what is in it is JSON is left to those who parse it.
     """
 
-    __slots__ = ("_broken", "_depth", "_escaped", "_in_string", "is_empty", "is_whole")
+    __slots__ = ("_broken", "_depth", "_escaped", "_in_string", "_last", "is_empty", "is_whole")
 
     def __init__(self) -> None:
         #: Whether an object has begun and ended, and nothing but white space stands around it.
@@ -28,6 +28,13 @@ class ObjectScanner:
         self._in_string = False
         self._escaped = False
         self._broken = False
+        #: The last character outside of strings that is no white space.
+        self._last = ""
+
+    @property
+    def expects_value(self) -> bool:
+        """Whether an object may begin here, inside of the one that has begun."""
+        return bool(self._depth) and not self._in_string and self._last in {":", "[", ","}
 
     def feed(self, piece: str) -> None:
         """The next piece of the text."""
@@ -54,10 +61,12 @@ class ObjectScanner:
                 continue
             found = _NEXT.search(piece, position)
             end = length if found is None else found.start()
-            if self.is_empty and self._depth and piece[position:end].strip(_BLANK):
-                self.is_empty = False
+            if between := piece[position:end].rstrip(_BLANK):
+                self.is_empty = self.is_empty and not between.strip(_BLANK)
+                self._last = between[-1]
             if found is None:
                 return
+            self._last = piece[end]
             position = end + 1
             match piece[end]:
                 case '"':

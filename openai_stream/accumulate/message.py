@@ -181,7 +181,7 @@ class Message:
         elif key == "function_call":
             if not isinstance(have, Tool):
                 have = self._fields[key] = Tool(self._tools, takes_json=True)
-            have.add(value, repeats=True)
+            have.add(value)
         elif key == "audio":
             if not isinstance(have, Block):
                 have = self._fields[key] = Block(growing=_OF_AUDIO)

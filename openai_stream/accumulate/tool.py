@@ -18,6 +18,11 @@ def is_blank(given: Any) -> bool:
     return not given.strip() if type(given) is str else is_void(given)
 
 
+def is_object(given: Any) -> bool:
+    """Whether arguments begin an object."""
+    return type(given) is str and given.lstrip()[:1] == "{"
+
+
 class Tool(Node):
     """What is called: the name of a tool and what it is given, both in pieces.
 
@@ -47,11 +52,8 @@ class Tool(Node):
         self._scanner = ObjectScanner()
         self._scanned = 0
 
-    def add(self, piece: dict[str, Any], repeats: bool = False) -> None:
-        """One piece, in whatever form.
-
-        :param repeats: what is given may be all of it once more.
-        """
+    def add(self, piece: dict[str, Any]) -> None:
+        """One piece, in whatever form."""
         had_arguments = self.has_arguments
         for key, value in piece.items():
             if key == ("arguments" if self._takes_json else "input"):
@@ -59,7 +61,7 @@ class Tool(Node):
             if key == "name" and type(value) is str:
                 self._add_name(value, had_arguments)
             elif key == "arguments" and self._takes_json and type(value) is str:
-                self._add_arguments(value, repeats)
+                self._add_arguments(value)
             elif type(value) is not str:
                 grow(self._fields, key, value)
             elif key in GROWING:
@@ -125,20 +127,19 @@ class Tool(Node):
         return isinstance(given, Node) and not frozen(given)
 
     def is_repeated_by(self, arguments: Any) -> bool:
-        """Whether these are the whole arguments that are there already."""
+        """Whether these are the whole arguments that are there already, perhaps with other white
+        space. Looking costs no more than what is given is long.
+        """
         given = self._fields.get("arguments")
-        if type(given) is not Text or type(arguments) is not str or not arguments:
+        if type(given) is not Text or type(arguments) is not str or not self.is_whole:
             return False
-        return (
-            len(arguments) == self._length and self.is_whole and "".join(given) == arguments
-        ) or self._says_the_same(given, arguments)
-
-    def _says_the_same(self, given: Text, arguments: str) -> bool:
-        """Whether they differ in white space only. Costs no more than what is given is long."""
-        if not self._length / 4 < len(arguments) < self._length * 4 or not self.is_whole:
+        if not self._length < 4 * len(arguments) < 16 * self._length:
             return False
+        text = "".join(given)
+        if text == arguments:
+            return True
         try:
-            return bool(json.loads("".join(given)) == json.loads(arguments))
+            return bool(json.loads(text) == json.loads(arguments))
         except (ValueError, RecursionError):
             return False
 
@@ -149,24 +150,31 @@ class Tool(Node):
         self._scanned = len(given)
         return self._scanner
 
-    def _add_arguments(self, piece: str, repeats: bool) -> None:
+    def _add_arguments(self, piece: str) -> None:
         have = self._fields.get("arguments")
         if type(have) is not Text:
             join(self._fields, "arguments", piece)
             self._length = len(piece)
-        elif piece:
-            if piece.lstrip()[:1] == "{":
-                if self.is_empty:
-                    # "{}" stood where the arguments had yet to come.
-                    self._fields["arguments"] = Text((piece,))
-                    self._length = len(piece)
-                    self._scanner = ObjectScanner()
-                    self._scanned = 0
-                    return
-                if repeats and self.is_repeated_by(piece):
-                    return
+        elif piece and not (is_object(piece) and self._begins_again(have, piece)):
             have.append(piece)
             self._length += len(piece)
+
+    def _begins_again(self, have: Text, piece: str) -> bool:
+        """Whether a piece that begins an object is all of the arguments, and not a part of them."""
+        scanner = self._scan(have)
+        if not scanner.is_empty or not scanner.is_whole:  # "{}" stands for what is yet to come
+            if self.is_repeated_by(piece):
+                return True
+            # So far, and more: where no object may begin, it cannot be a part of this one.
+            if scanner.expects_value or len(piece) < self._length:
+                return False
+            if not piece.startswith("".join(have)):
+                return False
+        self._fields["arguments"] = Text((piece,))
+        self._length = len(piece)
+        self._scanner = ObjectScanner()
+        self._scanned = 0
+        return True
 
     def frozen(self) -> dict[str, Any]:
         """Name, arguments and what else came."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from .blocks import grow
 from .pieces import Node, Object, frozen_in_order, index_of, join, keep
-from .tool import Tool, is_blank
+from .tool import Tool, is_blank, is_object
 
 _KINDS = ("function", "custom")
 
@@ -59,11 +59,11 @@ class _Call:
         #: What is called, as soon as that is told.
         self.tool: Tool | None = None
 
-    def add(self, fragment: _Fragment, tools: frozenset[str], repeats: bool) -> None:
+    def add(self, fragment: _Fragment, tools: frozenset[str]) -> None:
         fields = self.fields
         for key, value in fragment.fields.items():
             if key in _KINDS:
-                self._add_tool(key, value, tools, repeats)
+                self._add_tool(key, value, tools)
             elif key == "id" and self.id is not None:
                 pass  # a call keeps its first id
             elif key == "index":
@@ -75,7 +75,7 @@ class _Call:
         if self.id is None:
             self.id = fragment.id
 
-    def _add_tool(self, kind: str, piece: Any, tools: frozenset[str], repeats: bool) -> None:
+    def _add_tool(self, kind: str, piece: Any, tools: frozenset[str]) -> None:
         have = self.fields.get(kind)
         if type(piece) is not dict:
             if not isinstance(have, Tool):
@@ -84,7 +84,7 @@ class _Call:
         if not isinstance(have, Tool):
             have = self.fields[kind] = Tool(tools, takes_json=kind == "function")
             self.tool = self.tool or have
-        have.add(piece, repeats)
+        have.add(piece)
 
 
 class ToolCalls(Node):
@@ -205,8 +205,7 @@ class ToolCalls(Node):
         announces = is_new and call.id not in {None, ident}
         announces = announces and fragment.name is None and not fragment.brings_arguments
         self._announced = ident if announces else None
-        # What is repeated is so under a known id, not in a call that just began.
-        call.add(fragment, self._tools, repeats=ident is not None and not is_new)
+        call.add(fragment, self._tools)
         if fragment.name is not None:
             self._named.add(call)
         self._open = call
@@ -255,13 +254,9 @@ class ToolCalls(Node):
         return (
             tool.is_whole
             and not tool.is_empty
-            and (not tool.is_named(name) or _is_object(fragment.given))
+            and (not tool.is_named(name) or is_object(fragment.given))
         )
 
     def frozen(self) -> list[Any]:
         """The calls, in order."""
         return frozen_in_order(self._calls)
-
-
-def _is_object(given: Any) -> bool:
-    return type(given) is str and given.lstrip()[:1] == "{"
