@@ -437,9 +437,24 @@ STREAMS = [
         [("x", WEATHER, OSLO), ("x", TIME, CET)],
     ),
     Stream(
-        "the same id for two calls without parameters",
-        [[(0, "x", "now", "{}")], [(1, "x", "now", "{}")], [(1, "x", None, "")]],
-        [("x", "now", "{}"), ("x", "now", "{}")],
+        "the same call under two indexes",
+        [[(0, "x", WEATHER, "")], [(1, "x", WEATHER, OSLO)], [(2, "x", WEATHER, OSLO)]],
+        [("x", WEATHER, OSLO)],
+    ),
+    Stream(
+        "the id under one index, the arguments under another",
+        [[(2, "x", WEATHER, "")], [(1, None, None, OSLO[:5])], [(1, None, None, OSLO[5:])]],
+        [("x", WEATHER, OSLO)],
+    ),
+    Stream(
+        "mirror: a new index after arguments begins a call",
+        [[(0, "a", "f", "{1}")], [(1, None, None, "{2}")], [(1, "b", "g", "")]],
+        [("a", "f", "{1}"), ("b", "g", "{2}")],
+    ),
+    Stream(
+        "the same id for two tools without arguments so far",
+        [[(0, "x", "f", "")], [(1, "x", "g", "")], [(0, None, None, "{}")]],
+        [("x", "f", "{}"), ("x", "g", "")],
     ),
     Stream(
         "one call whose index rises",

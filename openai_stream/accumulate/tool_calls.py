@@ -95,7 +95,7 @@ class ToolCalls(Node):
     * A known id: its call.
     * A taken index and a new id: a call begins if the fragment has a name; otherwise the call goes
       on and keeps its first id.
-    * A new index: a call begins.
+    * A new index: a call begins; but arguments alone go to the open call if that has none so far.
     * Fragments side by side that nothing tells apart go to the calls of the last chunk that had as
       many, each by its place; a lone one to the open call.
     * A name where there are no arguments so far is a piece of the name, unless both are names of
@@ -172,15 +172,23 @@ class ToolCalls(Node):
             name = fragment.name
             if name is None or (beside.tool is not None and beside.tool.is_named(name)):
                 return beside
-        if fragment.index is not None:
-            call = self._by_index.get(fragment.index)
-            if call is None and fragment.name is None and self._is_unnumbered():
-                return self._open  # whose index comes late
-            return call
-        return self._open
+        if fragment.index is None:
+            return self._open
+        call = self._by_index.get(fragment.index)
+        if call is None and fragment.name is None and self._waits_for(fragment):
+            return self._open
+        return call
 
-    def _is_unnumbered(self) -> bool:
-        return self._open is not None and self._open.index is None
+    def _waits_for(self, fragment: _Fragment) -> bool:
+        """Whether the open call goes on under an index that is new: because it has had none so far,
+        or because it was only named, and here are arguments of nobody.
+        """
+        call = self._open
+        if call is None or call.index is None:
+            return call is not None
+        tool = call.tool
+        is_named_only = tool is not None and tool.has_name and not tool.has_arguments
+        return is_named_only and fragment.id is None and fragment.brings_arguments
 
     def _add(self, fragment: _Fragment, candidate: _Call | None, is_alone: bool) -> _Call:
         """Add a fragment to its call, and give that.
@@ -243,19 +251,14 @@ class ToolCalls(Node):
         name, tool = fragment.name, known.tool
         if name is None or tool is None or not tool.has_name:
             return False
-        is_elsewhere = fragment.index is not None and fragment.index not in self._by_index
-        is_elsewhere = is_elsewhere and known.index is not None  # otherwise its index comes late
-        if tool.is_repeated_by(fragment.given) and not (is_elsewhere and tool.is_empty):
-            return False
-        if is_elsewhere:
-            return not (tool.is_named(name) and tool.has_arguments and not tool.is_whole)
-        if not tool.has_arguments:
-            return tool.is_another(name)
-        return (
-            tool.is_whole
-            and not tool.is_empty
-            and (not tool.is_named(name) or is_object(fragment.given))
-        )
+        if tool.is_named(name):
+            again = is_object(fragment.given) and not tool.is_repeated_by(fragment.given)
+            return again and tool.is_whole and not tool.is_empty
+        # An index that comes late is none of another call.
+        is_elsewhere = fragment.index not in self._by_index and known.index is not None
+        if is_elsewhere and fragment.index is not None:
+            return True
+        return tool.is_whole if tool.has_arguments else tool.is_another(name)
 
     def frozen(self) -> list[Any]:
         """The calls, in order."""
