@@ -7,6 +7,7 @@ that of another checkout. The players of other libraries, in ``benchmarks/peers/
 from __future__ import annotations
 
 import json
+import re
 import sys
 from contextlib import suppress
 from typing import Any
@@ -89,7 +90,9 @@ def _told(error: Exception) -> JSON:
 
 def main() -> None:
     for line in sys.stdin:
-        print(json.dumps(ours(json.loads(line))), flush=True)
+        outcome = json.dumps(ours(json.loads(line)), ensure_ascii=False)
+        # In ASCII, JSON would join the halves of a character that the library left apart.
+        print(re.sub("[\ud800-\udfff]", "<half>", outcome), flush=True)
 
 
 if __name__ == "__main__":
