@@ -33,8 +33,10 @@ from .errors import (
     StreamError,
     StreamInterruptedError,
     StreamTimeoutError,
+    StructuredOutputError,
     UnprocessableEntityError,
 )
+from .items import DONE, Done, Restarted, ShutDown, Tagged
 from .models import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -43,7 +45,7 @@ from .models import (
     ResponseEvent,
     ServerEvent,
 )
-from .queues import DONE, Done, EventQueue, Restarted, ShutDown, Tagged
+from .queues import EventQueue
 from .stream import Stats, Stream
 from .timeouts import Timeout
 
@@ -81,6 +83,7 @@ __all__ = [
     "StreamError",
     "StreamInterruptedError",
     "StreamTimeoutError",
+    "StructuredOutputError",
     "Tagged",
     "Timeout",
     "UnprocessableEntityError",

@@ -68,7 +68,7 @@ class ChatBody(_Sampling, total=False):
     prediction: JSON | None
     presence_penalty: float | None
     reasoning_effort: Effort | None
-    response_format: JSON
+    response_format: JSON | type
     seed: int | None
     stop: str | Sequence[str] | None
     store: bool | None
@@ -121,6 +121,7 @@ class ResponseBody(_Sampling, total=False):
     reasoning: JSON | None
     store: bool | None
     text: JSON
+    text_format: JSON | type
     tool_choice: Literal["none", "auto", "required"] | JSON
     tools: Iterable[JSON]
     top_logprobs: int | None

@@ -58,6 +58,7 @@ from .signatures import (
 )
 from .sse import decode_json
 from .stream import Callbacks, Core, Stream
+from .structured import take_class
 from .timeouts import Timeout, timeout_of, without_stream
 from .transport import Exchange, Session
 
@@ -175,7 +176,7 @@ class BaseClient:
         timeout = self.timeout if timeout is None else timeout_of(timeout)
         if not stream:
             timeout = without_stream(timeout)
-        request = self._prepare(endpoint.path, arguments, stream, body)
+        request = self._prepare(endpoint, arguments, stream, body)
         secrets.add_request(request.headers, request.url)
         attempts = self._attempts(secrets)
         ended = None
@@ -248,21 +249,25 @@ class BaseClient:
 
     # -- requests -----------------------------------------------------------------------------
 
-    def _prepare(self, path: str, arguments: dict[str, Any], stream: bool, body: Any) -> Request:
+    def _prepare(
+        self, endpoint: Endpoint[Any, Any], arguments: dict[str, Any], stream: bool, body: Any
+    ) -> Request:
         """Everything that is the same for each attempt, checked before anything is sent."""
         headers = take_mapping(arguments, "extra_headers")
         query = take_mapping(arguments, "extra_query")
         extra_body = take_mapping(arguments, "extra_body")
         check_headers("extra_headers", headers)
+        cls = None
         if body is _ARGUMENTS:
             check_fields(arguments)
+            cls = take_class(arguments, endpoint.class_argument)
             body = {**arguments, **({"stream": True} if stream else {})}
         if extra_body:
             if not isinstance(body, dict):
                 raise TypeError(f"extra_body cannot be added to a {type(body).__name__}")
             body = {**body, **extra_body}
         return Request(
-            url=with_query(self._url(path, body), query),
+            url=with_query(self._url(endpoint.path, body), query),
             headers=merge(
                 {
                     "Accept": "text/event-stream" if stream else "application/json",
@@ -276,7 +281,7 @@ class BaseClient:
                 headers,
             ),
             body=encode(body),
-            asked=Asked.of(body),
+            asked=Asked.of(body, cls),
         )
 
     def _attempts(self, secrets: Secrets) -> Attempts:

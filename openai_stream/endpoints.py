@@ -89,6 +89,8 @@ class Endpoint(Generic[E, W]):
     :param failed: the types of the events that say it failed.
     :param server_event: makes an event of the parsed frame and its JSON, where ``event`` is not
         enough. Then any JSON will do, not objects only.
+    :param class_argument: the argument of its call that may be a class, which the answer is to be
+        JSON of.
     """
 
     path: str
@@ -103,6 +105,7 @@ class Endpoint(Generic[E, W]):
     last: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     server_event: Callable[[Any, Any], E] | None = None
+    class_argument: str | None = None
 
     def texts(self, asked: Asked, index: int) -> Callable[[E], str | None]:
         """:attr:`text` for the events of one answer, one after the other.
@@ -228,6 +231,7 @@ CHAT_COMPLETIONS: Endpoint[ChatCompletionChunk, ChatCompletion] = Endpoint(
     text=_chat_text,
     is_whole=_has_choices,
     own="chat.completion",
+    class_argument="response_format",
 )
 
 #: Source: OpenAI API reference, "Completions" (legacy).
@@ -253,6 +257,7 @@ RESPONSES: Endpoint[ResponseEvent, Response] = Endpoint(
     own="response.",
     last=("response.completed", "response.incomplete"),
     failed=("response.failed", "error"),
+    class_argument="text_format",
 )
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "StreamError",
     "StreamInterruptedError",
     "StreamTimeoutError",
+    "StructuredOutputError",
     "UnprocessableEntityError",
     "status_error",
 ]
@@ -186,6 +187,16 @@ class StreamAPIError(StreamError):
     type: str | None = None
     #: The parsed data of the event that carried the error.
     body: Any = None
+
+
+class StructuredOutputError(StreamError):
+    """The answer is not JSON of the class that was asked for."""
+
+    #: The text of the answer.
+    text: str = ""
+    #: ``"refusal"``: the model refused. ``"length"``: it was cut at a limit of tokens.
+    #: ``"content_filter"``: it was filtered. ``"invalid"``: it is something else.
+    reason: str = "invalid"
 
 
 class RecordingError(OpenAIStreamError):

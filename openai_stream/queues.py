@@ -6,18 +6,16 @@ business. The reader's side of the queue is :meth:`EventQueue._offer` and :meth:
 
 from __future__ import annotations
 
-import enum
 import importlib.util
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, cast
 
-import attrs
-
-from .errors import StreamError
-from .surrogates import Halves
+from . import consuming
+from .items import DONE, Done, Restarted, ShutDown
+from .structured import JSONAnswer
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -25,57 +23,7 @@ if TYPE_CHECKING:
     from .locks import HandoverLock
     from .stream import Stream
 
-__all__ = ["DONE", "Done", "EventQueue", "Restarted", "ShutDown", "Subscription", "Tagged"]
-
-
-class Done(enum.Enum):
-    """The type of :data:`DONE`, for annotations."""
-
-    DONE = "DONE"
-
-    def __repr__(self) -> str:
-        return "DONE"
-
-    __str__ = __repr__
-
-
-#: The one value that a queue gives after the last event.
-DONE: Final = Done.DONE
-
-if hasattr(queue, "ShutDown"):  # Python 3.13
-    ShutDown = queue.ShutDown
-else:
-
-    class ShutDown(Exception):  # type: ignore[no-redef]
-        """Raised when put or get is called on a queue that was shut down."""
-
-
-@attrs.frozen
-class Tagged:
-    """An item of one of many streams that share a queue: ``tag, item = queue.get()``.
-
-    :param tag: the ``tag`` that was given to the call.
-    :param item: an event, ``DONE``, or the stream's error.
-    """
-
-    tag: Any
-    item: Any
-
-    def __iter__(self) -> Iterator[Any]:
-        """``tag, item = queue.get()``."""
-        return iter((self.tag, self.item))
-
-
-@attrs.frozen
-class Restarted:
-    """An item among the events: the answer broke off and begins anew. What came before is void.
-
-    :param attempt: 1 for the first restart.
-    :param error: why the last answer broke off; its ``snapshot`` has what had come.
-    """
-
-    attempt: int
-    error: StreamError
+__all__ = ["EventQueue", "Subscription"]
 
 
 class _Failure:
@@ -163,6 +111,7 @@ class EventQueue(_Queue[E_co, W_co]):
         self._takers = 0
         self._crowded = False
         self._the_end: Done | _Failure | None = None  # once it has been put
+        self._taken_by: str | None = None  # the method that needs every event
 
     # -- the consumer's side ------------------------------------------------------------------
 
@@ -212,7 +161,7 @@ class EventQueue(_Queue[E_co, W_co]):
                 raise item.error
             yield item
 
-    def text(self, choice: int = 0) -> Iterator[str]:
+    def text(self, choice: int = 0, *, every: float | None = None) -> Iterator[str]:
         """The pieces of text of one choice, as they come; raises as a loop over the queue does.
 
         Text cannot be taken back: where the stream restarts after some of it was given, the error
@@ -222,38 +171,59 @@ class EventQueue(_Queue[E_co, W_co]):
         and one that stays alone becomes U+FFFD.
 
         :param choice: the choice's index.
+        :param every: give at most one piece in so many seconds: what comes faster is joined, for
+            windows and pages that cannot draw a hundred times a second. The first comes at once.
+        :raises ValueError: ``every`` is not above 0.
         """
-        core = self._stream._core
-        text = core.endpoint.texts(core.asked, choice)
-        halves = Halves()
-        yielded = False
-        events = iter(self)
-        while True:
-            try:
-                event = next(events, DONE)
-            except Exception:
-                if halves.held:
-                    yield halves.end()
-                raise
-            if event is DONE:
-                break
-            if isinstance(event, Restarted):
-                if yielded:
-                    if halves.held:
-                        yield halves.end()
-                    raise event.error
-                text, halves = core.endpoint.texts(core.asked, choice), Halves()
-                continue
-            piece = text(event)
-            if piece:
-                if halves.held or not piece.isascii():
-                    piece = halves.feed(piece)
-                    if not piece:
-                        continue
-                yielded = True
-                yield piece
-        if halves.held:
-            yield halves.end()
+        if every is None:
+            return consuming.text(_Source(self), choice)
+        consuming.check_every(every)
+        return consuming.text_every(_Source(self), choice, every)
+
+    def partials(self) -> Iterator[Any]:
+        """An answer that is JSON, as far as it has come, and at the end the whole value.
+
+        Dicts and lists grow in place, strings grow too; numbers, ``true``, ``false`` and ``null``
+        come whole. Of what arrives together only the last state is given. Restarts are as in
+        :meth:`text`.
+
+        :raises StructuredOutputError: the answer is not JSON, or was cut; from the loop, after
+            what came. A stream that broke raises its own error.
+        :raises concurrent.futures.CancelledError: the stream was closed; from the loop.
+        :raises RuntimeError: something else takes from the queue already.
+        """
+        self._take_all("partials")
+        return consuming.partials(_Source(self))
+
+    def items(self, name: str) -> Iterator[Any]:
+        """The elements of a list in an answer that is a JSON object, each as soon as it is closed.
+
+        With a class for the answer (``response_format``, ``text_format``) each is an object of the
+        list's class; without, it is a dict or what else the JSON has.
+
+        :param name: the key of the list.
+        :raises StructuredOutputError: an element does not fit, or as :meth:`partials`; from the
+            loop.
+        :raises ValueError: the answer's class has no list of that name.
+        :raises RuntimeError: something else takes from the queue already.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"name must be a string, not {name!r}")
+        cls = self._stream._core.asked.cls
+        element = None if cls is None else consuming.element_class(cls, name)
+        self._take_all("items")
+        return consuming.items(_Source(self), name, element)
+
+    def _take_all(self, name: str) -> None:
+        """Only one of those that need every event may take them."""
+        with self.mutex:
+            if self._taken_by is not None:
+                raise RuntimeError(
+                    f"{self._taken_by}() takes the events of this queue already; for {name}() "
+                    "beside it, make the stream with replay=True and ask stream.subscribe() for a "
+                    "queue of its own"
+                )
+            self._taken_by = name
 
     def _wait(self, block: bool, timeout: float | None, to_the_end: bool = False) -> Any:
         """Wait for an item; ``to_the_end``, as a loop does, also for the end that others take."""
@@ -440,3 +410,48 @@ class Subscription(EventQueue[E_co, W_co]):
 
     def __del__(self) -> None:
         """Nobody waits for room in it."""
+
+
+class _Source:
+    """A queue, as :mod:`.consuming` wants it."""
+
+    def __init__(self, queue: EventQueue[Any, Any]) -> None:
+        self._queue = queue
+
+    def take(self, timeout: float | None = None) -> Any:
+        """The next item as a loop takes it: ``DONE`` at the end, each time.
+
+        :param timeout: seconds to wait at most.
+        :raises queue.Empty: none came in that time.
+        :raises OpenAIStreamError: the stream failed.
+        """
+        queue = self._queue
+        item: Any
+        try:
+            item = queue.queue.popleft()
+        except IndexError:
+            item = _NOTHING
+        if item is _NOTHING:
+            item = queue._wait(True, timeout, to_the_end=True)
+        if queue._crowded:
+            queue._make_known_room()
+        if item.__class__ is _Failure:
+            raise item.error
+        return item
+
+    def has_more(self) -> bool:
+        """An item is there already."""
+        return bool(self._queue.queue)
+
+    def texts(self, choice: int) -> Callable[[Any], str | None]:
+        """What tells the text that each event of one answer adds to a choice."""
+        core = self._queue._stream._core
+        return core.endpoint.texts(core.asked, choice)
+
+    def answer(self) -> JSONAnswer:
+        """What the answer says, as far as it has come."""
+        return JSONAnswer.of(self._queue._stream.snapshot())
+
+    def is_closed(self) -> bool:
+        """The stream was closed before it had ended."""
+        return self._queue._stream.cancelled()

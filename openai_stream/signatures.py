@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, cast, overload
 
 from .bodies import ChatBody, CompletionBody, ResponseBody
+from .items import Restarted
 from .models import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -20,7 +21,7 @@ from .models import (
     ResponseEvent,
     ServerEvent,
 )
-from .queues import EventQueue, Restarted
+from .queues import EventQueue
 from .stream import Stream
 from .timeouts import Timeout
 

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .queues import DONE, Restarted, Tagged
+from .items import DONE, Restarted, Tagged
 from .transport import Aborted, Expired
 
 if TYPE_CHECKING:

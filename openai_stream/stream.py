@@ -39,7 +39,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 import attrs
 
@@ -56,9 +56,10 @@ from .errors import (
 )
 from .exit import Exit, live
 from .future import ResultFuture
+from .items import Restarted
 from .locks import HandoverLock
 from .observers import Ended, Outcome
-from .queues import EventQueue, Restarted, Subscription
+from .queues import EventQueue, Subscription
 from .reader import Reader, Received, expiry
 from .redaction import Secrets, purge, shown
 from .sinks import (
@@ -69,6 +70,7 @@ from .sinks import (
     Sink,
     SinkFailed,
 )
+from .structured import JSONAnswer
 from .transport import Aborted, Exchange, Expired
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ _TURNS = 200  # so often it waits for one that is about to start; more than any 
 
 E = TypeVar("E")
 W = TypeVar("W")
+T = TypeVar("T")
 
 _numbers = itertools.count(1)
 
@@ -848,6 +851,26 @@ class Stream(Generic[E, W]):
         if after is not None and after < 0:
             raise ValueError(f"after must not be negative: {after}")
         return self._core.subscribe(self, after)
+
+    @overload
+    def parsed(self, cls: None = None, timeout: float | None = None) -> Any: ...
+    @overload
+    def parsed(self, cls: type[T], timeout: float | None = None) -> T: ...
+    def parsed(self, cls: Any = None, timeout: float | None = None) -> Any:
+        """Wait for the end and return the answer as an object of a class.
+
+        :param cls: the class; default: the one that was asked for (``response_format``,
+            ``text_format``).
+        :param timeout: seconds to wait at most.
+        :raises StructuredOutputError: the answer is not JSON of that class; ``reason`` says why.
+        :raises TypeError: there is no class.
+        :raises: as :meth:`result`.
+        """
+        if cls is None:
+            cls = self._core.asked.cls
+        if cls is None:
+            raise TypeError("parsed() needs a class, as none was given to the call")
+        return JSONAnswer.of(self.result(timeout)).parsed(cls)
 
     def snapshot(self) -> W:
         """The answer as far as it has come: a copy, at any time, also after a failure."""

@@ -28,6 +28,7 @@ from openai_stream.errors import (
     StreamError,
     StreamInterruptedError,
     StreamTimeoutError,
+    StructuredOutputError,
     UnprocessableEntityError,
     status_error,
 )
@@ -60,6 +61,7 @@ def test_one_tree() -> None:
         StreamTimeoutError: (StreamError, TimeoutError),
         StreamDecodeError: (StreamError,),
         StreamAPIError: (StreamError,),
+        StructuredOutputError: (StreamError,),
         OpenAIStreamError: (Exception,),
     }
     assert {kind: kind.__bases__ for kind in CLASSES} == bases

@@ -16,17 +16,22 @@ class Asked:
 
     :param one_choice: the request asked for one choice. False: for several, or nobody knows.
     :param tools: the names of the tools that the model may call; empty: none, or nobody knows.
+    :param cls: the class that the answer is to be JSON of, if there is one.
     """
 
     one_choice: bool = False
     tools: frozenset[str] = frozenset()
+    cls: type | None = None
 
     @classmethod
-    def of(cls, body: Any) -> Asked:
-        """What the body of a request asks for. What it cannot be understood for is unknown."""
+    def of(cls, body: Any, answer: type | None = None) -> Asked:
+        """What the body of a request asks for. What it cannot be understood for is unknown.
+
+        :param answer: the class that the answer is to be JSON of.
+        """
         if not isinstance(body, Mapping):
             return UNKNOWN
-        return cls(_asks_for_one(body), frozenset(_names(body)))
+        return cls(_asks_for_one(body), frozenset(_names(body)), answer)
 
 
 #: The request is not known: of a recording, say.

@@ -4,9 +4,11 @@ Attributes are the fields of the *Chat Completions* section of the OpenAI API re
 same names. Times are Unix times in seconds.
 """
 
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import attrs
+
+from openai_stream.structured import JSONAnswer
 
 from .fields import NONE_GIVEN
 from .model import Model, missing, wire
@@ -33,6 +35,8 @@ __all__ = [
     "TopLogprob",
     "URLCitation",
 ]
+
+T = TypeVar("T")
 
 
 # -- parts of both --------------------------------------------------------------------------------
@@ -319,3 +323,12 @@ class ChatCompletion(Model):
     #: What the request attached to a stored completion.
     metadata: dict[str, Any] | None = None
     moderation: Moderation | None = None
+
+    def parsed(self, cls: type[T]) -> T:
+        """The answer, which is JSON, as an object of a class. Needs the extra ``structured``.
+
+        :param cls: an ``attrs`` class, a dataclass, a ``TypedDict``, a ``msgspec.Struct``, or any
+            other type that msgspec can make of JSON.
+        :raises StructuredOutputError: it is not JSON of that class; ``reason`` says why.
+        """
+        return cast("T", JSONAnswer.of(self).parsed(cls))

@@ -5,9 +5,11 @@ names. What comes in many kinds, told apart by ``type``, stays a dict as the wir
 items, content parts, tools. Times are Unix times in seconds.
 """
 
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import attrs
+
+from openai_stream.structured import JSONAnswer
 
 from .fields import NONE_GIVEN
 from .model import Model, wire
@@ -21,6 +23,8 @@ __all__ = [
     "ResponseEvent",
     "ResponseUsage",
 ]
+
+T = TypeVar("T")
 
 
 @wire
@@ -164,6 +168,15 @@ class Response(Model):
                     if isinstance(text, str):
                         texts.append(text)
         return "".join(texts)
+
+    def parsed(self, cls: type[T]) -> T:
+        """The answer, which is JSON, as an object of a class. Needs the extra ``structured``.
+
+        :param cls: an ``attrs`` class, a dataclass, a ``TypedDict``, a ``msgspec.Struct``, or any
+            other type that msgspec can make of JSON.
+        :raises StructuredOutputError: it is not JSON of that class; ``reason`` says why.
+        """
+        return cast("T", JSONAnswer.of(self).parsed(cls))
 
 
 @wire

@@ -18,7 +18,7 @@ import attrs
 
 from openai_stream.errors import ConfigurationError
 
-__all__ = ["check_class", "convert", "schema_name", "strict_schema"]
+__all__ = ["check_class", "convert", "element_class", "schema_name", "strict_schema"]
 
 #: What is kept as it is. Of ``default`` a strict schema has no need: each field is required.
 _KEPT = frozenset(
@@ -171,3 +171,24 @@ def convert(value: Any, cls: Any) -> Any:
     :raises ValueError: it does not fit; the message says where.
     """
     return _msgspec().convert(value, cls)
+
+
+def element_class(cls: type, name: str) -> Any:
+    """The class of the elements of a list that a class has.
+
+    :param name: the list's key.
+    :raises ValueError: it has no list of that name.
+    """
+    msgspec = _msgspec()
+    hints = typing.get_type_hints(cls, include_extras=True)
+    names = {field.encode_name: field.name for field in msgspec.inspect.type_info(cls).fields}
+    lists = {}
+    for key, attribute in names.items():
+        hint = hints.get(attribute)
+        for option in (hint, *typing.get_args(hint)):
+            if typing.get_origin(option) is list:
+                (lists[key],) = typing.get_args(option)
+    if name not in lists:
+        known = ", ".join(map(repr, lists)) or "none"
+        raise ValueError(f"{cls.__name__} has no list {name!r}; its lists: {known}")
+    return lists[name]
