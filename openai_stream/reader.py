@@ -275,7 +275,12 @@ class Reader:
         if kind == "error":
             said = {"error": said}
         if says_failure(said):
-            raise api_error(said, self._clean)
+            raise api_error(said, self._clean, None if self.events else self._whole(said))
+
+    def _whole(self, body: Any) -> Any:
+        """The answer that a JSON body is, if it is one."""
+        is_whole = isinstance(body, dict) and self._endpoint.is_whole(body)
+        return self._endpoint.whole(body) if is_whole else None
 
     def _check_content_type(self) -> None:
         """Refuse what is plainly no event stream; anything unknown gets the benefit of the doubt.
@@ -326,11 +331,10 @@ class Reader:
             body = decode_json(text.decode().strip().removesuffix("data: [DONE]"))
         except (StreamDecodeError, UnicodeDecodeError):
             return None
-        whole = isinstance(body, dict) and self._endpoint.is_whole(body)
-        snapshot = self._endpoint.whole(body) if whole else None
+        snapshot = self._whole(body)
         if says_failure(body):
             return api_error(body, self._clean, snapshot)
-        if not whole:
+        if snapshot is None:
             return None
         return StreamDecodeError(
             f"{what}: it ignores stream=True. The answer is whole, and is this error's "

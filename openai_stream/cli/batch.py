@@ -25,10 +25,11 @@ from openai_stream import (
     StreamInterruptedError,
     StreamTimeoutError,
 )
+from openai_stream.server_errors import NO_CREDIT
 
 from .batch_files import Answers, Defaults, Prompt, count_prompts, lines_of, read_prompts
 from .endpoints import CHAT
-from .failures import Failure, Status
+from .failures import Failure, Status, told
 from .files import STDERR, File
 from .gate import Gate
 from .progress import Meter
@@ -49,7 +50,6 @@ _LOCAL_SLOTS = 4
 _LONGEST_BACKOFF = 30.0  # seconds
 _LOOK_EVERY = 0.05  # seconds between two looks at whether a pipe has brought another prompt
 _LONGEST_ASKED = 300.0  # seconds of a pause that the server asks for
-_NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 _TOO_FAST = ("rate_limit_exceeded", "rate_limit_error")
 _SERVERS_FAULT = ("server_error", "overloaded", "overloaded_error", "timeout", "internal_error")
 
@@ -60,9 +60,9 @@ def _names(error: Exception) -> tuple[str | None, str | None]:
 
 def _is_everybodys(error: Exception) -> bool:
     """Whether every other prompt would meet the same error."""
-    return isinstance(error, AuthenticationError) or any(
-        name in _NO_CREDIT for name in _names(error)
-    )
+    if isinstance(error, AuthenticationError) or getattr(error, "status_code", None) == 402:
+        return True
+    return any(name in NO_CREDIT or name == "402" for name in _names(error))
 
 
 def _is_too_large(error: Exception) -> bool:
@@ -207,7 +207,10 @@ class _Batch:
             return
         assert error is not None
         if _is_everybodys(error):
-            raise error
+            raise Failure(
+                f"{told(error)}. Every other prompt would meet the same, so this run ends; the "
+                "next one asks what has no answer yet"
+            ) from error
         if _is_rate_limit(error):
             self.gate.limited(work.begun, self._running, _asked_pause(error))
             self.meter.opens_at = self.gate.opens_at

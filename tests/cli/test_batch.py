@@ -431,7 +431,13 @@ def test_faults_that_do_not(
 
 @pytest.mark.parametrize(
     "script",
-    [error_answer(401, "who are you?"), error_answer(429, "pay", code="insufficient_quota")],
+    [
+        error_answer(401, "who are you?"),
+        error_answer(402, "pay"),
+        error_answer(429, "pay", code="insufficient_quota"),
+        error_answer(429, "pay", type="insufficient_quota"),
+        answer([{"error": {"message": "pay", "code": 402}}]),
+    ],
 )
 def test_what_every_prompt_would_meet_ends_the_run(
     server: ScriptedServer, invoke: INVOKE, tmp_path: Path, script: Answer
@@ -441,6 +447,7 @@ def test_what_every_prompt_would_meet_ends_the_run(
     server.always(script)
     result = invoke(*BATCH, "-c", "1")
     assert result.exit_code == 1
+    assert "this run ends" in result.stderr
     assert len(server.requests) == 2
     assert [content(record) for record in read(tmp_path / "answers.jsonl")] == ["answer to a"]
 
