@@ -583,6 +583,34 @@ def test_text_of_content_in_parts(
     assert "".join(ask(client).text()) == text
 
 
+def whole_message(content: Any, **choice: Any) -> JSON:
+    message = {"role": "assistant", "content": content}
+    return {"choices": [{"index": 0, "message": message, "finish_reason": "stop", **choice}]}
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [whole_message("Hello")],
+        [whole_message([{"type": "text", "text": "Hello"}])],
+        [whole_message("Hello", delta={})],
+        [chunk({"content": "Hel"}), chunk({"content": "lo"}), whole_message("Hello")],
+        [chunk({"role": "assistant", "content": ""}), whole_message("Hello")],
+        [
+            whole_message("Hel", delta={"content": "Hel"}),
+            whole_message("Hello", delta={"content": "lo"}),
+        ],
+    ],
+)
+def test_text_of_a_whole_message(
+    server: ScriptedServer, client: Client, chunks: list[JSON]
+) -> None:
+    server.play(answer(chunks))
+    events = ask(client)
+    assert "".join(events.text()) == "Hello"
+    assert events.stream.result().choices[0].message.to_dict()["content"] == "Hello"
+
+
 HALVES = [
     (["a" + HIGH, LOW + "b"], ["a", "😀b"]),
     (["a", HIGH, LOW, "b"], ["a", "😀", "b"]),

@@ -1,0 +1,169 @@
+"""The text that an event adds to an answer.
+
+One function an endpoint for an event by itself, and one class for the events of an answer, one
+after the other, where it depends on those before. Joined, it is the text of the whole answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .accumulate import Asked, is_reason
+from .models import (
+    ChatCompletionChunk,
+    ChunkChoice,
+    Completion,
+    CompletionChoice,
+    Response,
+    ResponseEvent,
+    as_sent,
+)
+
+__all__ = ["ChoiceTexts", "ResponseTexts", "chat_text", "completion_text", "response_text"]
+
+#: The types of content parts that are text.
+_TEXT_PARTS = ("text", "output_text")
+
+
+# Choices -------------------------------------------------------------------------------------
+
+
+def chat_text(chunk: ChatCompletionChunk, index: int) -> str | None:
+    """The text that a chunk adds to a choice."""
+    for position, choice in enumerate(chunk.choices):
+        if (position if choice.index is None else choice.index) == index:
+            delta = choice.delta
+            return delta.content if delta.content is not None else _of_content(delta)
+    return None
+
+
+def completion_text(chunk: Completion, index: int) -> str | None:
+    """The text that a chunk adds to a choice."""
+    for position, choice in enumerate(chunk.choices):
+        if (position if choice.index is None else choice.index) == index:
+            return choice.text
+    return None
+
+
+def _of_content(message: Any) -> str | None:
+    """The text of a content that is no string but parts. Thoughts, images and the like are none."""
+    parts = as_sent(message, "content")
+    return None if parts is None else _of_parts(parts)
+
+
+def _of_parts(parts: Any) -> str:
+    texts = []
+    for part in parts if type(parts) is list else (parts,):
+        if type(part) is dict and part.get("type", "text") in _TEXT_PARTS:
+            part = part.get("text")
+        if type(part) is str:
+            texts.append(part)
+    return "".join(texts)
+
+
+def _of_message(choice: ChunkChoice | CompletionChoice) -> str | None:
+    """The text of a whole message that a choice has in the place of a delta."""
+    message = as_sent(choice, "message")
+    if type(message) is not dict:
+        return None
+    if isinstance(choice, ChunkChoice) and choice.delta.to_dict():
+        return None  # with a delta beside it, it only tells once more what that tells
+    return _of_parts(message.get("content"))
+
+
+class ChoiceTexts:
+    """The text that a chunk adds to a choice, after the chunks before it.
+
+    Some servers number the tokens in the place of the choices. What is choice 0 then is told by
+    :mod:`.accumulate.choices`, and is the same here. Some send the whole message in one chunk, and
+    no deltas.
+
+    :param text: the text that a chunk by itself adds to a choice.
+    :param asked: what is known of the request.
+    :param index: the choice.
+    """
+
+    def __init__(self, text: Callable[[Any, int], str | None], asked: Asked, index: int) -> None:
+        self._text = text
+        self._index = index
+        self._is_one = asked.one_choice and index == 0
+        self._has_finished = False
+        self._has_text = False
+
+    def __call__(self, event: Any) -> str | None:
+        choices = event.choices
+        index = self._index
+        if self._is_one and choices:
+            choice = choices[0]
+            if len(choices) == 1:
+                index = choice.index or 0
+                if self._has_finished and self._text(event, index):
+                    self._is_one = False
+            else:
+                self._is_one = False
+            if not self._is_one:
+                index = 0
+            self._has_finished = self._has_finished or is_reason(choice.finish_reason)
+        said = self._text(event, index)
+        if said:
+            self._has_text = True
+        elif not self._has_text:
+            for position, choice in enumerate(choices):
+                if (position if choice.index is None else choice.index) == index:
+                    said = _of_message(choice) or said
+                    self._has_text = bool(said)
+        return said
+
+
+# Responses -----------------------------------------------------------------------------------
+
+
+def response_text(event: ResponseEvent, index: int) -> str | None:
+    """The text that an event adds to the response, which is all choice 0."""
+    if event.type == "response.output_text.delta" and index == 0:
+        return event.delta if isinstance(event.delta, str) else None
+    return None
+
+
+class ResponseTexts:
+    """The text that an event adds to those before it.
+
+    It comes in deltas. A server that sends none gives it in the events that close a text, a part
+    or an item, or in the last event: whichever is the first to have some is where all is read.
+    """
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+        self._source: str | None = None
+
+    def __call__(self, event: ResponseEvent) -> str | None:
+        if self._index != 0:
+            return None
+        kind = event.type
+        if kind == "response.output_text.delta":
+            self._source = kind
+            return event.delta if isinstance(event.delta, str) else None
+        if self._source in (None, kind):
+            text = _closed_text(kind, event)
+            if text:
+                self._source = kind
+                return text
+        return None
+
+
+def _closed_text(kind: str | None, event: ResponseEvent) -> str | None:
+    """The whole text that an event closes."""
+    if kind == "response.output_text.done":
+        return event.text
+    if kind == "response.content_part.done":
+        return _text_of_output([{"type": "message", "content": [event.part]}])
+    if kind == "response.output_item.done":
+        return _text_of_output([] if event.item is None else [event.item])
+    if kind in ("response.completed", "response.incomplete", "response.done"):
+        return None if event.response is None else event.response.output_text
+    return None
+
+
+def _text_of_output(output: list[dict[str, Any]]) -> str:
+    return Response.from_dict({"output": output}).output_text
