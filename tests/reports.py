@@ -65,13 +65,24 @@ What people reported in public, of servers, programs and machines, and what beco
 what this library made of it before the reports were gathered, at commit 3d32c93.
 
 ``make compare-reports`` plays what servers send to other libraries too; it last did so on {date},
-with {versions}. Each is used as its documentation shows it: with its accumulator if it
-has one (``chat.completions.stream``, ``stream_chunk_builder``), else a plain sum. If the right
-value is an error, any error of the library's own family is right. If it is an answer, an answer is
-right that has the same in all that the library can express. Otherwise the answer *looks whole* (it
-failed, and nobody says so), or the library *refuses* it (an error, though the answer is whole),
-*leaks* an exception that is not its own, *hangs*, or gives something wrong, which is named.
-"{unplayed}" was not played: the library has no such call, or the row is newer than the last run.
+with {versions}. Each is used as its documentation shows it:
+
+* **openai** and **openai-node** by their accumulators, ``chat.completions.stream`` and
+  ``responses.stream``;
+* **litellm** by ``completion`` and ``stream_chunk_builder``; of ``responses`` the last event, or
+  the items that are done if that has none;
+* text completions, for which none of them has an accumulator, by a plain sum.
+
+If the right value is an error, any error of the library's own family is right; how often it asks
+again is its own affair. If it is an answer, an answer is right that has the same in all that the
+library can express. Otherwise the answer *looks whole* (it failed, and nobody says so), or the
+library *refuses* it (an error, though the answer is whole), *leaks* an exception that is not its
+own, *hangs*, or gives something wrong, which is named. "{unplayed}" was not played: the library has
+no such call, or the row is newer than the last run.
+
+What is fair to know: the rows are ours. They were looked for where answers are lost or taken for
+whole, and this library was mended until it passed. The other columns say how much of this a program
+that uses them has to do by itself.
 
 """
 
