@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -18,6 +18,7 @@ from urllib3.response import HTTPResponse
 
 from .endpoints import Accumulator, Endpoint
 from .errors import StreamAPIError, StreamDecodeError, StreamInterruptedError
+from .misframed import is_done, meant
 from .server_errors import api_error, clip, parse_leniently, says_error, says_failure
 from .sse import Frames, begins_event_stream, decode_json, events
 from .strays import Strays
@@ -28,6 +29,8 @@ __all__ = ["Reader", "expiry"]
 # What some servers send so that proxies see traffic, as an event's name or as its data.
 _KEEP_ALIVE_EVENTS = frozenset({"ping", "keep-alive", "keepalive", "heartbeat"})
 _KEEP_ALIVE_DATA = _KEEP_ALIVE_EVENTS | {"[ping]", "[keep-alive]", "[keepalive]", "[heartbeat]"}
+# The same as the type of an object. A tuple: what a server gives as a type may have no hash.
+_KEEP_ALIVE_TYPES = ("keepalive", "ping", "heartbeat", "keep_alive", "response.keep_alive")
 # What some call the coding of a body that has none: its charset, or what e-mails have.
 _NO_CODING = re.compile(
     r"(identity|none|null|binary|[78]bit|text|plain|chunked"
@@ -93,6 +96,7 @@ class Reader:
         self._refusal: StreamDecodeError | None = None
         self._noted = 0
         self._waits = 0
+        self._done = False  # "[DONE]" has come
         #: Events so far.
         self.events = 0
         #: Events without data so far.
@@ -154,30 +158,58 @@ class Reader:
     def _read_events(
         self, deliver: Callable[[Any], object], on_first: Callable[[], object]
     ) -> None:
+        if self._take(events(self._frames, self._clean), deliver, on_first) and not self._done:
+            return  # with a last event of its own
+        if not self.events and (error := self._no_stream()) is not None:
+            raise error
+        # A proxy may put "[DONE]" behind any stream, one that was cut too: where an answer has a
+        # last event of its own, it completes nothing.
+        done = self._done and not self._endpoint.last
+        any_event = self._endpoint.server_event is not None
+        framed = any_event and self._body.framed and not self._frames.cut
+        if not (done or framed or self._accumulator.complete):
+            raise self._cut()
+
+    def _take(
+        self,
+        messages: Iterable[Any],
+        deliver: Callable[[Any], object],
+        on_first: Callable[[], object],
+    ) -> bool:
+        """Take in the frames as events, up to the one that ends the answer.
+
+        :returns: whether it came.
+        """
         # This loop runs once an event: see benchmarks before and after any change.
         add = self._accumulator.add
         make = self._endpoint.event
         server_event = self._endpoint.server_event
         last = self._endpoint.last
-        done = False
-        for message in events(self._frames, self._clean):
+        for message in messages:
             text = message.data
             if message.event != "message" and not self._is_ours(message, deliver, on_first):
                 continue
             if text == "[DONE]":
-                done = True
-                break
+                self._done = True
+                return True
             try:
                 data = decode_json(text)
             except StreamDecodeError:
-                # Not JSON: the few things that servers send which mean no harm.
+                # Not JSON: the few things that servers send which mean no harm, or mean something.
                 text = text.strip()
-                if text == "[DONE]":
-                    done = True
-                    break
+                if is_done(text):
+                    self._done = True
+                    return True
                 if not text or text.startswith(":") or text.lower() in _KEEP_ALIVE_DATA:
                     self.empty += 1
                     continue
+                if server_event is None:
+                    if text[:5].lower() == "error":
+                        raise api_error(text, self._clean) from None
+                    if several := meant(text):
+                        if self._take(several, deliver, on_first):
+                            return True
+                        continue
                 raise
             if data.__class__ is not dict:
                 if data.__class__ is list and says_failure(data):
@@ -190,8 +222,12 @@ class Reader:
                         "the server sent an event that is not a JSON object: "
                         f"its data is a {type(data).__name__}"
                     )
-            elif "choices" not in data and says_failure(data, known=server_event is None):
-                raise api_error(data, self._clean)
+            elif "choices" not in data:
+                if says_failure(data, known=server_event is None):
+                    raise api_error(data, self._clean)
+                if server_event is None and data.get("type") in _KEEP_ALIVE_TYPES:
+                    self.empty += 1
+                    continue
             if not self.events:
                 self._begin(data, on_first)
             # A chunk that repeats what is known in all but its delta, as nearly all do, does not
@@ -206,15 +242,8 @@ class Reader:
                 raise api_error(data, self._clean)
             deliver(make(data))
             if last and data.get("type") in last:
-                return
-        if not self.events and (error := self._no_stream()) is not None:
-            raise error
-        # A proxy may put "[DONE]" behind any stream, one that was cut too: where an answer has a
-        # last event of its own, it completes nothing.
-        done = done and not last
-        framed = server_event is not None and self._body.framed and not self._frames.cut
-        if not (done or framed or self._accumulator.complete):
-            raise self._cut()
+                return True
+        return False
 
     def _begin(self, data: Any, on_first: Callable[[], object]) -> None:
         """The first event is there; one that says that the server failed is none."""
