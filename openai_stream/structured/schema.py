@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
+import types
 import typing
 from types import ModuleType
 from typing import Any
@@ -184,11 +185,19 @@ def element_class(cls: type, name: str) -> Any:
     names = {field.encode_name: field.name for field in msgspec.inspect.type_info(cls).fields}
     lists = {}
     for key, attribute in names.items():
-        hint = hints.get(attribute)
-        for option in (hint, *typing.get_args(hint)):
+        for option in _options(hints.get(attribute)):
             if typing.get_origin(option) is list:
                 (lists[key],) = typing.get_args(option)
     if name not in lists:
         known = ", ".join(map(repr, lists)) or "none"
         raise ValueError(f"{cls.__name__} has no list {name!r}; its lists: {known}")
     return lists[name]
+
+
+def _options(hint: Any) -> list[Any]:
+    """What an annotation may be, without what is annotated beside it."""
+    if typing.get_origin(hint) is typing.Annotated:
+        return _options(typing.get_args(hint)[0])
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return [option for one in typing.get_args(hint) for option in _options(one)]
+    return [hint]

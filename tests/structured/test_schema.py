@@ -12,7 +12,13 @@ import msgspec
 import pytest
 
 from openai_stream.errors import ConfigurationError
-from openai_stream.structured import check_class, convert, schema_name, strict_schema
+from openai_stream.structured import (
+    check_class,
+    convert,
+    element_class,
+    schema_name,
+    strict_schema,
+)
 
 
 @attrs.define
@@ -143,3 +149,20 @@ def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "msgspec", None)
     with pytest.raises(ConfigurationError, match=r'pip install "openai-stream\[structured\]"'):
         check_class("text_format", Step)
+
+
+def test_the_class_of_a_list() -> None:
+    made = dataclasses.make_dataclass(
+        "Made",
+        [
+            ("plain", list[Step]),
+            ("bounded", Annotated[list[Step], msgspec.Meta(max_length=2)]),
+            ("perhaps", list[Step] | None),
+            ("either", Annotated[list[Step] | None, msgspec.Meta(description="d")]),
+            ("no", int),
+        ],
+    )
+    for name in ("plain", "bounded", "perhaps", "either"):
+        assert element_class(made, name) is Step
+    with pytest.raises(ValueError, match="has no list 'no'; its lists: 'plain', 'bounded'"):
+        element_class(made, "no")
