@@ -23,6 +23,7 @@ from .errors import (
     StreamError,
     StreamTimeoutError,
 )
+from .origin import Interrupted, of_user
 from .reader import expiry
 from .redaction import Mask, Secrets, hiding_in_logs, is_secret, purge, shown
 from .request import Request
@@ -113,6 +114,7 @@ class Attempts:
         response: requests.Response | None = None
         failure: _Failure | None = None
         broken: StreamError | None = None
+        users: BaseException | None = None
         made, prepared = self._prepared(session, request)
         self.secrets.add_request(prepared.headers, prepared.url)
         if self.tap is not None:
@@ -130,11 +132,18 @@ class Attempts:
             exchange.end_tap()
             if exchange.aborted:
                 raise Aborted from None
-            drop_tracebacks(error)  # or a queue that the caller drops would live on
-            failure = self._no_response(error, exchange, session, request.url)
+            users = of_user(error)
+            if users is None:
+                drop_tracebacks(error)  # or a queue that the caller drops would live on
+                failure = self._no_response(error, exchange, session, request.url)
+        except Interrupted as interrupted:
+            exchange.end_tap()
+            users = interrupted.error
         except BaseException:
             exchange.end_tap()
             raise
+        if users is not None:
+            raise users
         try:
             if response is not None:
                 if response.request not in (None, prepared):  # a session has made another

@@ -48,6 +48,7 @@ from urllib3.util.connection import allowed_gai_family
 from .causes import reason
 from .errors import StreamDecodeError, StreamInterruptedError
 from .locks import HandoverLock
+from .origin import Interrupted, by_handler, is_timeout, of_user
 from .timeouts import Timeout
 
 __all__ = [
@@ -78,6 +79,7 @@ ASK_AGAIN = "To ask once more may help; restarts=1 does that by itself in a stre
 _NEVER = 10_000_000.0  # seconds that a wait may last at most; the C library takes no infinity
 _BLOCK = 65536  # bytes asked for at once: what the kernel holds mostly fits
 _SLACK = 0.2  # seconds by which a socket's timeout may exceed the deadline before it is set anew
+_EARLY = 0.05  # seconds by which the system's clock may seem to be early
 _FAREWELL = 0.02  # seconds given to the end of a body after its last event
 _NEXT_ADDRESS = 0.25  # seconds that an address gets before the next one is tried beside it
 _HEAD = 1024 * 1024  # bytes of a response's headers at most
@@ -435,6 +437,19 @@ class Exchange:
             raise Aborted
         self._expire(self._why or self._left()[1])
 
+    def failed(self, error: OSError, since: float) -> NoReturn:
+        """A wait on a socket raised: tell our own deadline from the network, and from the user.
+
+        :param since: when it began.
+        :raises Interrupted: a signal's handler raised it.
+        :raises OSError: ``error`` itself, if it is not our time that has passed.
+        """
+        if by_handler(error):
+            raise Interrupted(error)
+        if is_timeout(error) and _now() - since > self._armed - _EARLY:
+            self.timed_out()
+        raise error
+
     def _expire(self, deadline: Deadline) -> NoReturn:
         self.expired = deadline
         raise Expired(f"the {deadline} time is up")
@@ -451,8 +466,8 @@ class Exchange:
             start = _now()
             try:
                 sent = sock.send(view[:_BLOCK])
-            except TimeoutError:
-                self.timed_out()
+            except OSError as error:
+                self.failed(error, start)
             if self._streaming:  # without events ``gap`` is for the wait for the headers alone
                 self.waited += _now() - start
             view = view[sent:]
@@ -517,9 +532,9 @@ class _Wire(io.RawIOBase):
         start = _now()
         try:
             count: int = self._recv_into(buffer)
-        except TimeoutError:
+        except OSError as error:
             exchange.waited += _now() - start
-            exchange.timed_out()
+            exchange.failed(error, start)
         end = exchange.last_byte = self._last = _now()
         exchange.waited += end - start
         if exchange.aborted:
@@ -555,7 +570,7 @@ class _TappedWire(_Wire):
         except http.client.RemoteDisconnected:
             tap.ended("eof")
             raise
-        except TimeoutError:  # whoever gives up tells why
+        except Expired:  # whoever gives up tells why
             raise
         except OSError:
             if not self._exchange.aborted:  # a socket that was shut may also say so
@@ -872,7 +887,9 @@ class _TLSConnection(_Connection, urllib3.connection.HTTPSConnection):
         except BaseException as error:
             if exchange is not None:
                 exchange.leave()
-                if isinstance(error, TimeoutError):
+                if by_handler(error):
+                    raise Interrupted(error) from None
+                if is_timeout(error):
                     exchange.connecting_timed_out()
             raise
         finally:
@@ -913,6 +930,8 @@ def _connect(
                     try:
                         started = _start(waiting.pop(0), racing, options, source_address)
                     except OSError as error:
+                        if by_handler(error):
+                            raise Interrupted(error) from None
                         failure = error
                         continue
                     selector.register(started, selectors.EVENT_WRITE)
@@ -1230,9 +1249,10 @@ class Body:
         start = _now()
         try:
             block = self._read_wire()
-        except (TimeoutError, urllib3.exceptions.TimeoutError):
+        except (TimeoutError, urllib3.exceptions.TimeoutError) as error:
             exchange.waited += _now() - start
-            exchange.timed_out()
+            if of_user(error) is None:
+                exchange.timed_out()
             raise
         end = exchange.last_byte = _now()
         exchange.waited += end - start
@@ -1257,8 +1277,11 @@ class Body:
         :raises Expired: a deadline is over.
         :raises StreamInterruptedError: the connection broke, or the body ended too early.
         :raises StreamDecodeError: the compression is broken.
+
+        What a signal's handler raises goes through as it is.
         """
         exchange = self._exchange
+        users: BaseException | None = None
         try:
             block = self._read_wire() if self._wired else self._read_foreign()
         except urllib3.exceptions.DecodeError as error:
@@ -1273,11 +1296,18 @@ class Body:
         ) as error:
             if exchange.aborted:
                 raise Aborted from None
-            if exchange.expired:
-                raise Expired from None
-            raise StreamInterruptedError(
-                f"the connection broke before the answer was complete: {reason(error)}. {ASK_AGAIN}"
-            ) from error
+            users = of_user(error)
+            if users is None:
+                if exchange.expired:
+                    raise Expired from None
+                raise StreamInterruptedError(
+                    "the connection broke before the answer was complete: "
+                    f"{reason(error)}. {ASK_AGAIN}"
+                ) from error
+        except Interrupted as interrupted:
+            users = interrupted.error
+        if users is not None:
+            raise users
         if exchange.aborted:  # a shut socket looks like an orderly end
             raise Aborted
         return block
