@@ -492,6 +492,62 @@ def test_headers_that_are_no_business_of_others(
     assert len(data.encode()) == len(bytes_of(script))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Ocp-Apim-Subscription-Key",
+        "X-RapidAPI-Key",
+        "Helicone-Auth",
+        "X-Auth",
+        "X-Access-Key",
+        "X-Session-Id",
+        "x-portkey-virtual-key",
+        "X-Nobody-Knows-This-One",
+    ],
+)
+@pytest.mark.parametrize("length", [4, 30])
+def test_hides_what_the_user_sends_under_any_name(
+    server: ScriptedServer, path: Path, recorder: Recorder, name: str, length: int
+) -> None:
+    secret = "q7Z" * 10
+    secret = secret[:length]
+    server.always(answer(chat_chunks("Hello"), headers={"X-Echo": f"sent {secret}"}))
+    with client_of(server, recorder, headers={name: secret}) as client:
+        stream(client)
+    with client_of(server, recorder) as client:
+        stream(client, extra_headers={name: f"Bearer {secret}"}, extra_query={name: secret})
+    for exchange in read_recording(path):
+        assert exchange.request.headers[name] == "***"
+        assert exchange.request.headers["Content-Type"] == "application/json"
+        assert exchange.request.headers["User-Agent"].startswith("openai-stream/")
+    assert secret not in path.read_text(encoding="utf-8") or length < 8
+
+
+@pytest.mark.parametrize("name", ["X-Session-Id", "X-Auth", "Helicone-Auth", "x-virtual-key"])
+def test_hides_what_the_server_sends_under_such_names(
+    server: ScriptedServer, path: Path, recorder: Recorder, name: str
+) -> None:
+    server.play(answer(CHUNKS, headers={name: "abc 123", "X-Request-Id": "req-1"}))
+    with client_of(server, recorder) as client:
+        stream(client)
+    data = only(path).data
+    assert f"\r\n{name}: *** ***\r\n".encode() in data
+    assert b"\r\nX-Request-Id: req-1\r\n" in data
+
+
+@pytest.mark.parametrize("key", ["1", "a", "0", "null", "close", "chunked"])
+def test_plays_again_whatever_word_the_key_is(
+    server: ScriptedServer, path: Path, recorder: Recorder, key: str
+) -> None:
+    server.play(answer(CHUNKS))
+    with client_of(server, recorder, api_key=key) as client:
+        assert stream(client)[0] == CHUNKS
+    with ScriptedServer() as again:
+        again.answer_from([only(path)], match="turn", speed=0)
+        with client_of(again) as client:
+            assert stream(client)[0] == CHUNKS
+
+
 def test_an_answer_that_is_no_http(server: ScriptedServer, path: Path, recorder: Recorder) -> None:
     server.play([b"SSH-2.0 " + KEY.encode(), Fin()])
     with client_of(server, recorder) as client:

@@ -48,7 +48,7 @@ _HALF_ESCAPED = re.compile(
     rb"""
     (?: \\+ (?: u0{0,2} [0-9a-f]? | x [0-9a-f]? )?
       | % (?:25)* [0-9a-f]?
-      | & (?:amp;)* [\#x0-9a-f]*
+      | & [\#;a-z0-9]{0,24}
     ) \Z
     """,
     re.IGNORECASE | re.VERBOSE,
