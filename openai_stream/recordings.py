@@ -63,11 +63,12 @@ class Recorder:
     """Records what the servers of the clients that it watches send; a context manager.
 
     Each attempt whose request went out is an exchange of the recording. What identifies you is
-    taken out: headers with keys, cookies and organizations, and the text of the client's keys and
-    passwords wherever it stands in a request or a response, in whose place come as many stars, so
-    that all lengths still hold; of a key that is a word, "test" say, that is the word. A key inside
-    of compressed bytes is not found (the library asks for none), and one that the server sends in
-    pieces neither. What was asked and answered is kept as it is.
+    taken out: headers with keys, cookies, sessions and organizations, all other headers of yours
+    that are not known to be harmless, and the text of the client's keys and passwords, and of what
+    was in those headers, wherever it stands in a request or a response. In its place come as many
+    stars, so that all lengths still hold; of a key that is a word, "test" say, that is the word. A
+    key inside of compressed bytes is not found (the library asks for none), nor one that is cut by
+    the server's chunks. What was asked and answered is kept as it is.
 
     Each line is written as a whole and at once: a program that is killed leaves a recording that
     can be read. Where the file takes no more, a full disk say, the streams go on, the recording
