@@ -45,7 +45,7 @@ intersphinx_mapping = {
 }
 
 # Type variables: of an event, of a whole answer, of the class itself.
-nitpick_ignore_regex = [("py:class", r"(openai_stream\.\S+\.)?(E|E_co|W|W_co|C|M)")]
+nitpick_ignore_regex = [("py:class", r"(openai_stream\.\S+\.)?(E|E_co|W|W_co|C|M|T)")]
 
 #: What docstrings and signatures say, and where it is documented.
 DOCUMENTED_AS = {
@@ -61,13 +61,13 @@ DOCUMENTED_AS = {
 def meant(app: Any, doctree: Any) -> None:
     """Let names refer to what they mean.
 
-    Some classes have attributes called ``bytes`` and ``object``, as the API has fields of these
-    names; Sphinx would take a type ``bytes`` for one of them.
+    Some classes have attributes called ``bytes``, ``object`` and ``type``, as the API has fields of
+    these names; Sphinx would take a type ``bytes`` for one of them.
     """
     for node in doctree.findall(pending_xref):
         target = node["reftarget"]
         node["reftarget"] = DOCUMENTED_AS.get(target, target)
-        if node["reftype"] == "class" and target in ("bytes", "object"):
+        if node["reftype"] == "class" and target in ("bytes", "object", "type"):
             node.attributes.pop("refspecific", None)
             node["py:module"] = node["py:class"] = None
 
