@@ -28,11 +28,14 @@ def call(
     index: int | None = 0,
     **more: Any,
 ) -> JSON:
-    """A fragment of a tool call, without what is ``None``."""
+    """A fragment of a tool call, without what is ``None``; where a call may begin, with its type,
+    as nearly all servers have it.
+    """
     function = {"name": name, "arguments": arguments}
     fields = {
         "index": index,
         "id": id,
+        "type": None if name is None and id is None else "function",
         "function": {key: value for key, value in function.items() if value is not None},
     }
     return {**{key: value for key, value in fields.items() if value not in (None, {})}, **more}
@@ -53,6 +56,7 @@ def called(*whole: tuple[str | None, str, Any], **more: Any) -> Whole:
     tool_calls = [
         {
             **({} if id is None else {"id": id}),
+            "type": "function",
             "function": {"name": name, "arguments": arguments},
             **more,
         }
