@@ -130,7 +130,13 @@ class EventQueue(_Queue[E_co, W_co]):
         except IndexError:
             item = _NOTHING
         if item is _NOTHING:  # not in the handler: tracebacks would tell of the IndexError
-            item = self._wait(block, timeout)
+            try:
+                item = self._wait(block, timeout)
+            except BaseException:
+                # Sessions keep the traceback of an interrupt (``sys.last_traceback``, Jupyter), and
+                # that keeps this frame: it must not keep the queue, and so the stream.
+                del self
+                raise
         if self._crowded:
             self._make_known_room()
         if item.__class__ is _Failure:
@@ -152,7 +158,11 @@ class EventQueue(_Queue[E_co, W_co]):
             except IndexError:
                 item = _NOTHING
             if item is _NOTHING:
-                item = self._wait(True, None, to_the_end=True)
+                try:
+                    item = self._wait(True, None, to_the_end=True)
+                except BaseException:
+                    del self  # see ``get``
+                    raise
             if self._crowded:
                 self._make_known_room()
             if item.__class__ in _ENDS:
@@ -231,24 +241,28 @@ class EventQueue(_Queue[E_co, W_co]):
             raise ValueError("'timeout' must be a non-negative number")
         until = None if timeout is None else monotonic() + timeout
         self._stream._core.check_not_inherited()
-        with self.not_empty:
-            while True:
-                try:  # without a look at it first: others take without the lock
-                    return self.queue.popleft()
-                except IndexError:
-                    pass
-                if to_the_end and self._the_end is not None:  # put, but gone: others took it
-                    return self._the_end
-                if self.is_shutdown:
-                    raise ShutDown
-                left = None if until is None else until - monotonic()
-                if not block or (left is not None and left <= 0):
-                    raise queue.Empty
-                self._takers += 1
-                try:
-                    self.not_empty.wait(left)
-                finally:
-                    self._takers -= 1
+        try:
+            with self.mutex:
+                while True:
+                    try:  # without a look at it first: others take without the lock
+                        return self.queue.popleft()
+                    except IndexError:
+                        pass
+                    if to_the_end and self._the_end is not None:  # put, but gone: others took it
+                        return self._the_end
+                    if self.is_shutdown:
+                        raise ShutDown
+                    left = None if until is None else until - monotonic()
+                    if not block or (left is not None and left <= 0):
+                        raise queue.Empty
+                    self._takers += 1
+                    try:
+                        self.not_empty.wait(left)
+                    finally:
+                        self._takers -= 1
+        except BaseException:
+            del self  # see ``get``
+            raise
 
     def _make_known_room(self) -> None:
         with self.mutex:
@@ -269,20 +283,24 @@ class EventQueue(_Queue[E_co, W_co]):
         if block and timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
         until = None if timeout is None else monotonic() + timeout
-        with self.not_full:
-            while not self.is_shutdown and 0 < self.maxsize <= len(self.queue):
-                self._crowded = True
-                if len(self.queue) < self.maxsize:
-                    break
-                left = None if until is None else until - monotonic()
-                if not block or (left is not None and left <= 0):
-                    raise queue.Full
-                self.not_full.wait(left)
-            if self.is_shutdown:
-                raise ShutDown
-            self.queue.append(item)
-            self.unfinished_tasks += 1
-            self.not_empty.notify()
+        try:
+            with self.mutex:
+                while not self.is_shutdown and 0 < self.maxsize <= len(self.queue):
+                    self._crowded = True
+                    if len(self.queue) < self.maxsize:
+                        break
+                    left = None if until is None else until - monotonic()
+                    if not block or (left is not None and left <= 0):
+                        raise queue.Full
+                    self.not_full.wait(left)
+                if self.is_shutdown:
+                    raise ShutDown
+                self.queue.append(item)
+                self.unfinished_tasks += 1
+                self.not_empty.notify()
+        except BaseException:
+            del self  # see ``get``
+            raise
 
     def shutdown(self, immediate: bool = False) -> None:
         """As ``queue.Queue.shutdown`` of Python 3.13, on every Python. It closes the stream too.
@@ -425,16 +443,22 @@ class _Source:
         :raises queue.Empty: none came in that time.
         :raises OpenAIStreamError: the stream failed.
         """
-        queue = self._queue
+        events = self._queue
         item: Any
         try:
-            item = queue.queue.popleft()
+            item = events.queue.popleft()
         except IndexError:
             item = _NOTHING
         if item is _NOTHING:
-            item = queue._wait(True, timeout, to_the_end=True)
-        if queue._crowded:
-            queue._make_known_room()
+            try:
+                item = events._wait(True, timeout, to_the_end=True)
+            except queue.Empty:
+                raise
+            except BaseException:
+                del self._queue, events  # see ``EventQueue.get``; who takes is at an end
+                raise
+        if events._crowded:
+            events._make_known_room()
         if item.__class__ is _Failure:
             raise item.error
         return item

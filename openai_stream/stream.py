@@ -745,12 +745,17 @@ class Stream(Generic[E, W]):
         :raises OpenAIStreamError: the stream failed; or whatever a callback raised.
         :raises RuntimeError: called from a callback of the same stream.
         """
-        self._core.wait(timeout)
-        if self._core.state is State.CANCELLED:
+        core = self._core
+        try:
+            core.wait(timeout)
+        except BaseException:
+            del self  # see ``EventQueue.get``
+            raise
+        if core.state is State.CANCELLED:
             raise concurrent.futures.CancelledError
-        if self._core.error is not None:
-            self._raise(self._core.error)
-        return self._core.snapshot()
+        if core.error is not None:
+            self._raise(core.error)
+        return core.snapshot()
 
     def _raise(self, error: BaseException) -> NoReturn:
         try:
@@ -766,10 +771,15 @@ class Stream(Generic[E, W]):
         :raises concurrent.futures.CancelledError: the stream was closed.
         :raises RuntimeError: called from a callback of the same stream.
         """
-        self._core.wait(timeout)
-        if self._core.state is State.CANCELLED:
+        core = self._core
+        try:
+            core.wait(timeout)
+        except BaseException:
+            del self  # see ``EventQueue.get``
+            raise
+        if core.state is State.CANCELLED:
             raise concurrent.futures.CancelledError
-        return self._core.error
+        return core.error
 
     def done(self) -> bool:
         """It has ended: well, with an error, or closed."""

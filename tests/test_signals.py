@@ -359,3 +359,29 @@ def test_an_answer_that_breaks_off_is_an_error_of_ours(
         pytest.raises(StreamInterruptedError),
     ):
         ask(client)
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "chat().get()",
+        "chat().get(timeout=60)",
+        "for event in chat(): pass",
+        "list(chat().text())",
+        "list(chat().text(every=60))",
+        "list(chat().partials())",
+        "list(map(chat(maxsize=1).put, [1, 2]))",
+        "chat().stream.result()",
+        "chat().stream.exception(60)",
+    ],
+)
+def test_a_traceback_that_is_kept_does_not_keep_the_stream(
+    server: ScriptedServer, client: Client, wait: str
+) -> None:
+    """As an interactive session keeps it: an interrupt ends the stream that nobody else has."""
+    server.play(answer([Hang()]))
+    names = {"chat": functools.partial(ask, client, stream=True)}
+    with pytest.raises(KeyboardInterrupt) as kept, handled(KeyboardInterrupt()):
+        exec(wait, names)  # noqa: S102 - as a session does, with no frame of a function around it
+    assert server.connections[0].client_closed.wait(SOON)
+    del kept
