@@ -1196,6 +1196,14 @@ def settle(response: requests.Response, content: bytes) -> None:
     response._content_consumed = True  # type: ignore[attr-defined]
 
 
+class _Untimed:
+    """In the place of a socket that cannot be reached."""
+
+    @staticmethod
+    def settimeout(seconds: float) -> None:
+        """It has what ``requests`` was given."""
+
+
 class Body:
     """A response as a source of bytes: what has arrived, as soon as it has.
 
@@ -1214,7 +1222,15 @@ class Body:
         if not self._wired:
             exchange.enter_shut(getattr(raw, "shutdown", None))
         exchange.in_body = True
-        self._framed = raw.chunked or getattr(raw, "length_remaining", None) is not None
+        # What a recorder such as VCR gives has nothing of urllib3's response but its bytes.
+        self._others = None
+        if isinstance(raw, urllib3.BaseHTTPResponse):
+            self._framed = raw.chunked or getattr(raw, "length_remaining", None) is not None
+        else:
+            self._others = response.iter_content(_BLOCK)
+            self._framed = bool(
+                response.headers.get("content-length") or response.headers.get("transfer-encoding")
+            )
         # Chunks of ours that are not compressed need nothing of what urllib3 does around a read:
         # 40 µs, where a read brings one event and it is some time since the last one.
         straight, exchange.response = exchange.response, None  # which leads back to the exchange
@@ -1233,6 +1249,8 @@ class Body:
                 raise urllib3.exceptions.ProtocolError("Connection broken", error) from error
             if block:
                 return block
+        if self._others is not None:
+            return next(self._others, b"")
         # The end too is urllib3's: it closes the response.
         return self._raw.read1(_BLOCK, decode_content=True) or b""
 
@@ -1241,11 +1259,9 @@ class Body:
         exchange = self._exchange
         if exchange.before_wait is not None:
             exchange.before_wait()
-        sock = self._foreign_socket()
-        if sock is not None:
-            exchange.arm(sock)
-        else:
-            exchange.check()
+        # A body that only the connection's end ends has no socket to be found: then each wait is as
+        # long as the one for the headers could be, and the limits are looked at between two.
+        exchange.arm(self._foreign_socket() or _Untimed)
         start = _now()
         try:
             block = self._read_wire()
@@ -1341,7 +1357,12 @@ class Body:
         whole = False
         try:
             # Without a socket of ours to time it, a look could take for ever.
-            if self._wired or self._foreign_socket() is not None or self._raw.closed:
+            if (
+                self._wired
+                or self._others is not None
+                or self._foreign_socket() is not None
+                or self._raw.closed
+            ):
                 whole = any(not self.read() for _ in range(16))
         except (Aborted, Expired, StreamDecodeError, StreamInterruptedError):
             exchange.expired = None
