@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import pickle
+import pkgutil
 import queue
 import signal
 import uuid
@@ -21,10 +23,13 @@ from distributed import Client as Cluster
 from distributed import Event, Future, KilledWorker, LocalCluster, secede
 
 from openai_stream import OpenAIStreamError
+from openai_stream._version import VERSION
 
 from .batch_files import Prompt
+from .characters import harmless
 from .endpoints import ENDPOINTS
 from .failures import Failure, told
+from .output import remark
 from .targets import AnyClient, Target
 from .workers import Answer, Outcome, Work, WorkerDied, Workers, start
 
@@ -69,8 +74,35 @@ def _ask(target: Target, prompt: Prompt, run: str) -> Answer | Exception | None:
             return Answer.of(ENDPOINTS[prompt.path], stream) if failure is None else failure
 
 
+def _task(packed: bytes) -> tuple[str, Any]:
+    """Do, on a worker, what was packed: a function, and its arguments.
+
+    A worker takes this along whole, with nothing of ours: one that lacks the package could not even
+    read :func:`_ask`, would write the prompt into its log, and everybody would wait for it forever.
+    Nothing is raised, for the same reason: of a task that raises, a worker logs the arguments.
+
+    :returns: ``"answered"`` and what came of it, or ``"unfit"`` and why the worker cannot do it.
+    """
+    try:
+        import pickle  # noqa: PLC0415 - it has no module of its own there
+
+        function, arguments = pickle.loads(packed)  # noqa: S301 - the cluster runs what it gets
+        return "answered", function(*arguments)
+    except Exception as error:
+        return "unfit", f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+# Of a function of the program's own, Dask sends the code instead of the name.
+_task.__module__ = "__main__"
+
+
 def _over(run: str) -> str:
     return f"openai-stream-{run}-over"
+
+
+def _unfit(why: str) -> Failure:
+    hint = 'they need pip install "openai-stream[cli,dask]", the same as here, and the API key'
+    return Failure(harmless(f"the Dask workers cannot do it: {why}; {hint}"))
 
 
 @contextmanager
@@ -127,13 +159,31 @@ class DaskWorkers(Workers):
                 raise
         except (OSError, ValueError, TimeoutError) as error:
             raise Failure(f"no Dask scheduler at {scheduler}: {told(error)}") from error
+        try:
+            self._probe()
+        except BaseException:
+            self.close()
+            raise
+
+    def _probe(self) -> None:
+        """Refuse workers that lack this package, before any of them gets a prompt.
+
+        Those that join later are found out by :func:`_task`.
+        """
+        # A function of the standard library: one of ours could not be read there.
+        found = self._cluster.run(pkgutil.resolve_name, f"{__name__}:VERSION", on_error="return")
+        for worker, version in found.items():
+            if isinstance(version, BaseException):
+                raise _unfit(f"{worker}: {type(version).__name__}: {told(version)}")
+            if version != VERSION:
+                raise _unfit(f"{worker} has openai-stream {version}, and here it is {VERSION}")
+        if not found:
+            remark("the Dask cluster has no workers yet; the prompts wait for them")
 
     def submit(self, work: Work) -> None:
         future = self._cluster.submit(
-            _ask,
-            self._target,
-            work.prompt,
-            self._run,
+            _task,
+            pickle.dumps((_ask, (self._target, work.prompt, self._run))),
             # Dashboards show it, and so it tells nothing.
             key=f"openai-stream-{uuid.uuid4().hex}",
             pure=False,
@@ -154,7 +204,7 @@ class DaskWorkers(Workers):
             error = future.exception()
             if isinstance(error, KilledWorker):
                 return Outcome(work, error=_DIED)
-            raise Failure(f"the Dask workers cannot do it: {type(error).__name__}: {told(error)}")
+            raise _unfit(f"{type(error).__name__}: {told(error)}")
         if future.status == "cancelled":
             raise Failure("the Dask scheduler is gone")
         # The worker that has the result may die before it is fetched. Dask would ask again, and
@@ -162,9 +212,11 @@ class DaskWorkers(Workers):
         if future.status == "lost":
             return Outcome(work, error=_DIED)
         try:
-            result = future.result(timeout=_FETCHING)
+            kind, result = future.result(timeout=_FETCHING)
         except TimeoutError:
             return Outcome(work, error=_DIED)
+        if kind == "unfit":
+            raise _unfit(result)
         if not isinstance(result, Answer):
             return Outcome(work, error=result)
         self._on_tokens(result.tokens or 0)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -210,6 +211,79 @@ def test_workers_without_a_key(run: RUN, tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "the Dask workers cannot do it: ConfigurationError: no API key" in result.stderr
     assert read(tmp_path / "answers.jsonl") == []
+
+
+@pytest.fixture
+def bare(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[[int], Cluster]]:
+    """A cluster whose workers have Dask, and not this package; it can be told to start more."""
+    script = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name.partition('.')[0] == 'openai_stream':\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "from distributed import LocalCluster\n"
+        "cluster = LocalCluster(n_workers=int(sys.argv[1]), processes=False,\n"
+        "                       dashboard_address=None, protocol='tcp')\n"
+        "print(cluster.scheduler_address, flush=True)\n"
+        "for line in sys.stdin:\n"
+        "    cluster.scale(int(line))\n"
+    )
+    (tmp_path / "bare.py").write_text(script)
+    with (
+        (tmp_path / "log").open("wb") as log,
+        ExitStack() as stack,
+    ):
+
+        def start(workers: int) -> Cluster:
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "bare.py", str(workers)], cwd=tmp_path, env=environment,
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+                )
+            )  # fmt: skip
+            assert process.stdout is not None
+            return Cluster(process.stdout.readline().strip(), process)
+
+        yield start
+
+
+def test_workers_without_the_package(
+    server: ScriptedServer, run: RUN, bare: Callable[[int], Cluster], tmp_path: Path
+) -> None:
+    """They are found before anything is asked, and nothing of a prompt is in their log."""
+    write(tmp_path / "prompts.jsonl", [f"a secret {n}" for n in range(5)])
+    result = run(*BATCH, "--dask", bare(1).address)
+    assert result.returncode == 1, result.stderr
+    assert "No module named 'openai_stream'" in result.stderr
+    assert 'pip install "openai-stream[cli,dask]"' in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "secret" not in (tmp_path / "log").read_text()
+    assert (server.requests, read(tmp_path / "answers.jsonl")) == ([], [])
+
+
+def test_workers_without_the_package_that_come_later(
+    server: ScriptedServer,
+    environment: dict[str, str],
+    bare: Callable[[int], Cluster],
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "prompts.jsonl", [f"a secret {n}" for n in range(5)])
+    cluster = bare(0)
+    with subprocess.Popen(
+        [*COMMAND, *BATCH, "--dask", cluster.address],
+        cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        assert "no workers yet" in process.stderr.readline()
+        assert cluster.process.stdin is not None
+        cluster.process.stdin.write("1\n")
+        cluster.process.stdin.flush()
+        said = process.stderr.read()
+    assert process.returncode == 1, said
+    assert "No module named 'openai_stream'" in said
+    assert "secret" not in (tmp_path / "log").read_text()
 
 
 def test_no_scheduler_there(run: RUN, tmp_path: Path) -> None:
