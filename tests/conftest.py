@@ -10,6 +10,7 @@ from __future__ import annotations
 import faulthandler
 import gc
 import os
+import signal
 import socket
 import threading
 import time
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from machine import EXAMPLES
+from machine import EXAMPLES, HELD_UP
 
 import _openai_stream_pytest as plugin
 from openai_stream import Client
@@ -51,6 +52,10 @@ hypothesis.settings.load_profile("ours")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell without job control has what it starts in the background ignore SIGINT, and so do all
+    # children: tests that interrupt one would wait for its end forever.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Where the library is not installed, pytest does not find it by itself.
     if not config.pluginmanager.has_plugin("openai_stream"):
         config.pluginmanager.register(plugin, "openai_stream")
@@ -82,6 +87,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     """A test that hangs, its fixtures included, ends the run with all threads' tracebacks."""
     marker = item.get_closest_marker("limit")
     seconds = _LIMIT if marker is None else float(marker.args[0])
+    seconds *= float(HELD_UP)
     faulthandler.dump_traceback_later(seconds, exit=True, file=item.config.stash[_stderr])
     try:
         return (yield)
@@ -131,7 +137,7 @@ def _left_behind(threads: set[threading.Thread], sockets: set[str]) -> list[str]
     if not (_threads() - threads or _sockets() - sockets):
         return []
     gc.collect()
-    deadline = time.monotonic() + _GRACE
+    deadline = time.monotonic() + _GRACE * HELD_UP
     for thread in _threads() - threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     while _sockets() - sockets and time.monotonic() < deadline:

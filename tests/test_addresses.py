@@ -20,7 +20,7 @@ from openai_stream import APIConnectionError, APITimeoutError, Client, EventQueu
 from openai_stream.testing import ScriptedServer, answer, chat_chunks
 
 CHUNKS = chat_chunks("Hello")
-WAIT = 10.0
+WAIT = 30.0
 
 
 class Swallowing:

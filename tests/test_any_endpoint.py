@@ -40,7 +40,7 @@ from openai_stream.testing import (
     json_answer,
 )
 
-WAIT = 5.0  # seconds, for what takes milliseconds
+WAIT = 30.0  # seconds, for what takes milliseconds
 BODY = {"model": "m", "input": "Hi", "stream": True}
 #: What JSON can be, on one line each.
 DATA: list[Any] = [{"n": 1, "deep": {"a": [None, "ü"]}}, [1, 2], "text", 0, 1.5, True, None, {}]

@@ -33,7 +33,7 @@ from openai_stream.testing import (
     json_answer,
 )
 
-WAIT = 5.0  # seconds, for what takes milliseconds
+WAIT = 30.0  # seconds, for what takes milliseconds
 CHUNKS = chat_chunks("Hello world")
 WHOLE = {"object": "chat.completion", "choices": []}
 

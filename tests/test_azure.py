@@ -37,7 +37,7 @@ from openai_stream.testing import (
     json_answer,
 )
 
-WAIT = 5.0  # seconds, for what takes milliseconds
+WAIT = 30.0  # seconds, for what takes milliseconds
 KEY = "azure-key-not-to-be-seen"
 TOKEN = "ey.azure-token-not-to-be-seen"  # noqa: S105 - of nobody
 CHUNKS = chat_chunks("Hello big world", usage=True)

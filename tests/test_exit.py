@@ -36,7 +36,7 @@ from openai_stream.testing import (
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals and fork")
 
-SOON = 10.0  # seconds; no script takes one
+SOON = 30.0  # seconds; no script takes one
 AT_ONCE = 2.0  # seconds that the end of an interpreter may take
 # From 3.12 on, forking with threads is warned of.
 MAY_FORK = ("-W", "ignore::DeprecationWarning")

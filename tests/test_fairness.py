@@ -31,7 +31,7 @@ from openai_stream import (
 from openai_stream.testing import Hang, Reset, ScriptedServer, Wait, answer, chat_chunks
 from openai_stream.transport import Exchange
 
-SOON = 10.0  # seconds; what is waited for happens at once
+SOON = 30.0  # seconds; what is waited for happens at once
 RUNS = int(os.environ.get("RUNS", "30"))
 WHOLE = chat_chunks("one two three four five six seven")
 MANY = chat_chunks("word " * 3000)

@@ -46,7 +46,7 @@ ENCODINGS: tuple[Encoding, ...] = ("gzip", "deflate")
 #: Two, three and four bytes a character, and one that ends a line for ``str.splitlines``.
 TEXT = "Grüße an die Welt: 世界 🌍\u2028 Ende."
 CHUNKS = chat_chunks(TEXT, usage=True)
-WAIT = 5.0  # seconds, for what takes milliseconds
+WAIT = 30.0  # seconds, for what takes milliseconds
 
 
 @pytest.fixture

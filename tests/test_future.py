@@ -17,7 +17,7 @@ from openai_stream import ChatCompletion, Client, Stream, StreamInterruptedError
 from openai_stream.testing import Hang, ScriptedServer, Wait, answer, chat_chunks
 
 CHUNKS = chat_chunks("one two three")
-WAIT = 5.0
+WAIT = 30.0
 
 
 def start(client: Client, **arguments: Any) -> Any:

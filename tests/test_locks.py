@@ -13,7 +13,7 @@ import pytest
 from openai_stream import locks
 from openai_stream.locks import HandoverLock
 
-SOON = 10.0  # seconds; everything here happens at once
+SOON = 30.0  # seconds; everything here happens at once
 
 
 @pytest.fixture

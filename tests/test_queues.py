@@ -38,7 +38,7 @@ from openai_stream.testing import (
     completion_chunks,
 )
 
-SOON = 10.0  # seconds; what is waited for happens at once
+SOON = 30.0  # seconds; what is waited for happens at once
 WHOLE = chat_chunks("one two three")
 BODY: dict[str, Any] = {"model": "any", "messages": [{"role": "user", "content": "Count"}]}
 Chat = Callable[..., Any]

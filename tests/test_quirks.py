@@ -11,7 +11,7 @@ from quirks import DOCUMENT, QUIRKS, Quirk, document
 from openai_stream import ChatCompletion, Client, OpenAIStreamError, Stream, StreamError, Timeout
 from openai_stream.testing import ScriptedServer
 
-WAIT = 5.0  # seconds, for what takes milliseconds
+WAIT = 30.0  # seconds, for what takes milliseconds
 BODY: dict[str, Any] = {"model": "m", "messages": [], "stream_options": {"include_usage": True}}
 
 

@@ -36,7 +36,7 @@ from openai_stream.testing import (
     json_answer,
 )
 
-WAIT = 5.0  # seconds, for what takes milliseconds
+WAIT = 30.0  # seconds, for what takes milliseconds
 JSON = dict[str, Any]
 USAGE = {
     "input_tokens": 37,

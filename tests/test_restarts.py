@@ -48,7 +48,7 @@ from openai_stream.testing import (
     json_answer,
 )
 
-SOON = 10.0  # seconds; what is waited for happens at once
+SOON = 30.0  # seconds; what is waited for happens at once
 PAUSE = 0.375  # seconds that the first restart waits at least
 WHOLE = chat_chunks("one two three", usage=True, seed=1)
 #: What comes before it breaks off: role, "four", " five".
@@ -454,9 +454,9 @@ def test_the_news_comes_with_the_first_event_and_not_before(
     assert stats.bytes > 2 * bytes_before > 0
     assert stats.seconds > PAUSE
     assert stats.first_event_seconds is not None
-    assert stats.first_event_seconds < PAUSE  # of the first
+    assert stats.first_event_seconds < PAUSE * HELD_UP  # of the first
     assert stats.connect_seconds is not None
-    assert stats.connect_seconds < PAUSE
+    assert stats.connect_seconds < PAUSE * HELD_UP
     assert stats.longest_gap_seconds < stats.seconds
 
 
@@ -550,7 +550,7 @@ def test_there_is_a_wait(server: ScriptedServer, chat: Chat) -> None:
     server.play(CUT, answer(WHOLE))
     list(chat(restarts=1))
     first, second = server.requests
-    assert PAUSE <= second.received_at - first.received_at < 3.0
+    assert PAUSE <= second.received_at - first.received_at < 3.0 * HELD_UP
 
 
 def test_total_is_over_all(server: ScriptedServer, chat: Chat) -> None:

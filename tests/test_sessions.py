@@ -47,7 +47,7 @@ from openai_stream.testing import (
 from openai_stream.transport import Exchange
 
 KEY = "sk-session-secret"
-WAIT = 5.0  # seconds, for what takes milliseconds
+WAIT = 30.0  # seconds, for what takes milliseconds
 LIMIT = 0.25 + HELD_UP / 8
 CHUNKS = chat_chunks("Hello big world")
 WHOLE = {"object": "chat.completion", "choices": []}

@@ -65,7 +65,7 @@ from openai_stream.testing import (
     tool_call_chunks,
 )
 
-SOON = 10.0  # seconds; what is waited for happens at once
+SOON = 30.0  # seconds; what is waited for happens at once
 WHOLE = chat_chunks("one two three", usage=True)
 TEXTS = ["one", " two", " three"]
 BODY: dict[str, Any] = {"model": "any", "messages": [{"role": "user", "content": "Count"}]}

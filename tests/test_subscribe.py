@@ -11,7 +11,7 @@ from openai_stream import Client, Restarted, Tagged
 from openai_stream.testing import ScriptedServer, Wait, answer, chat_chunks
 
 CHUNKS = chat_chunks("one two three")
-WAIT = 5.0
+WAIT = 30.0
 
 
 def start(client: Client, **arguments: Any) -> Any:

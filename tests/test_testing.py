@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from machine import HELD_UP
 
 from openai_stream.testing import (
     LAST_CHUNK,
@@ -238,7 +239,7 @@ def test_pause_takes_its_time(server: ScriptedServer, seconds: float) -> None:
     server.play([note, Pause(seconds), note, b"x"])
     with asked(server) as client:
         read(client, 1)
-    assert seconds <= times[1] - times[0] < seconds + SOON
+    assert seconds <= times[1] - times[0] < seconds + SOON * HELD_UP
 
 
 def test_wait_is_for_the_test(server: ScriptedServer) -> None:
@@ -365,7 +366,7 @@ def test_the_clients_close_is_seen_at_once(server: ScriptedServer, name: str, ab
         closed_at = time.monotonic()
     assert connection.client_closed.wait(10)
     assert connection.client_closed_at is not None
-    assert 0 <= connection.client_closed_at - closed_at < SOON
+    assert 0 <= connection.client_closed_at - closed_at < SOON * HELD_UP
     assert connection.closed.wait(10)
 
 
@@ -429,7 +430,7 @@ def test_close_ends_what_is_open(name: str) -> None:
         server.wait_for_connections(3)
         started = time.monotonic()
         server.close()
-        assert time.monotonic() - started < SOON
+        assert time.monotonic() - started < SOON * HELD_UP
         assert set(threading.enumerate()) == before
         assert all(connection.closed.is_set() for connection in server.connections)
         assert not any(connection.client_closed.is_set() for connection in server.connections)
@@ -610,7 +611,7 @@ def test_the_clients_close_is_seen_over_tls(contexts: Contexts) -> None:
         (connection,) = server.connections
         assert connection.client_closed.wait(10)
         assert connection.client_closed_at is not None
-        assert connection.client_closed_at - closed_at < SOON
+        assert connection.client_closed_at - closed_at < SOON * HELD_UP
 
 
 def test_a_tls_send_waits_for_the_client_to_read(contexts: Contexts) -> None:

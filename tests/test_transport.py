@@ -22,7 +22,7 @@ from openai_stream.causes import reason
 from openai_stream.testing import Fin, Hang, ScriptedServer, head
 from openai_stream.transport import ASK_AGAIN, Aborted, Exchange, Expired
 
-SOON = 10.0
+SOON = 30.0
 
 
 class Clock:

@@ -37,7 +37,7 @@ Certificate = Literal["good", "untrusted", "expired", "too early", "of another h
 Held = dict[int, tuple[str, str | None]]
 Classes = type | tuple[type, ...]
 
-WAIT = 5.0  # seconds, for what takes milliseconds
+WAIT = 30.0  # seconds, for what takes milliseconds
 PATIENT = Timeout(connect=WAIT, idle=WAIT, gap=WAIT)
 IDLE = Timeout(idle=0.2)
 GAP = Timeout(gap=0.2)

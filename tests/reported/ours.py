@@ -14,7 +14,7 @@ from typing import Any
 
 from openai_stream import Client, OpenAIStreamError, Timeout
 
-WAIT = 5.0  # seconds, for what takes milliseconds
+WAIT = 30.0  # seconds, for what takes milliseconds
 JSON = dict[str, Any]
 _ATTRIBUTES = ("type", "code", "status_code", "request_id", "retry_after", "retryable")
 
