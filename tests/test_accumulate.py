@@ -2039,6 +2039,11 @@ def racing_events(count: int) -> Iterable[JSON]:
             where = {"output_index": index, "content_index": number}
             yield event("output_text.delta", **where, delta="ab", logprobs=[{"token": number}])
             yield event("output_text.annotation.added", **where, annotation={"n": number})
+        command = {"output_index": 1000, "command_index": number}
+        yield event("shell_call_command.delta", **command, delta="ls")
+        command["output_index"] = 1001
+        yield event("shell_call_output_content.delta", **command, delta={"stdout": "a"})
+        yield event("shell_call_output_content.done", **command, output=[{f"x{number}": 1}])
         yield event("output_item.done", output_index=number, item={"id": "a", f"x{number}": 1})
 
 

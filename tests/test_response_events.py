@@ -137,7 +137,7 @@ KINDS = ["completed", "incomplete", "failed", "done"]
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "void", [{}, {"output": None}, {"output": []}, {"output": {}}, {"output": ""}, {"output": [{}]}]
+    "void", [{}, {"output": None}, {"output": []}, {"output": {}}, {"output": 5}, {"output": [{}]}]
 )
 def test_an_output_that_is_left_out_is_built_from_the_events(kind: str, void: JSON) -> None:
     told = {**response(kind, []), "usage": {"total_tokens": 9}}
@@ -195,6 +195,23 @@ def test_an_item_of_the_last_event_that_is_left_empty(left: JSON) -> None:
             {**call, "arguments": '{"a": 1}'},
         ]
     }
+
+
+def test_items_of_the_last_event_are_found_by_call_id_and_by_place() -> None:
+    call = {"id": "x", "type": "function_call", "call_id": "c", "arguments": "", "name": "f"}
+    part = {"type": "output_text", "text": "Bye"}
+    told = {"output": [call, {**MESSAGE, "content": [part]}]}
+    whole = after(CREATED, *TOLD, event("completed", response=told))
+    assert whole["output"] == [{**call, "arguments": '{"a": 1}'}, told["output"][1]]
+    told = {"output": [{**MESSAGE, "id": "x"}, {**call, "arguments": "{}"}]}
+    whole = after(CREATED, *TOLD, event("completed", response=told))
+    assert whole["output"] == [{**BUILT[0], "id": "x"}, told["output"][1]]
+
+
+def test_what_was_empty_all_along_is_not_added_to_the_last_event() -> None:
+    part = event("content_part.added", **TEXT, part={"type": "output_text", "annotations": []})
+    told = {"output": [{"id": "m", "content": [{"type": "output_text", "text": "Hello"}]}]}
+    assert after(CREATED, TOLD[0], part, *TOLD[1:], event("completed", response=told)) == told
 
 
 def test_what_came_with_another_text_stays_out_of_the_last_event() -> None:
@@ -337,6 +354,34 @@ def test_text_that_comes_under_the_index_of_reasoning_begins_a_message() -> None
     assert texts(told) == ["hmm", "Hi"]
 
 
+def test_the_id_decides_between_items_of_the_right_type() -> None:
+    added = [
+        event("output_item.added", output_index=i, item=one)
+        for i, one in enumerate(
+            [{"id": "r", "type": "reasoning"}, MESSAGE, {**MESSAGE, "id": "other"}]
+        )
+    ]
+    delta = event("output_text.delta", output_index=0, item_id="m", delta="Hi")
+    assert texts(output(*added, delta)) == ["", "Hi", ""]
+
+
+def test_a_message_that_is_done_is_not_continued_by_mistake() -> None:
+    events = [
+        event("output_item.done", output_index=0, item=MESSAGE),
+        event("output_item.added", output_index=1, item={"id": "r", "type": "reasoning"}),
+        event("output_text.delta", output_index=1, delta="Hi"),
+    ]
+    told = output(*events)
+    assert [one["type"] for one in told] == ["message", "reasoning", "message"]
+    assert texts(told) == ["", "", "Hi"]
+
+
+def test_a_part_of_reasoning_that_comes_first_begins_reasoning() -> None:
+    part = {"type": "reasoning_text", "text": "hm"}
+    told = output(event("content_part.added", output_index=0, content_index=0, part=part))
+    assert told == [{"type": "reasoning", "content": [part]}]
+
+
 def test_the_input_of_any_tool_may_come_as_the_arguments_of_a_function() -> None:
     for kind in ("custom_tool_call", "mcp_call", "vendor_call"):
         begun = {"id": "c", "type": kind}
@@ -353,6 +398,35 @@ def test_an_index_that_is_nobodys_gives_way_to_the_id() -> None:
     done = event("output_item.done", output_index=9, item={**MESSAGE, "status": "completed"})
     [message] = output(TOLD[0], delta, done)
     assert message == {**BUILT[0], "status": "completed"}
+
+
+def test_an_index_that_is_nobodys_moves_nothing() -> None:
+    delta = event("output_text.delta", output_index=7, item_id="m", delta="!")
+    assert [one["id"] for one in output(*TOLD, delta)] == ["m", "f"]
+
+
+def test_an_item_that_is_given_again_without_its_id_is_the_same() -> None:
+    bare = {"type": "message", "status": "x"}
+    for kind in ("added", "done"):
+        first = event(f"output_item.{kind}", output_index=0, item=MESSAGE)
+        again = event(f"output_item.{kind}", output_index=0, item=bare)
+        assert output(first, again) == [{**MESSAGE, "status": "x"}]
+
+
+def test_a_lifecycle_event_lists_the_items_that_are_known() -> None:
+    done = event("output_item.done", output_index=0, item=MESSAGE)
+    listed = event("in_progress", response=response("in_progress", [{**MESSAGE, "id": "new"}]))
+    assert output(done, listed) == [{**MESSAGE, "id": "new"}]
+    # Of a server that gives all of its items one id, it lists two.
+    two = event("in_progress", response=response("in_progress", [MESSAGE, MESSAGE]))
+    assert output(two) == [MESSAGE, MESSAGE]
+
+
+def test_items_of_one_id_and_index_are_told_apart_by_their_types() -> None:
+    for kind in ("added", "done"):
+        items = [{"id": "x", "type": name} for name in ("reasoning", "message", "function_call")]
+        events = [event(f"output_item.{kind}", output_index=0, item=item) for item in items]
+        assert output(*events) == items
 
 
 def test_items_that_all_have_one_id() -> None:

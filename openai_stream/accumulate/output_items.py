@@ -229,7 +229,7 @@ class Items(Node):
         """
         if not self._items:
             return output
-        if type(output) is not list or all(is_void(item) for item in output):
+        if type(output) is not list or not output:
             return self.frozen()
         whole = [self._restored(place, item) for place, item in enumerate(output)]
         if all(_is_silent(item) for item in whole):
@@ -243,13 +243,12 @@ class Items(Node):
         """
         if type(told) is not dict:
             return told
-        kind = told.get("type")
         for name in ("id", "call_id"):
             item = self._by_id.get(_ident(told.get(name)) or "")
-            if item is not None and item.fields.get("type") == kind:
+            if item is not None:
                 return restored(told, item.fields)
         item = self._by_index.get(place)
-        if item is None or item.fields.get("type") != kind:
+        if item is None or item.fields.get("type") != told.get("type"):
             return told
         return restored(told, item.fields)
 
