@@ -27,7 +27,7 @@ from .origin import Interrupted, of_user
 from .reader import expiry
 from .redaction import Mask, Secrets, hiding_in_logs, is_secret, purge, shown
 from .request import Request
-from .server_errors import NO_CREDIT, status_error
+from .server_errors import has_no_credit, status_error
 from .transport import Aborted, Body, Exchange, Expired, Tap, proxy_of, send, settle
 
 __all__ = ["Attempts", "Trace"]
@@ -233,9 +233,7 @@ class Attempts:
         told = status_error(response, text, where, self.secrets, keyed)
         wish = response.headers.get("x-should-retry", "").lower()
         retry = wish != "false" and (wish == "true" or status in _RETRIED)
-        if NO_CREDIT & {told.type, told.code}:
-            retry = False
-        return _Failure(told, retry, told.retry_after)
+        return _Failure(told, retry and not has_no_credit(told), told.retry_after)
 
 
 def _leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -234,17 +234,18 @@ class BaseClient:
         except UnicodeDecodeError as error:
             raise StreamDecodeError(f"the server's answer is not UTF-8: {error.reason}") from error
         try:
-            answer = decode_json(text)
+            # Gateways that take every answer for a stream end this one as such.
+            answer = decode_json(text.rstrip().removesuffix("data: [DONE]"))
         except StreamDecodeError as error:
             head = clip(attempts.secrets(text), 40)
             raise StreamDecodeError(
                 f"the server's answer is not JSON; it begins with {head!r}: is the base URL right?"
             ) from error.__cause__
+        if says_failure(answer):
+            is_whole = isinstance(answer, dict) and endpoint.is_whole(answer)
+            raise api_error(answer, attempts.secrets, endpoint.whole(answer) if is_whole else None)
         if not isinstance(answer, dict):
             raise StreamDecodeError("the server's answer is JSON, but no object")
-        if says_failure(answer):
-            snapshot = endpoint.whole(answer) if endpoint.is_whole(answer) else None
-            raise api_error(answer, attempts.secrets, snapshot)
         return endpoint.whole(answer)
 
     # -- requests -----------------------------------------------------------------------------

@@ -206,6 +206,8 @@ class Reader:
                 if server_event is None:
                     if text[:5].lower() == "error":
                         raise api_error(text, self._clean) from None
+                    if (said := _behind_a_broken_one(text)) is not None:
+                        raise api_error(said, self._clean) from None
                     if several := meant(text):
                         if self._take(several, deliver, on_first):
                             return True
@@ -411,6 +413,16 @@ class Reader:
             # leaves nothing to wait for, shall not outrun the gap.
             self._exchange.waited += time.monotonic() - self._exchange.last_byte
         self._waits += 1
+
+
+def _behind_a_broken_one(text: str) -> Any:
+    """The error that a server sent behind an event that it could not finish, nor end."""
+    first, *others = text.split("\n")
+    if others and isinstance(parse_leniently(first), str):
+        for line in others:
+            if line[:1] == "{" and says_failure(said := parse_leniently(line)):
+                return said
+    return None
 
 
 def _is_failed_chunk(data: Any) -> bool:

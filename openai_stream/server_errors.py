@@ -27,10 +27,10 @@ from .redaction import cleaned, cleaned_headers
 from .sse import decode_json
 
 __all__ = [
-    "NO_CREDIT",
     "api_error",
     "clip",
     "error_fields",
+    "has_no_credit",
     "parse_leniently",
     "retry_after",
     "says_error",
@@ -41,10 +41,20 @@ __all__ = [
 JSON = dict[str, Any]
 
 #: Types and codes of an account that is used up: to ask again is no use to anybody.
-NO_CREDIT = frozenset(
-    {"insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"}
-    | {"insufficient_credits", "exceeded_current_quota_error", "billing_not_active"}
+_NO_CREDIT = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}  # OpenAI
+    | {"insufficient_balance", "insufficient_balance_error", "insufficient_credits"}
+    | {"exceeded_current_quota_error"}  # Moonshot
 )
+
+
+def has_no_credit(error: BaseException) -> bool:
+    """Whether an error says that the account is used up."""
+    names = (getattr(error, "code", None), getattr(error, "type", None))
+    return getattr(error, "status_code", None) == 402 or any(
+        name == "402" or name.lower() in _NO_CREDIT for name in names if name
+    )
+
 
 # Is this a failure? ---------------------------------------------------------------------------
 
@@ -161,7 +171,7 @@ class _Said:
     def read(self, value: Any, depth: int = _DEPTH) -> None:
         """Take in what a value says, of whatever type it is."""
         if type(value) is str:
-            self.say(value)
+            self.say(value, depth)
         elif type(value) is list and depth:
             for item in value[:3]:
                 if type(item) in (str, dict, list):
@@ -169,9 +179,16 @@ class _Said:
         elif type(value) is dict and depth:
             self._read_object(value, depth - 1)
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, depth: int = 0) -> None:
         """Take in words, but for what was said already."""
         text = text.strip()
+        if text[:1] in ("{", "[") and depth:  # one that was passed on, as text
+            inner = parse_leniently(text)
+            if type(inner) is not str:
+                before = len(self.words)
+                self._read_inside(inner, depth - 1)
+                if len(self.words) > before:
+                    return
         if text and not any(text in said for said in self.words):
             self.words = [said for said in self.words if said not in text]
             self.words.append(text)
@@ -331,6 +348,15 @@ def status_error(
         said = json.dumps(body)
     headers = requests.structures.CaseInsensitiveDict(cleaned_headers(response.headers, clean))
     request_id = headers.get("x-request-id")
+    told = errors.status_error(status)(
+        status_code=status,
+        body=body,
+        code=code,
+        type=kind,
+        request_id=request_id,
+        headers=headers,
+        retry_after=retry_after(response.headers),
+    )
     message = f"{where}: {status} {clean(response.reason or '')}".rstrip()
     if said:
         message += f": {clip(said)}"
@@ -340,20 +366,12 @@ def status_error(
         message += ". This server does not take stream_options: leave it out"
     elif status == 401 and not keyed:
         message += ". No API key was sent: set OPENAI_API_KEY, or pass api_key=…"
-    elif hint := _HINTS.get(402 if NO_CREDIT & {kind, code} else status):
+    elif hint := _HINTS.get(402 if has_no_credit(told) else status):
         message += f". {hint}"
     if request_id:
         message += f" [request {request_id}]"
-    return errors.status_error(status)(
-        message,
-        status_code=status,
-        body=body,
-        code=code,
-        type=kind,
-        request_id=request_id,
-        headers=headers,
-        retry_after=retry_after(response.headers),
-    )
+    told.args = (message,)
+    return told
 
 
 def _is_readable(text: str) -> bool:

@@ -25,7 +25,7 @@ from openai_stream import (
     StreamInterruptedError,
     StreamTimeoutError,
 )
-from openai_stream.server_errors import NO_CREDIT
+from openai_stream.server_errors import has_no_credit
 
 from .batch_files import Answers, Defaults, Prompt, count_prompts, lines_of, read_prompts
 from .endpoints import CHAT
@@ -60,9 +60,7 @@ def _names(error: Exception) -> tuple[str | None, str | None]:
 
 def _is_everybodys(error: Exception) -> bool:
     """Whether every other prompt would meet the same error."""
-    if isinstance(error, AuthenticationError) or getattr(error, "status_code", None) == 402:
-        return True
-    return any(name in NO_CREDIT or name == "402" for name in _names(error))
+    return isinstance(error, AuthenticationError) or has_no_credit(error)
 
 
 def _is_too_large(error: Exception) -> bool:
