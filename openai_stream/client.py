@@ -7,6 +7,7 @@ elsewhere.
 from __future__ import annotations
 
 import os
+import sys
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -156,6 +157,9 @@ class BaseClient:
         :param body: the request's; otherwise what is left of the arguments.
         """
         secrets = Secrets(self._keys, self._passwords)
+        if (outside := sys.exc_info()[1]) is not None:
+            secrets.outside = id(outside)
+        del outside
         try:
             return self._call_with(secrets, endpoint, arguments, body)
         except BaseException as error:
@@ -165,6 +169,8 @@ class BaseClient:
             if isinstance(error, OpenAIStreamError):
                 purge(error, secrets)
             raise
+        finally:
+            secrets.outside = None
 
     def _call_with(
         self, secrets: Secrets, endpoint: Endpoint[E, W], arguments: dict[str, Any], body: Any

@@ -349,6 +349,11 @@ def a_key_that_was_set_later(server: ScriptedServer, _: pytest.MonkeyPatch) -> A
     return client, {}
 
 
+@way
+def a_function_that_is_asked_for_the_key(server: ScriptedServer, _: pytest.MonkeyPatch) -> Any:
+    return Client(lambda: KEY, server.base_url), {}
+
+
 SOME = ["message", "name of a field", "name of a header", "status line", "size of a chunk", "gzip"]
 SOME += ["event", "data that is not UTF-8", "text with escapes", "base64", "redirect"]
 
@@ -450,6 +455,26 @@ def test_the_key_shows_nowhere_without_an_answer(
         error = failure(client, stream)
     logging.getLogger("test").debug("so that there is a record")
     assert not places(error, logged=records())
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_what_the_caller_handles_meanwhile_is_the_callers(
+    server: ScriptedServer, stream: bool
+) -> None:
+    server.always(QUOTES["message"])
+    request = requests.Request("POST", "http://h/", headers={"Authorization": "own"}).prepare()
+    with Client(KEY, server.base_url, max_retries=0) as client:
+        try:
+            raise requests.ConnectionError("not found", request=request)
+        except requests.ConnectionError as own:
+            with pytest.raises(OpenAIStreamError) as caught:
+                client.create_chat_completion(model="m", messages=[], stream=stream)
+            last = caught.value
+            while last.__context__ is not None:
+                last = last.__context__
+            assert last is own
+            assert own.request is request
+            assert own.__traceback__ is not None
 
 
 # What is refused before anything is sent -----------------------------------------------------

@@ -43,19 +43,24 @@ def purge(error: BaseException, secrets: Secrets) -> None:
         if isinstance(value, str):
             vars(error)[name] = mask.hide(value, words=False)
         elif isinstance(value, (list, dict)) and name not in _ANSWERS:
-            vars(error)[name] = cleaned(value, secrets)
-    if error.__cause__ is not None and not _is_clean(error.__cause__, secrets):
+            try:
+                vars(error)[name] = cleaned(value, secrets)
+            except RecursionError:  # JSON that could just be read
+                vars(error)[name] = None
+    if not _is_clean(error.__cause__, secrets):
         error.__cause__ = None
-    if error.__context__ is not None and not _is_clean(error.__context__, secrets):
+    if not _is_clean(error.__context__, secrets):
         error.__context__ = None
 
 
-def _is_clean(error: BaseException, secrets: Secrets) -> bool:
+def _is_clean(error: BaseException | None, secrets: Secrets) -> bool:
     """Whether neither an exception nor what it leads to shows a secret, once the requests and
     connections that it was about are forgotten.
     """
+    if error is None or id(error) == secrets.outside:
+        return True
     mask = secrets.mask()
-    todo, seen = [error], {id(error)}
+    todo, seen = [error], {id(error), secrets.outside}
     while todo:
         link = todo.pop()
         own = getattr(link, "__dict__", {})

@@ -75,6 +75,9 @@ class Secrets:
         self._texts = texts
         self._fixed = _Lazy(fixed)
         self._sent: deque[_Lazy] = deque(maxlen=_REQUESTS)
+        #: The ``id`` of an exception that the caller handles meanwhile: ours are raised in its
+        #: context, and it is not ours to look at. Only during the call, so that it is alive.
+        self.outside: int | None = None
         self._mask: tuple[frozenset[str], Mask] | None = None
 
     def __repr__(self) -> str:
@@ -150,6 +153,8 @@ class Mask:
 
         :param words: also of short ones, which may be words.
         """
+        if len(text) < SHORT and not (words and self._words):
+            return text
         data = text.encode("utf-8", "surrogatepass")
         spans = self._spans(data, words, pieces=True)
         if not spans:
