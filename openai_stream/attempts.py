@@ -132,9 +132,14 @@ class Attempts:
             exchange.end_tap()
             if exchange.aborted:
                 raise Aborted from None
+            sent = getattr(error, "request", None)
+            if isinstance(sent, requests.PreparedRequest):  # a session may have made another
+                self.secrets.add_request(sent.headers, sent.url)
             users = of_user(error)
             if users is None:
-                drop_tracebacks(error)  # or a queue that the caller drops would live on
+                drop_tracebacks(
+                    error, self.secrets.outside
+                )  # or a queue that the caller drops would live on
                 failure = self._no_response(error, exchange, session, request.url)
         except Interrupted as interrupted:
             exchange.end_tap()

@@ -140,15 +140,18 @@ def _links(error: BaseException) -> Iterator[BaseException]:
         waiting += [*more, one.__cause__, one.__context__]
 
 
-def drop_tracebacks(error: BaseException) -> None:
+def drop_tracebacks(error: BaseException, outside: int | None = None) -> None:
     """Forget the frames that an error and its causes came through; none of them is the user's.
 
     They lead to the reader's frames, or to the caller's, and so to all that those hold: and
     ``urllib3`` leaves them in circles, in which they stay until the garbage is collected.
+
+    :param outside: the ``id`` of an exception that the caller handles meanwhile, and that ends the
+        chain: it is the caller's.
     """
     link: BaseException | None = error
     for _ in range(20):  # a chain may be a circle
-        if link is None:
+        if link is None or id(link) == outside:
             return
         link.__traceback__ = None
         link = link.__cause__ or link.__context__

@@ -458,23 +458,21 @@ def test_the_key_shows_nowhere_without_an_answer(
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("quote", ["message", "status line", "size of a chunk"])
 def test_what_the_caller_handles_meanwhile_is_the_callers(
-    server: ScriptedServer, stream: bool
+    server: ScriptedServer, stream: bool, quote: str
 ) -> None:
-    server.always(QUOTES["message"])
+    server.always([*QUOTES[quote], Fin()])
     request = requests.Request("POST", "http://h/", headers={"Authorization": "own"}).prepare()
     with Client(KEY, server.base_url, max_retries=0) as client:
         try:
             raise requests.ConnectionError("not found", request=request)
         except requests.ConnectionError as own:
-            with pytest.raises(OpenAIStreamError) as caught:
-                client.create_chat_completion(model="m", messages=[], stream=stream)
-            last = caught.value
-            while last.__context__ is not None:
-                last = last.__context__
-            assert last is own
-            assert own.request is request
-            assert own.__traceback__ is not None
+            with pytest.raises(OpenAIStreamError):
+                ask(client, stream)
+            handled = own
+    assert handled.request is request
+    assert handled.__traceback__ is not None
 
 
 # What is refused before anything is sent -----------------------------------------------------
