@@ -20,6 +20,7 @@ import json
 import pickle
 import random
 import re
+import threading
 import types
 import typing
 import zlib
@@ -368,7 +369,7 @@ def _respond(
     exchange = transport.Exchange(_NEVER, streaming=True)
     connection = transport._Connection("fuzz")
     connection.sock = _Socket(blocks)
-    transport._current.exchange = exchange
+    token = transport._current.set((threading.get_ident(), exchange))
     try:
         exchange.begin()
         connection.request("POST", "/v1", preload_content=False, decode_content=False)
@@ -376,7 +377,7 @@ def _respond(
     except _NO_RESPONSE:
         return None
     finally:
-        transport._current.exchange = None
+        transport._current.reset(token)
 
 
 def wire(data: bytes) -> None:

@@ -2,8 +2,9 @@
 
 ``make soak``, or ``python -m proofs.soak [--seconds 1800] [--workers 12] [--seed N] [--play N]``.
 Some threads play :mod:`scenarios <proofs.scenarios>` with one client, as fast as they come, each
-in a way that is drawn too: into a queue, a callback or a queue of others, read to the end or
-stopped, kept or dropped. What was played is known, so what comes of it is: the events and the
+in a way that is drawn too: into a queue, a callback that may be slow or a queue of others, beside
+subscribers, over a session of the library's or one that is given, read to the end or stopped, kept
+or dropped. What was played is known, so what comes of it is: the events and the
 whole, the error's class, the end, told once; that the server sees a stop at once; and at last that
 no thread and no descriptor is left, and that memory is level.
 
@@ -39,6 +40,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
+import requests
+import requests.adapters
 
 from openai_stream import (
     DONE,
@@ -61,6 +64,7 @@ _HANG = 180.0  # seconds that a scenario may take: none of its own waits is long
 _SOON = 5.0  # seconds in which the server must see a stop, on a machine that is busy
 _LATE = 0.5  # seconds by which a busy server may spoil a short deadline
 _MOMENT = 1.0  # seconds for what takes a few bytecodes
+_GIVEN = 0.2  # of the scenarios are played with a session that is given
 _SAMPLE = 5.0  # seconds between two looks at memory
 _LEVEL = 2.0  # MiB by which the memory may rise over the last third
 _STATM = Path("/proc/self/statm")
@@ -381,6 +385,35 @@ class Play:
             check(found == items, "a subscriber got", found, items)
             check(their_error is error, "a subscriber was told", their_error, error)
 
+    def _slow_callback(self) -> None:
+        """A function that takes its time with some events, beside subscribers, or none."""
+        items: list[Item] = []
+        made = threading.Event()
+        behind: list[EventQueue[Any]] = []
+        subscribers: list[EventQueue[Any]] = []
+
+        def on_next(event: Item) -> None:
+            made.wait()
+            items.append(event)
+            if self._source.random() < 0.1:
+                time.sleep(self._source.random() * 0.01)
+            for subscriber in subscribers:
+                # What this function is given was given to them before.
+                behind.extend([subscriber] * (subscriber.qsize() < len(items)))
+
+        replay = self._source.random() < 0.5
+        stream: Stream[Any, Any] = self._call(on_next=on_next, replay=replay)
+        if replay:
+            subscribers.append(stream.subscribe())
+        made.set()
+        error = stream.exception()
+        self._check_end(stream, items, error)
+        check(not behind, "the callback came first", items)
+        for subscriber in subscribers:
+            found, their_error = take(subscriber)
+            check(found == items, "a subscriber got", found, items)
+            check(their_error is error, "a subscriber was told", their_error, error)
+
     # -- stopped ----------------------------------------------------------------------------------
 
     def _some(self) -> int:
@@ -460,6 +493,29 @@ class Play:
             closed.append(time.monotonic())
 
         self._later(close).join()
+        self._check_stopped(stream, items)
+
+    def _close_slow_callback(self) -> None:
+        """Stopped while the function takes its time; subscribers have what it was given."""
+        items: list[Item] = []
+        closed: list[float] = []
+
+        def on_next(event: Item) -> None:
+            (self._after_close if closed else items).append(event)
+            time.sleep(0.002)
+
+        stream: Stream[Any, Any] = self._call(on_next=on_next, replay=True)
+        early = stream.subscribe()
+
+        def close() -> None:
+            stream.close()
+            closed.append(time.monotonic())
+
+        self._later(close).join()
+        for subscriber in (early, stream.subscribe()):
+            found, error = take(subscriber)
+            check(error is None, "after close()", error)
+            check(found[: len(items)] == items, "a subscriber got", found, items)
         self._check_stopped(stream, items)
 
     def _close_foreign(self) -> None:
@@ -593,11 +649,12 @@ class Play:
 _WAYS = (
     *(Play._get, Play._get, Play._get, Play._loop, Play._loop, Play._text, Play._subscribed),
     *(Play._callback, Play._callback_unheld, Play._foreign, Play._foreign, Play._result),
+    *(Play._slow_callback, Play._slow_callback),
 )
 _STOPS = (
     *(Play._close, Play._close_unread, Play._close_elsewhere, Play._close_in_callback),
     *(Play._close_callback_elsewhere, Play._close_foreign, Play._leave, Play._drain),
-    *(Play._drop, Play._drop, Play._drop_queue),
+    *(Play._drop, Play._drop, Play._drop_queue, Play._close_slow_callback),
 )
 
 
@@ -657,6 +714,7 @@ class Report:
     streams: int = 0
     kinds: Counter[str] = attrs.field(factory=Counter)
     ways: Counter[str] = attrs.field(factory=Counter)
+    given: int = 0  # of the streams, with a session of the user's
     too_late: int = 0
     stops: int = 0
     stop_seconds: float = 0.0
@@ -690,7 +748,18 @@ class _Soak:
         self._base_url = base_url
         self._numbers = iter(itertools.count() if streams is None else range(streams))
         self._lock = threading.Lock()
-        self._client = Client(api_key="sk-soak", base_url=base_url, max_event_bytes=MAX_EVENT_BYTES)
+        # A session that is given, and is not closed by its client.
+        self._session = requests.Session()
+        self._session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=64))
+        self._client, self._given = (
+            Client(
+                api_key="sk-soak",
+                base_url=base_url,
+                max_event_bytes=MAX_EVENT_BYTES,
+                session=session,
+            )
+            for session in (None, self._session)
+        )
         #: By worker, what it plays and since when.
         self._playing: dict[str, tuple[int, float]] = {}
 
@@ -711,7 +780,8 @@ class _Soak:
     def play(self, number: int, control: Control) -> None:
         """Play the scenario of that number, and note what came of it."""
         scenario, source = draw(self._seed, number)
-        play = Play(self._client, control, scenario, source)
+        given = source.random() < _GIVEN
+        play = Play(self._given if given else self._client, control, scenario, source)
         deviation = None
         late = False
         try:
@@ -727,6 +797,7 @@ class _Soak:
             report.streams += 1
             report.kinds[scenario.kind] += 1
             report.ways[play.way] += 1
+            report.given += given
             report.too_late += late
             if play.stop_seconds is not None:
                 report.stops += 1
@@ -743,6 +814,8 @@ class _Soak:
 
     def close(self) -> None:
         self._client.close()
+        self._given.close()
+        self._session.close()
 
 
 def _memory() -> float:
@@ -888,6 +961,7 @@ def main() -> int:
         + ", ".join(f"{count:,} {kind}" for kind, count in report.kinds.most_common())
     )
     print(", ".join(f"{count:,} {way}" for way, count in report.ways.most_common()))
+    print(f"{report.given:,} with a session that was given")
     mean = report.stop_seconds / max(1, report.stops)
     print(
         f"{report.stops:,} stops that the server saw, after {mean * 1000:.1f} ms on average and "
