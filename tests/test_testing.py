@@ -976,3 +976,40 @@ def test_a_test_that_hangs_ends_the_run_and_is_named(tmp_path: Path) -> None:
     said = run_pytest(tmp_path, HANGING)
     assert "Timeout (0:00:00.2" in said
     assert re.search(r"test_it\.py.* in test_hanging", said), said
+
+
+def test_interrupts_work_in_a_background_job(tmp_path: Path) -> None:
+    """A shell without job control has it ignore SIGINT, and all children inherit that."""
+    said = subprocess.run(
+        ["bash", "-c", 'trap "" INT; exec "$@"', "bash", sys.executable, "-c", RUN_PYTEST],
+        cwd=tmp_path,
+        env={**os.environ, "TESTS": str(Path(__file__).parent), "FOLDER": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=50,
+        check=False,
+    ).stdout
+    assert "1 passed" in said, said
+
+
+RUN_PYTEST = '''
+import os, pathlib, shutil, sys
+import pytest
+folder = pathlib.Path(os.environ["FOLDER"])
+for name in ("conftest.py", "machine.py"):
+    shutil.copy(pathlib.Path(os.environ["TESTS"]) / name, folder)
+(folder / "test_it.py").write_text("""
+import signal, subprocess, sys
+
+def test_it():
+    with subprocess.Popen(
+        [sys.executable, "-c", "print('ready', flush=True); input()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    ) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == -signal.SIGINT
+""")
+sys.exit(pytest.main(["-p", "no:cacheprovider", "-q", str(folder)]))
+'''

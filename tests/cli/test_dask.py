@@ -215,20 +215,40 @@ def test_workers_without_a_key(run: RUN, tmp_path: Path) -> None:
 
 @pytest.fixture
 def bare(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[[int], Cluster]]:
-    """A cluster whose workers have Dask, and not this package; it can be told to start more."""
-    script = (
-        "import sys\n"
+    """A cluster whose workers have Dask, and not this package, which its scheduler does have.
+
+    It can be told to start more of them.
+    """
+    worker = (
+        "import asyncio, sys\n"
         "class Missing:\n"
         "    def find_spec(self, name, *_):\n"
         "        if name.partition('.')[0] == 'openai_stream':\n"
         "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
         "sys.meta_path.insert(0, Missing())\n"
-        "from distributed import LocalCluster\n"
-        "cluster = LocalCluster(n_workers=int(sys.argv[1]), processes=False,\n"
-        "                       dashboard_address=None, protocol='tcp')\n"
-        "print(cluster.scheduler_address, flush=True)\n"
+        "from distributed import Worker\n"
+        "async def main():\n"
+        "    async with Worker(sys.argv[1], nthreads=1) as worker:\n"
+        "        await worker.finished()\n"
+        "asyncio.run(main())\n"
+    )
+    script = (
+        "import subprocess, sys\n"
+        "from distributed import Client, LocalCluster\n"
+        f"WORKER = {worker!r}\n"
+        "cluster = LocalCluster(n_workers=0, processes=False, dashboard_address=None,\n"
+        "                       protocol='tcp')\n"
+        "address, workers = cluster.scheduler_address, []\n"
+        "def start(count):\n"
+        "    for _ in range(count):\n"
+        "        workers.append(subprocess.Popen([sys.executable, '-c', WORKER, address]))\n"
+        "    Client(address).wait_for_workers(count) if count else None\n"
+        "start(int(sys.argv[1]))\n"
+        "print(address, flush=True)\n"
         "for line in sys.stdin:\n"
-        "    cluster.scale(int(line))\n"
+        "    start(int(line))\n"
+        "for one in workers:\n"
+        "    one.kill()\n"
     )
     (tmp_path / "bare.py").write_text(script)
     with (
