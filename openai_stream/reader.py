@@ -7,7 +7,6 @@ a function.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,6 +15,7 @@ import attrs
 import requests
 from urllib3.response import HTTPResponse
 
+from .decoding import codings_of
 from .endpoints import Accumulator, Endpoint
 from .errors import StreamAPIError, StreamDecodeError, StreamInterruptedError
 from .misframed import is_done, meant
@@ -31,11 +31,6 @@ _KEEP_ALIVE_EVENTS = frozenset({"ping", "keep-alive", "keepalive", "heartbeat"})
 _KEEP_ALIVE_DATA = _KEEP_ALIVE_EVENTS | {"[ping]", "[keep-alive]", "[keepalive]", "[heartbeat]"}
 # The same as the type of an object. A tuple: what a server gives as a type may have no hash.
 _KEEP_ALIVE_TYPES = ("keepalive", "ping", "heartbeat", "keep_alive", "response.keep_alive")
-# What some call the coding of a body that has none: its charset, or what e-mails have.
-_NO_CODING = re.compile(
-    r"(identity|none|null|binary|[78]bit|text|plain|chunked"
-    r"|utf[-_]?8|(us-)?ascii|iso-8859-\d+|latin-?1|windows-125\d)?"
-)
 
 
 @attrs.frozen
@@ -343,9 +338,8 @@ class Reader:
         raise self._refusal
 
     def _check_compression(self) -> None:
-        known = HTTPResponse.CONTENT_DECODERS
-        for coding in self._response.headers.get("content-encoding", "").lower().split(","):
-            if coding.strip() not in known and not _NO_CODING.fullmatch(coding.strip()):
+        for coding in codings_of(self._response.headers.get("content-encoding", "")):
+            if coding not in HTTPResponse.CONTENT_DECODERS:
                 what = clip(self._clean(coding), 40)
                 raise StreamDecodeError(
                     f"the server compressed its answer, unasked, by {what!r}: no way to undo that",

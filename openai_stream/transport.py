@@ -46,6 +46,7 @@ from urllib3.util import parse_url
 from urllib3.util.connection import allowed_gai_family
 
 from .causes import reason
+from .decoding import Decoding, codings_of
 from .errors import StreamDecodeError, StreamInterruptedError
 from .locks import HandoverLock
 from .origin import Interrupted, by_handler, is_timeout, of_user
@@ -1231,11 +1232,18 @@ class Body:
             self._framed = bool(
                 response.headers.get("content-length") or response.headers.get("transfer-encoding")
             )
+        self._decoding: Decoding | None = None
+        self._end_is_told = True
+        if codings := codings_of(raw.headers.get("content-encoding", "")):
+            self._end_is_told = False
+            if self._others is None:
+                with contextlib.suppress(ValueError):  # urllib3 knows others
+                    self._decoding = Decoding(codings)
         # Chunks of ours that are not compressed need nothing of what urllib3 does around a read:
         # 40 µs, where a read brings one event and it is some time since the last one.
         straight, exchange.response = exchange.response, None  # which leads back to the exchange
         plain = self._wired and straight is not None and straight.chunked
-        if not plain or raw.headers.get("content-encoding"):
+        if not plain or codings:
             straight = None
         self._straight = None if straight is None else straight.read1
 
@@ -1251,6 +1259,14 @@ class Body:
                 return block
         if self._others is not None:
             return next(self._others, b"")
+        decoding = self._decoding
+        if decoding is not None:
+            while not (block := decoding.read()):
+                compressed = self._raw.read1(_BLOCK, decode_content=False)
+                if not compressed:
+                    return b""
+                decoding.feed(compressed)
+            return block
         # The end too is urllib3's: it closes the response.
         return self._raw.read1(_BLOCK, decode_content=True) or b""
 
@@ -1278,9 +1294,9 @@ class Body:
     @property
     def framed(self) -> bool:
         """At its end: the body itself told that it ends here, so it was not cut unnoticed."""
-        # urllib3 does not tell whether compressed data broke off.
-        decompressor = getattr(getattr(self._raw, "_decoder", None), "_obj", None)
-        return bool(self._framed and getattr(decompressor, "eof", True))
+        # Of compressed data that urllib3 undoes, whether it broke off cannot be told.
+        ended = self._end_is_told if self._decoding is None else self._decoding.ended
+        return bool(self._framed and ended)
 
     def _foreign_socket(self) -> Any:
         return getattr(getattr(self._raw, "connection", None), "sock", None)

@@ -1,0 +1,125 @@
+"""Compressed bodies: undone in any pieces, bounded, and with an end that can be told."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import urllib3.exceptions
+
+from openai_stream import Client, StreamInterruptedError
+from openai_stream.decoding import Decoding, codings_of
+from openai_stream.testing import ScriptedServer, answer, frame
+
+TEXT = b"".join(b"%d and so on\n" % number for number in range(20_000))
+
+
+def raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+PACKED: dict[str, tuple[list[str], Callable[[bytes], bytes]]] = {
+    "gzip": (["gzip"], gzip.compress),
+    "x-gzip": (["x-gzip"], gzip.compress),
+    "deflate": (["deflate"], zlib.compress),
+    "deflate without its header": (["deflate"], raw_deflate),
+    "deflate, gzip": (["deflate", "gzip"], lambda data: gzip.compress(zlib.compress(data))),
+    "gzip, deflate": (["gzip", "deflate"], lambda data: zlib.compress(gzip.compress(data))),
+    "gzip, gzip": (["gzip", "gzip"], lambda data: gzip.compress(gzip.compress(data))),
+    "members": (["gzip"], lambda data: gzip.compress(data[:9]) + gzip.compress(data[9:])),
+}
+
+
+def undone(decoding: Decoding, packed: bytes, size: int) -> bytes:
+    found = b""
+    for start in range(0, len(packed), size):
+        decoding.feed(packed[start : start + size])
+        while piece := decoding.read():
+            assert len(piece) <= 65536
+            found += piece
+    return found
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000, 10**6])
+@pytest.mark.parametrize("name", PACKED)
+def test_undoes_what_comes_in_pieces(name: str, size: int) -> None:
+    codings, pack = PACKED[name]
+    packed = pack(TEXT)
+    decoding = Decoding(codings)
+    assert undone(decoding, packed, size) == TEXT
+    assert decoding.ended
+    cut = Decoding(codings)
+    assert TEXT.startswith(undone(cut, packed[:-1], size))
+    assert not cut.ended
+
+
+def test_what_is_behind_the_end_is_not_looked_at() -> None:
+    decoding = Decoding(["gzip"])
+    assert undone(decoding, gzip.compress(b"x") + b"rubbish", 100) == b"x"
+
+
+@pytest.mark.parametrize("codings", [["gzip"], ["deflate"], ["gzip", "gzip"]])
+def test_refuses_what_is_not_compressed(codings: list[str]) -> None:
+    decoding = Decoding(codings)
+    decoding.feed(b"\xff" * 100)
+    with pytest.raises(urllib3.exceptions.DecodeError):
+        decoding.read()
+
+
+@pytest.mark.parametrize("codings", [[], ["br"], ["gzip", "zstd"], ["gzip"] * 6])
+def test_leaves_others_to_others(codings: list[str]) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        Decoding(codings)
+
+
+def test_codings_that_are_none() -> None:
+    assert codings_of("") == codings_of("identity, utf-8") == codings_of("None,binary, ") == []
+    assert codings_of("Deflate , utf-8, GZIP") == ["deflate", "gzip"]
+    assert codings_of("rot13") == ["rot13"]
+
+
+class Packer:
+    """Several codings, flushed together."""
+
+    def __init__(self, *bits: int) -> None:
+        self._stages: list[Any] = [zlib.compressobj(wbits=one) for one in bits]
+
+    def piece(self, data: bytes, how: int = zlib.Z_SYNC_FLUSH) -> bytes:
+        for stage in self._stages:
+            data = stage.compress(data) + stage.flush(how)
+        return data
+
+
+ZLIB, GZIP = zlib.MAX_WBITS, zlib.MAX_WBITS + 16
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length"])
+@pytest.mark.parametrize(
+    ("coding", "bits"),
+    [
+        ("gzip", (GZIP,)),
+        ("deflate", (ZLIB,)),
+        ("deflate, gzip", (ZLIB, GZIP)),
+        ("gzip, gzip", (GZIP, GZIP)),
+        ("utf-8, gzip", (GZIP,)),
+    ],
+)
+def test_a_compressed_body_that_is_cut_at_a_flush(
+    server: ScriptedServer, framing: Any, coding: str, bits: tuple[int, ...]
+) -> None:
+    headers = {"Content-Encoding": coding}
+    for cut in (True, False):
+        packer = Packer(*bits)
+        pieces = [packer.piece(frame({"n": 1})), packer.piece(frame({"n": 2}))]
+        if not cut:
+            pieces.append(packer.piece(b"", zlib.Z_FINISH))
+        server.play(answer(pieces, done=False, framing=framing, headers=headers))
+    with Client(api_key="sk-test", base_url=server.base_url, max_retries=0) as client:
+        events = client.stream("/any", {})
+        assert [events.get(timeout=5).data for _ in range(2)] == [{"n": 1}, {"n": 2}]
+        assert isinstance(events.stream.exception(5), StreamInterruptedError)
+        assert client.stream("/any", {}).stream.result(5) == {"n": 2}
