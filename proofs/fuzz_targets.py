@@ -33,6 +33,7 @@ import requests.adapters
 import urllib3.exceptions
 
 from openai_stream import models, transport
+from openai_stream.accumulate import Asked, ChatAccumulator
 from openai_stream.endpoints import (
     CHAT_COMPLETIONS,
     COMPLETIONS,
@@ -711,8 +712,172 @@ def sums(data: bytes) -> None:
         _check_attributes(whole)
 
 
+# Deltas --------------------------------------------------------------------------------------
+
+_NAMES = ("f", "g", "get_weather", "get_time", "get")
+_TEXTS = (
+    "", " ", "a", "1", "11", "{}", "{", "}", '{"a":1}', '{"a":', '"', "\\", "\ud83d", "\ude00", "é",
+)  # fmt: skip
+_GROWN = ("reasoning", "reasoning_content", "reasoning_details", "thinking_blocks", "images", "x")
+
+
+def deltas(data: bytes) -> None:
+    """Deltas into a message: whatever they are, no harm; and what was cut well adds up again."""
+    choices = Choices(data[1:])
+    if data[:1] and data[0] % 2:
+        _check_cut(choices)
+    else:
+        _check_odd(choices)
+
+
+def _check_odd(choices: Choices) -> None:
+    """Fragments and fields of any kind."""
+    known = frozenset(name for name in _NAMES if choices.below(2))
+    accumulator = ChatAccumulator(Asked(one_choice=choices.below(2) == 1, tools=known))
+    texts = CHAT_COMPLETIONS.texts(Asked(one_choice=choices.below(2) == 1), 0)
+    count = 0
+    while not choices.over and count < 60:
+        delta: JSON = {"content": choices.of(_TEXTS)} if choices.below(4) == 0 else {}
+        if choices.below(2):
+            delta["tool_calls"] = [_odd_fragment(choices) for _ in range(choices.below(4))]
+            count += len(delta["tool_calls"])
+        else:
+            delta[choices.of(_GROWN)] = _odd_field(choices, 0)
+            count += 1
+        reason = choices.of((None, None, None, "stop", ""))
+        made: JSON = {"delta": delta, "index": choices.below(3), "finish_reason": reason}
+        chunk_of: JSON = json.loads(json.dumps({"choices": [made] * (1 + choices.below(2))}))
+        before = text_of(chunk_of)
+        accumulator.add(chunk_of)
+        snapshot = accumulator.snapshot()
+        check(text_of(chunk_of) == before, "adding has changed a chunk")
+        check(text_of(accumulator.snapshot()) == text_of(snapshot))
+        piece = texts(CHAT_COMPLETIONS.event(chunk_of))
+        check(piece is None or type(piece) is str, piece)
+        for choice in snapshot["choices"]:
+            calls = choice["message"].get("tool_calls") or ()
+            check(len(calls) <= 2 * count, "more calls than fragments", calls)
+
+
+def _odd_fragment(choices: Choices) -> Any:
+    if choices.below(16) == 0:
+        return choices.of(_ODD)
+    made: JSON = {}
+    for key, options in (
+        ("index", (None, 0, 0, 1, 2, -1, "0", 1.0, True, 10**30)),
+        ("id", (None, "", "a", "b", "c", 5)),
+        ("name", (None, "", *_NAMES, "get_", 5)),
+        ("arguments", (None, *_TEXTS, {"a": 1}, 5)),
+    ):
+        value = choices.of(options)
+        if value is None:
+            continue
+        kind = made if key in ("index", "id") else made.setdefault("function", {})
+        kind[key] = value
+    return made
+
+
+def _odd_field(choices: Choices, depth: int) -> Any:
+    chosen = choices.below(8)
+    if chosen < 2 or depth > 3:
+        return choices.of(_TEXTS)
+    if chosen == 2:
+        return choices.of(_ODD)
+    if chosen < 5:
+        return [_odd_field(choices, depth + 1) for _ in range(choices.below(4))]
+    made: JSON = {}
+    for _ in range(choices.below(4)):
+        made[choices.of(("text", "thinking", "type", "signature", "data", "y"))] = _odd_field(
+            choices, depth + 1
+        )
+    if choices.below(2):
+        made["index"] = choices.below(3)
+    return made
+
+
+def _check_cut(choices: Choices) -> None:
+    """A message as OpenAI's servers cut one, and as others do, adds up to what was cut."""
+    repeats_id, repeats_name, has_void = (choices.below(2) == 1 for _ in range(3))
+    whole = []
+    rows: list[list[JSON]] = []
+    for index in range(choices.below(4)):
+        name = choices.of(_NAMES)
+        arguments = json.dumps(_arguments(choices), ensure_ascii=choices.below(2) == 1)
+        function = {"name": name, "arguments": arguments}
+        whole.append({"id": f"c{index}", "type": "function", "function": function})
+        pieces = _cut(choices, arguments)
+        row: list[JSON] = [
+            {
+                "index": index,
+                "id": f"c{index}",
+                "type": "function",
+                "function": {"name": name, "arguments": pieces[0]},
+            }
+        ]
+        for piece in pieces[1:]:
+            part: JSON = {"arguments": piece}
+            fragment: JSON = {"index": index, "function": part}
+            if repeats_id:
+                fragment["id"] = f"c{index}"
+            if repeats_name:
+                part["name"] = name
+            if has_void:
+                fragment = {"id": choices.of((None, "")), "type": None, **fragment}
+                part.setdefault("name", choices.of((None, "")))
+            row.append(fragment)
+        rows.append(row)
+    said, thought = choices.of(("", "Hello", "a𝄞b")) * 2, choices.of(("I see", "é𝄞 1 11")) * 2
+    deltas: list[JSON] = [{"role": "assistant", "content": None}]
+    deltas += [{"content": piece} for piece in _cut(choices, said)] if said else []
+    deltas += [
+        {"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": piece}]}
+        for piece in _cut(choices, thought)
+    ]
+    # Calls begin in their order; after that any may go on.
+    began = [row.pop(0) for row in rows]
+    deltas += [{"tool_calls": began}] if choices.below(2) else [{"tool_calls": [b]} for b in began]
+    while left := [row for row in rows if row]:
+        deltas.append({"tool_calls": [choices.of(left).pop(0)]})
+    accumulator = ChatAccumulator()
+    for delta in deltas:
+        accumulator.add({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+    message = accumulator.snapshot()["choices"][0]["message"]
+    check(message["content"] == (said or None), message, said)
+    [details] = message["reasoning_details"]
+    check(details["text"] == thought, details, thought)
+    check(message.get("tool_calls", []) == whole, message, whole)
+
+
+def _arguments(choices: Choices) -> JSON:
+    keys = ("a", "", "{", '{"', "city", "}", ":1}")
+    values: tuple[Any, ...] = (
+        1,
+        None,
+        "",
+        "}",
+        '{"a":',
+        "{",
+        [],
+        {},
+        [{"a": 1}],
+        {"a": {"a": 1}},
+        "𝄞",
+    )
+    return {choices.of(keys): choices.of(values) for _ in range(choices.below(4))}
+
+
+def _cut(choices: Choices, text: str) -> list[str]:
+    """A text in pieces, none of them a repetition by accident of the way that it is cut."""
+    pieces = []
+    while text:
+        size = 1 + choices.below(12)
+        pieces.append(text[:size])
+        text = text[size:]
+    return pieces
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (frames, events, wire, objects, sums)
+    target.__name__: target for target in (frames, events, wire, objects, sums, deltas)
 }
 
 #: Words that the fuzzer may put in.
@@ -771,6 +936,10 @@ def _conversations() -> list[tuple[int, list[JSON]]]:
 def seeds(target: str) -> Iterator[bytes]:
     """Inputs that a fuzzer may begin with, the same each time."""
     source = random.Random(target)  # noqa: S311 - for variety
+    if target == "deltas":
+        for _ in range(100):
+            yield source.randbytes(source.randrange(10, 400))
+        return
     for endpoint, chunks in _conversations():
         lines = b"\n".join(json.dumps(one).encode() for one in chunks)
         if target in ("objects", "sums"):

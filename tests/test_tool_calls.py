@@ -367,6 +367,20 @@ STREAMS = [
         [[(0, "a", "f", '{"a":[')], [(0, None, None, '{"a":[]}')], [(0, None, None, "]}")]],
         [("a", "f", '{"a":[{"a":[]}]}')],
     ),
+    Stream(
+        "mirror: a name in the object that is a bracket",
+        [[(0, "a", "f", '{"')], [(0, None, None, '{":1}')]],
+        [("a", "f", '{"{":1}')],
+    ),
+    Stream(
+        "all that came so far, after a comma",
+        [
+            [(0, "a", "f", '{"a":1,')],
+            [(0, None, None, '{"a":1,"b":[1,')],
+            [(0, None, None, '{"a":1,"b":[1,2]}')],
+        ],
+        [("a", "f", '{"a":1,"b":[1,2]}')],
+    ),
     # No index
     Stream(
         "side by side, no index",

@@ -17,31 +17,36 @@ class ObjectScanner:
     object; whether what is in it is JSON is left to those who parse it.
     """
 
-    __slots__ = ("_broken", "_depth", "_escaped", "_in_string", "_last", "is_empty", "is_whole")
+    __slots__ = ("_broken", "_escaped", "_in_string", "_last", "_open", "is_empty", "is_whole")
 
     def __init__(self) -> None:
         #: Whether an object has begun and ended, and nothing but white space stands around it.
         self.is_whole = False
         #: Whether nothing but white space and brackets came so far: ``{}``, once it is whole.
         self.is_empty = True
-        self._depth = 0
+        self._open: list[str] = []
         self._in_string = False
         self._escaped = False
         self._broken = False
         #: The last character outside of strings that is no white space.
         self._last = ""
 
-    @property
-    def expects_value(self) -> bool:
-        """Whether an object may begin here, inside of the one that has begun."""
-        return bool(self._depth) and not self._in_string and self._last in {":", "[", ","}
+    def may_hold(self, piece: str) -> bool:
+        """Whether a piece that begins with an object's bracket may be a part of the object."""
+        if self._in_string:
+            # Its first quote ends the string.
+            after = piece.partition('"')[2].lstrip(_BLANK)[:1]
+            return after in ",:}]"  # or nothing
+        if not self._open:
+            return False
+        return self._last in ":[" or (self._last == "," and self._open[-1] == "[")
 
     def feed(self, piece: str) -> None:
         """The next piece of the text."""
         if self._broken:
             return
         position = 0
-        if not self._depth:
+        if not self._open:
             # Before the object, or after it.
             head = piece.lstrip(_BLANK)
             if not head:
@@ -72,13 +77,13 @@ class ObjectScanner:
                 case '"':
                     self._in_string = True
                     self.is_empty = False
-                case "{" | "[":
-                    self._depth += 1
-                    if self._depth > 1:
+                case "{" | "[" as bracket:
+                    self._open.append(bracket)
+                    if len(self._open) > 1:
                         self.is_empty = False
                 case _:
-                    self._depth -= 1
-            if not self._depth:
+                    self._open.pop()
+            if not self._open:
                 self.is_whole = True
                 if piece[position:].strip(_BLANK):
                     self._break()

@@ -32,6 +32,7 @@ class Tool(Node):
 
     __slots__ = (
         "_fields",
+        "_is_cumulative",
         "_length",
         "_name_length",
         "_scanned",
@@ -49,6 +50,8 @@ class Tool(Node):
         self.has_arguments = False
         self._name_length = 0
         self._length = 0
+        #: Whether a piece was all of the arguments so far.
+        self._is_cumulative = False
         self._scanner = ObjectScanner()
         self._scanned = 0
 
@@ -166,10 +169,11 @@ class Tool(Node):
             if self.is_repeated_by(piece):
                 return True
             # So far, and more: where no object may begin, it cannot be a part of this one.
-            if scanner.expects_value or len(piece) < self._length:
+            if len(piece) < self._length or not piece.startswith("".join(have)):
                 return False
-            if not piece.startswith("".join(have)):
+            if scanner.may_hold(piece) and not self._is_cumulative:
                 return False
+            self._is_cumulative = True
         self._fields["arguments"] = Text((piece,))
         self._length = len(piece)
         self._scanner = ObjectScanner()
