@@ -352,6 +352,11 @@ def test_the_token_ids_of_a_choice_are_collected(kind: Any) -> None:
             id="without a new key it goes on",
         ),
         pytest.param(
+            [[{"text": "ha"}], [{"text": "ha", "signature": "S"}]],
+            [{"text": "ha"}, {"text": "ha", "signature": "S"}],
+            id="one piece is not repeated by its like",
+        ),
+        pytest.param(
             [{"text": "I "}, {"text": "see"}, {"text": "I see", "signature": "S"}],
             {"text": "I see", "signature": "S"},
             id="an object that repeats the whole",
@@ -442,8 +447,20 @@ def messages(chunks: list[JSON], asked: Asked) -> list[Any]:
 ONE = Asked(one_choice=True)
 
 
+def whole_choices(chunks: list[JSON]) -> list[JSON]:
+    accumulator = ChatAccumulator(ONE)
+    for one in chunks:
+        accumulator.add(one)
+    choices: list[JSON] = accumulator.snapshot()["choices"]
+    return choices
+
+
 def test_tokens_that_are_numbered_are_one_choice() -> None:
     assert messages(numbered("a", "b", "c"), ONE) == ["abc"]
+    [choice] = whole_choices(numbered("a", "b")[1:])
+    assert choice["index"] == 0
+    [choice] = whole_choices([chunk({"content": "a"}, "stop", index=5)])
+    assert choice["index"] == 5
     role_first = [chunk({"role": "assistant", "content": ""}), *numbered("a", "b")]
     assert messages(role_first, ONE) == ["ab"]
 

@@ -311,6 +311,11 @@ STREAMS = [
         [("a", WEATHER, " " + OSLO)],
     ),
     Stream(
+        "{} before the arguments, the name with both",
+        [[(0, None, WEATHER, "{}")], [(0, None, WEATHER, OSLO)]],
+        [(None, WEATHER, OSLO)],
+    ),
+    Stream(
         "mirror: {} inside of the arguments",
         [[(0, "a", "f", '{"a":')], [(0, None, None, "{}")], [(0, None, None, "}")]],
         [("a", "f", '{"a":{}}')],
@@ -399,6 +404,14 @@ STREAMS = [
             [(None, None, "f", "1}"), (None, None, "f", "2}")],
         ],
         [(None, "f", '{"x":1}'), (None, "f", '{"x":2}')],
+    ),
+    Stream(
+        "names side by side are no pieces",
+        [
+            [(None, None, "f", ""), (None, None, "g", "")],
+            [(None, None, "h", ""), (None, None, "i", "")],
+        ],
+        [(None, name, "") for name in "fghi"],
     ),
     Stream(
         "side by side, all 0",
