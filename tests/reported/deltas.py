@@ -297,6 +297,59 @@ TOOL_CALLS = (
         before="both, one behind the other",
     ),
     Report(
+        name="Sends several whole arguments for one name and index",
+        source="open-webui/open-webui#22235",
+        server="GPT-5.4 behind a gateway",
+        sent=answer(
+            calls(call("search", '{"query":"A"}', id="a"), call("search", '{"query":"B"}'))
+        ),
+        right=called(("a", "search", '{"query":"A"}'), (None, "search", '{"query":"B"}')),
+        before="one call, its arguments those of both",
+    ),
+    Report(
+        name="Takes the name of the tool for its id",
+        source="brainlid/langchain#620",
+        server="Gemini behind a gateway",
+        sent=answer(calls(call(WEATHER, OSLO, id=WEATHER), call(WEATHER, PARIS, id=WEATHER))),
+        right=called((WEATHER, WEATHER, OSLO), (WEATHER, WEATHER, PARIS)),
+        before="one call, its arguments those of both",
+    ),
+    Report(
+        name="Sends the whole call so far each time, without id from the second on",
+        source="vllm-project/vllm#22015",
+        server="MiniMax in vLLM",
+        sent=answer(
+            calls(
+                call(WEATHER, '{"ci', id="a"),
+                call(WEATHER, '{"city": "Os'),
+                call(WEATHER, '{"city": "Oslo"}'),
+            )
+        ),
+        right=called(("a", WEATHER, '{"city": "Oslo"}')),
+        before="all of them, one behind the other",
+    ),
+    Report(
+        name="Calls a function of the request's functions",
+        source="can1357/oh-my-pi#1692",
+        server="servers of the time before tools",
+        sent=answer(
+            deltas(
+                {"function_call": {"name": WEATHER, "arguments": ""}},
+                {"function_call": {"arguments": OSLO[:4]}},
+                {"function_call": {"arguments": OSLO[4:]}},
+                end=chunk({}, "function_call"),
+            )
+        ),
+        right=Whole(
+            message={
+                "role": "assistant",
+                "content": None,
+                "function_call": {"name": WEATHER, "arguments": OSLO},
+            }
+        ),
+        before="right",
+    ),
+    Report(
         name="Sends fragments side by side, without index",
         source="SamSaffron/term-llm#314",
         server="servers that leave out the index",
@@ -472,6 +525,44 @@ FIELDS = (
             )
         ),
         before="only the signature",
+    ),
+    Report(
+        name="Numbers and names the one block of its reasoning in each piece",
+        source="MiniMax-AI/MiniMax-M2#95",
+        server="MiniMax with reasoning_split",
+        sent=answer(
+            details(
+                {
+                    "type": "reasoning.text",
+                    "id": "reasoning-text-1",
+                    "index": 0,
+                    "text": "The user",
+                },
+                {"type": "reasoning.text", "id": "reasoning-text-1", "index": 0, "text": " asks"},
+            )
+        ),
+        right=Whole(
+            message=said(
+                "Yes",
+                reasoning_details=[
+                    {
+                        "type": "reasoning.text",
+                        "id": "reasoning-text-1",
+                        "index": 0,
+                        "text": "The user asks",
+                    }
+                ],
+            )
+        ),
+        before="only the last piece",
+    ),
+    Report(
+        name="Sends a piece of reasoning that begins with the piece before",
+        source="t8y2/dbx#6535",
+        server="MiniMax in China",
+        sent=answer(details(*(reasoning(text=piece, index=0) for piece in ("a", "and", "and")))),
+        right=Whole(message=said("Yes", reasoning_details=[reasoning(text="aandand", index=0)])),
+        before="only the last piece",
     ),
     Report(
         name="Sends one thinking block a piece, with empty signatures",
@@ -745,6 +836,19 @@ TEXTS = (
         sent=answer(numbered(["I", "'", "m"], first=1)),
         right=Whole(messages=[said("I'm")], finish_reason="stop", text="I'm"),
         before="a choice a token",
+    ),
+    Report(
+        name="Gives the only choice the index 1",
+        source="spring-projects/spring-ai#6221",
+        server="a gateway",
+        sent=answer(
+            [
+                chunk({"role": "assistant", "content": "Hel"}, index=1),
+                chunk({"content": "lo"}, "stop", index=1),
+            ]
+        ),
+        right=Whole(messages=[said("Hello")], finish_reason="stop", text="Hello"),
+        before="no text in text()",
     ),
     Report(
         name="Counts the tokens, with a message beside each delta",
