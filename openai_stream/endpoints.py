@@ -156,7 +156,8 @@ RESPONSES: Endpoint[ResponseEvent, Response] = Endpoint(
     reading=lambda asked, index: ResponseTexts(index),
     is_whole=lambda answer: isinstance(answer.get("output"), list),
     own="response.",
-    last=("response.completed", "response.incomplete"),
+    # The third is what some gateways send in the place of the first two.
+    last=("response.completed", "response.incomplete", "response.done"),
     failed=("response.failed", "error"),
     class_argument="text_format",
 )

@@ -219,7 +219,7 @@ class Reader:
                         "the server sent an event that is not a JSON object: "
                         f"its data is a {type(data).__name__}"
                     )
-            elif "choices" not in data:
+            elif "choices" not in data and ("error" in data or not (last and _is_typed(data))):
                 if says_failure(data, known=server_event is None):
                     raise api_error(data, self._clean)
                 if server_event is None and data.get("type") in _KEEP_ALIVE_TYPES:
@@ -235,10 +235,12 @@ class Reader:
             if server_event is not None:
                 deliver(server_event(message, data))
                 continue
-            if last and data.get("type") in self._endpoint.failed:
-                raise api_error(data, self._clean)
+            if last:
+                kind = data.get("type")
+                if kind in self._endpoint.failed or (kind in last and _is_failed_response(data)):
+                    raise api_error(data, self._clean)
             deliver(make(data))
-            if last and data.get("type") in last:
+            if last and kind in last and self._accumulator.complete:
                 return True
         return False
 
@@ -417,6 +419,21 @@ def _behind_a_broken_one(text: str) -> Any:
             if line[:1] == "{" and says_failure(said := parse_leniently(line)):
                 return said
     return None
+
+
+def _is_typed(data: dict[str, Any]) -> bool:
+    """Whether it is an event of ``/responses``, which says what it is, and no keep-alive."""
+    kind = data.get("type")
+    typed = kind.__class__ is str and kind.startswith("response.")
+    return typed and kind != "response.keep_alive"
+
+
+def _is_failed_response(data: dict[str, Any]) -> bool:
+    """Whether the last event of a response, whatever it is called, says that there is no answer."""
+    response = data.get("response")
+    if type(response) is not dict:
+        return False
+    return says_error(response) or response.get("status") in ("failed", "cancelled")
 
 
 def _is_failed_chunk(data: Any) -> bool:

@@ -653,3 +653,44 @@ def test_text_of_deltas_is_not_repeated_by_what_closes_it(
     server.play(answer([*streamed, *whole, ends], done=False))
     events = client.create_response(model="m", input="Hi", stream=True)
     assert "".join(events.text()) == "one"
+
+
+@pytest.mark.parametrize("kind", ["completed", "incomplete", "done"])
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"status": "failed", "error": {"code": "server_error", "message": "Boom."}}, "Boom."),
+        ({"status": "completed", "error": {"message": "Boom."}}, "Boom."),
+        ({"status": "failed"}, "without a message"),
+        ({"status": "cancelled"}, "without a message"),
+    ],
+)
+def test_a_last_event_that_says_that_it_failed(
+    server: ScriptedServer, client: Client, kind: str, said: JSON, words: str
+) -> None:
+    told = {**response([message(text_part("Half"))]), **said}
+    server.play(answer([{"type": f"response.{kind}", "response": told}], done=False))
+    events = client.create_response(model="m", input="Hi", stream=True)
+    with pytest.raises(StreamAPIError, match=words) as caught:
+        events.stream.result()
+    assert isinstance(caught.value.snapshot, Response)
+    assert caught.value.snapshot.output_text == "Half"
+
+
+def test_response_done_ends_the_stream_although_the_body_does_not_end(
+    server: ScriptedServer, client: Client
+) -> None:
+    whole = response([message(text_part("Hi"))])
+    done = {"type": "response.done", "response": whole}
+    server.play(answer([done, Hang()], done=False))
+    events = client.create_response(model="m", input="Hi", stream=True)
+    assert events.stream.result(WAIT).to_dict() == whole
+
+
+def test_response_done_of_a_response_that_goes_on_is_no_end(
+    server: ScriptedServer, client: Client
+) -> None:
+    done = {"type": "response.done", "response": response([], "in_progress")}
+    server.play(answer([done], done=False))
+    with pytest.raises(StreamInterruptedError):
+        client.create_response(model="m", input="Hi", stream=True).stream.result()

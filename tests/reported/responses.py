@@ -420,6 +420,31 @@ ROWS: tuple[Report, ...] = (
         before="StreamInterruptedError",
     ),
     report(
+        "The last event is response.completed, and the response has failed",
+        "askalf/dario#1205",
+        "Codex gateways",
+        ends(
+            [
+                CREATED,
+                *SAID,
+                event(
+                    "completed",
+                    response=response("failed", output=[], error={"message": "Overloaded."}),
+                ),
+            ]
+        ),
+        Fails("StreamAPIError", "Overloaded.", held="Hello"),
+        before="looks whole",
+    ),
+    report(
+        "The last event is response.completed, and the response has an error",
+        "askalf/dario#1205",
+        "Codex gateways",
+        ends([CREATED, *SAID, completed(output=HELLO, error={"message": "Overloaded."})]),
+        Fails("StreamAPIError", "Overloaded.", held="Hello"),
+        before="looks whole",
+    ),
+    report(
         "The stream ends with [DONE], and no last event",
         "decolua/9router#1648",
         "9router",
