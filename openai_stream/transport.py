@@ -1055,6 +1055,11 @@ class _Adapter(requests.adapters.HTTPAdapter):
             manager.pool_classes_by_scheme = _POOLS
         return manager
 
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        # It goes by the URL: an HTTPS proxy before a plain server may have any certificate then.
+        tls = conn.scheme == "https"
+        super().cert_verify(conn, "https:" if tls else url, verify, cert)  # type: ignore[no-untyped-call]
+
     def close(self) -> None:
         # ``clear`` leaves connections open for as long as a response holds on to their pool.
         for manager in (self.poolmanager, *self.proxy_manager.values()):
