@@ -1119,9 +1119,11 @@ def send(
         response = _send(session, made, prepared, seen, timeout=(connect, wait))
     except requests.Timeout as error:
         seen.close()
-        connecting = isinstance(error, requests.ConnectTimeout)
-        # One that comes before its time is another's: a tunnel's, a mock's.
-        if exchange.expired is None and _now() - start >= (connect if connecting else wait):
+        took = _now() - start
+        # A handshake that takes too long is a "read timeout" to requests.
+        connecting = isinstance(error, requests.ConnectTimeout) or took < wait
+        # One that comes before its time is another's: a mock's, say.
+        if exchange.expired is None and took >= (connect if connecting else wait):
             exchange.given_timed_out(connecting)
         raise
     except requests.HTTPError:

@@ -1,8 +1,9 @@
 """What every test gets: a time limit, a clean environment, and a look at what it left behind.
 
 Markers: ``limit(seconds)`` for a test that may take longer, ``leaves(reason)`` for one that may
-leave a thread or a socket. Fixtures: ``server`` and ``client``, beside those that the library has
-for its users. Helpers for single rooms of the library belong to their own test modules.
+leave a thread or a socket, ``own_session(reason)`` for one that a given session cannot pass.
+Fixtures: ``server`` and ``client``, beside those that the library has for its users. Helpers for
+single rooms of the library belong to their own test modules.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+import requests
 from machine import EXAMPLES, HELD_UP
 
 import _openai_stream_pytest as plugin
 from openai_stream import Client
+from openai_stream.client import BaseClient
 from openai_stream.testing import ScriptedServer
 
 # A project of its own, for an environment of its own.
@@ -60,6 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.pluginmanager.has_plugin("openai_stream"):
         config.pluginmanager.register(plugin, "openai_stream")
     config.addinivalue_line("markers", "limit(seconds): the time that the test may take")
+    config.addinivalue_line("markers", "own_session(reason): a given session cannot do as much")
     config.addinivalue_line("markers", "leaves(reason): may leave a thread or a socket behind")
     # While a test runs, descriptor 2 is pytest's own, and what it holds is lost on a hard exit.
     config.stash[_stderr] = os.dup(2)
@@ -189,6 +194,55 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(_PREFIXES) or name.upper() in _VARIABLES:
             monkeypatch.delenv(name)
+
+
+#: What is tested with the library's own session, and again with one that is given.
+_WITH_BOTH_SESSIONS = {
+    "test_framing",
+    "test_quirks",
+    "test_restarts",
+    "test_stream",
+    "test_timeouts",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of behaviour a second time, over a plain ``requests.Session`` of the user's.
+
+    Where it cannot do as much, the test has the marker ``own_session``, with the reason.
+    """
+    own = metafunc.definition.get_closest_marker("own_session")
+    if own is not None and not (own.args and isinstance(own.args[0], str)):
+        pytest.fail("the marker 'own_session' needs a reason", pytrace=False)
+    if metafunc.module.__name__ in _WITH_BOTH_SESSIONS and own is None:
+        metafunc.parametrize("_whose_session", ["own", "given"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def _whose_session(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Each client without a session is given one at its first call."""
+    if getattr(request, "param", "own") == "own":
+        yield
+        return
+    made: list[requests.Session] = []
+
+    def given(self: BaseClient) -> requests.Session:
+        if self.session is None:
+            self.session = requests.Session()
+            made.append(self.session)
+        return self.session
+
+    monkeypatch.setattr(BaseClient, "_session", given)
+    yield
+    for session in made:
+        for adapter in session.adapters.values():
+            # What a response that is still held leads to is left open by its own ``close``.
+            pools: Any = adapter.poolmanager.pools  # type: ignore[attr-defined]
+            for key in pools.keys():  # noqa: SIM118 - it does not iterate by itself
+                pools[key].close()
+        session.close()
 
 
 @pytest.fixture

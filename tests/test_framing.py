@@ -191,6 +191,7 @@ def test_done_comes_at_once_although_the_body_does_not_end(
     assert first.client_closed.wait(WAIT)
 
 
+@pytest.mark.own_session("its bytes are counted without the framing")
 def test_what_the_handle_tells(server: ScriptedServer, client: Client) -> None:
     script = answer(CHUNKS, headers={"X-Request-ID": "req_1"})
     server.play(script, script)
@@ -318,6 +319,7 @@ def test_closing_the_client_ends_no_stream(server: ScriptedServer, client: Clien
     assert_whole(ask(client))  # and the client can be used again
 
 
+@pytest.mark.own_session("it is not closed with the client")
 def test_closing_the_client_closes_what_is_kept_although_handles_are_held(
     server: ScriptedServer, client: Client
 ) -> None:

@@ -414,6 +414,7 @@ def test_a_first_answer_without_an_event(server: ScriptedServer, chat: Chat) -> 
 # What the handle tells -----------------------------------------------------------------------
 
 
+@pytest.mark.own_session("when it is connected, only requests knows")
 def test_the_news_comes_with_the_first_event_and_not_before(
     server: ScriptedServer, chat: Chat
 ) -> None:
@@ -611,6 +612,7 @@ def test_connecting_is_retried_like_the_first(
     assert len(server.requests) == 5
 
 
+@pytest.mark.own_session("it is stopped when the headers are there")
 def test_closing_while_it_connects_again(server: ScriptedServer, chat: Chat) -> None:
     server.play(CUT, [Hang()])
     events = chat(restarts=1)

@@ -320,6 +320,7 @@ def test_snapshots_while_the_reader_adds_to_it(server: ScriptedServer, chat: Cha
     assert content(stream.result()) == text
 
 
+@pytest.mark.own_session("when it is connected, only requests knows")
 def test_stats(server: ScriptedServer, chat: Chat) -> None:
     server.play(
         answer([Pause(0.05), *WHOLE[:2], b": waiting\n\n", Pause(0.1), *WHOLE[2:]]), answer(WHOLE)
@@ -930,6 +931,7 @@ class TestNowait:
             chat(**log.callbacks)
         assert log.calls == []
 
+    @pytest.mark.own_session("it is stopped when the headers are there")
     def test_close_while_waiting_for_the_headers(self, server: ScriptedServer, chat: Chat) -> None:
         server.play([Hang()])
         events = chat(nowait=True)
@@ -962,6 +964,7 @@ class TestNowait:
             wait_for_readers()
         assert log.calls == []
 
+    @pytest.mark.own_session("it is stopped when that step ends")
     def test_dropped_while_it_connects(self) -> None:
         with blackhole_url() as url, Client(api_key="test", base_url=url) as client:
             client.create_chat_completion(**BODY, stream=True, nowait=True)
@@ -1215,6 +1218,7 @@ def test_streams_one_after_another_use_one_connection(server: ScriptedServer, ch
     assert len(server.connections) == 1
 
 
+@pytest.mark.own_session("it is not closed with the client")
 def test_closing_the_client_ends_no_stream(server: ScriptedServer, client: Client) -> None:
     go = threading.Event()
     server.play(answer([WHOLE[0], Wait(go), *WHOLE[1:]]))

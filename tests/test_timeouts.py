@@ -186,12 +186,14 @@ def tls_url(server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return server.base_url.replace("http:", "https:")
 
 
+@pytest.mark.own_session("its handshake is timed by requests")
 def test_connect_while_a_handshake_stalls(server: ScriptedServer, tls_url: str) -> None:
     server.on_connect(*[[Hang()]] * 3)
     with client_of(tls_url) as client:
         assert_no_connection(client)
 
 
+@pytest.mark.own_session("its handshake is timed by requests, anew with each byte")
 def test_connect_while_a_handshake_trickles(server: ScriptedServer, tls_url: str) -> None:
     # The header of a TLS record that is large, and then a byte of it now and then.
     record: Script = [Receive(1), b"\x16\x03\x03\x40\x00", Repeat(b"\x02", delay=0.05)]
@@ -266,6 +268,7 @@ def test_keep_alives_are_progress(server: ScriptedServer, client: Client) -> Non
     assert len(list(stream(client, LIMIT))) == len(CHUNKS)
 
 
+@pytest.mark.own_session("requests sends within connect")
 @pytest.mark.parametrize("streams", [True, False])
 def test_idle_while_the_request_cannot_be_sent(streams: bool) -> None:
     with ScriptedServer(receive_buffer=4096) as server, client_of(server.base_url) as client:
@@ -274,6 +277,7 @@ def test_idle_while_the_request_cannot_be_sent(streams: bool) -> None:
             ask(client, LIMIT, stream=streams, extra_body={"x": "y" * 20_000_000})
 
 
+@pytest.mark.own_session("requests sends within connect")
 @pytest.mark.parametrize("streams", [True, False])
 def test_a_request_that_goes_out_slowly_makes_progress(streams: bool) -> None:
     with ScriptedServer(receive_buffer=4096) as server, client_of(server.base_url) as client:
@@ -363,6 +367,7 @@ def test_gap_while_an_event_trickles(server: ScriptedServer, client: Client) -> 
         list(stream(client, Timeout(gap=LIMIT)))
 
 
+@pytest.mark.own_session("http.client waits for a whole line")
 def test_gap_while_a_chunk_size_trickles(server: ScriptedServer, client: Client) -> None:
     server.play([*begun(CHUNKS[0]), Repeat(b"0", delay=0.03)])
     events = stream(client, Timeout(gap=LIMIT))
@@ -371,6 +376,7 @@ def test_gap_while_a_chunk_size_trickles(server: ScriptedServer, client: Client)
         events.get(timeout=WAIT)
 
 
+@pytest.mark.own_session("its headers are waited for by requests, anew with each byte")
 @pytest.mark.parametrize("streams", [True, False])
 def test_gap_while_headers_trickle(server: ScriptedServer, client: Client, streams: bool) -> None:
     server.play([b"HTTP/1.1 200 OK\r\n", Repeat(b"X-A: b\r\n", delay=0.03)])
@@ -416,6 +422,7 @@ def test_a_last_byte_shortly_before_the_deadline_does_not_put_it_off(
         events.get(timeout=WAIT)
 
 
+@pytest.mark.own_session("its headers are waited for by requests, anew with each byte")
 def test_gap_is_retried_before_the_response(server: ScriptedServer) -> None:
     server.play([Repeat(b"HTTP/1.1 100 Continue\r\n\r\n", delay=0.03)], answer(CHUNKS))
     with client_of(server.base_url, max_retries=1) as client:
@@ -440,6 +447,7 @@ def test_total_in_a_handshake(server: ScriptedServer, tls_url: str) -> None:
         stream(client, TOTAL)
 
 
+@pytest.mark.own_session("its headers are waited for by requests, anew with each byte")
 @pytest.mark.parametrize(
     "script",
     [[Hang()], [b"HTTP/1.1 200 OK\r\n", Repeat(b"X-A: b\r\n", delay=0.03)]],
@@ -457,6 +465,7 @@ def test_total_before_the_response(server: ScriptedServer, streams: bool, script
     assert len(server.requests) == 1
 
 
+@pytest.mark.own_session("requests sends within connect")
 def test_total_while_a_request_is_sent() -> None:
     with ScriptedServer(receive_buffer=4096) as server, client_of(server.base_url) as client:
         server.on_connect([Receive(1000), Hang()])
@@ -647,6 +656,7 @@ def test_gap_while_no_event_comes_in_a_flood(
         list(events)
 
 
+@pytest.mark.own_session("its headers are waited for by requests, anew with each byte")
 def test_gap_in_a_flood_of_interim_responses(server: ScriptedServer, client: Client) -> None:
     server.play([Repeat(b"HTTP/1.1 100 Continue\r\n\r\n" * 500)])
     with in_time(), pytest.raises(APITimeoutError):
@@ -661,6 +671,7 @@ def test_a_huge_number_is_no_limit(server: ScriptedServer, client: Client, huge:
     assert list(stream(client, limits))
 
 
+@pytest.mark.own_session("a read of it brings no more than 8 KiB")
 def test_total_loses_nothing_that_had_arrived(server: ScriptedServer, client: Client) -> None:
     chunks = chat_chunks(["a"] * 150)  # which one read of the socket brings
     server.play(answer(chunks, events_per_chunk=300))
