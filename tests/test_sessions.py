@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import time
 import traceback
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 import requests
+import trustme
 from machine import HELD_UP
 from test_addresses import Swallowing
 
@@ -631,3 +633,80 @@ def test_a_blank_variable_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     with Client() as client:
         assert (client.base_url, client.api_key) == ("http://second.test/v1", None)
         assert (client.organization, client.project) == (None, None)
+
+
+# Hosts, certificates, protocols -----------------------------------------------------------------
+
+
+def test_a_host_with_letters_that_are_not_ascii(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = socket.getaddrinfo
+    asked = []
+
+    def found(host: Any, *more: Any, **named: Any) -> Any:
+        asked.append(host)
+        return look_up("127.0.0.1", *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    server.play(answer(CHUNKS))
+    with client_of(server, None, base_url=f"http://b\u00fccher.test:{server.port}/v1") as client:
+        assert len(list(stream(client))) == len(CHUNKS)
+    assert asked == ["xn--bcher-kva.test"]
+    assert server.requests[0].headers["host"] == f"xn--bcher-kva.test:{server.port}"
+
+
+@pytest.mark.parametrize("form", ["127.0.0.0/8", "127.0.0.1", "*", "other.test, 127.0.0.1"])
+@pytest.mark.parametrize("given", [True, False])
+def test_no_proxy_in_the_forms_that_people_write(
+    server: ScriptedServer,
+    session: requests.Session,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+    given: bool,
+) -> None:
+    server.play(answer(CHUNKS))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        monkeypatch.setenv("NO_PROXY", form)
+        with client_of(server, session if given else None) as client:
+            assert len(list(stream(client))) == len(CHUNKS)
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_a_server_that_wants_a_certificate(
+    session: requests.Session, tmp_path: Path, has: bool
+) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority.issue_cert("me@test").private_key_and_cert_chain_pem.write_to_path(
+        tmp_path / "me.pem"
+    )
+    session.verify = str(tmp_path / "ca.pem")
+    if has:
+        session.cert = str(tmp_path / "me.pem")
+    with ScriptedServer(ssl_context=context) as server, client_of(server, session) as client:
+        server.play(answer(CHUNKS))
+        if has:
+            assert len(list(stream(client))) == len(CHUNKS)
+        else:
+            with pytest.raises(APIConnectionError, match=r"TLS failed|no response"):
+                stream(client)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_server_that_speaks_http_2_only(
+    server: ScriptedServer, session: requests.Session, given: bool
+) -> None:
+    settings = b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64"
+    server.play([settings, Fin()])
+    with (
+        client_of(server, session if given else None) as client,
+        pytest.raises(APIConnectionError, match="no response"),
+    ):
+        stream(client)
