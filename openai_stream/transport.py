@@ -1241,7 +1241,7 @@ class Body:
             )
         self._decoding: Decoding | None = None
         self._end_is_told = True
-        if codings := codings_of(raw.headers.get("content-encoding", "")):
+        if codings := codings_of(response.headers.get("content-encoding", "")):
             self._end_is_told = False
             if self._others is None:
                 with contextlib.suppress(ValueError):  # urllib3 knows others

@@ -219,12 +219,37 @@ def errors() -> Iterator[Row]:
          "without a message", none),
         ("an error event without data", b"event: error\ndata\n\n", "without a message", none),
     ]  # fmt: skip
+    boom = b'{"message": "overloaded", "type": "server_error", "code": "busy"}'
+    last = choice(0, "error")["choices"][0]
+    bodies += [
+        ("an error as a field", b"error: " + boom + b"\n\n", "overloaded", full),
+        ("an error as a field of text", b"error: overloaded\n\n", "overloaded", none),
+        ("an error as a bare line", b'{"error": ' + boom + b"}\n\n", "overloaded", full),
+        ("an error event with its data in the next frame",
+         b"event: error\n\ndata: " + boom + b"\n\n", "overloaded", full),
+        ("an error event in capitals", b"event: ERROR\ndata: " + boom + b"\n\n",
+         "overloaded", full),
+        ("an error in a list", frame([{"error": overloaded}]), "overloaded", full),
+        ("an error in a choice", {"choices": [{**last, "error": overloaded}]}, "overloaded", full),
+        *((f"a finish_reason of {reason}", choice(0, reason), reason, none) for reason in (
+            "error", "network_error", "insufficient_system_resource", "abort")),
+        ("an error_message", {"choices": None, "error_message": "overloaded"}, "overloaded", none),
+        ("a code and a message", {"code": "busy", "message": "overloaded"}, "overloaded",
+         {"code": "busy", "type": None}),
+        ("a base_resp", {"base_resp": {"status_code": 1004, "status_msg": "overloaded"}},
+         "overloaded", {"code": "1004", "type": None}),
+        ("success: false", {"success": False, "errors": [{"message": "overloaded"}]}, "overloaded",
+         none),
+        ("a detail", {"detail": [{"msg": "overloaded"}]}, "overloaded", none),
+    ]  # fmt: skip
     for name, event, said, attributes in bodies:
         for place, before in (("first", 0), ("later", 2)):
             script = answer([*CHUNKS[:before], event, *CHUNKS[before:]])
-            yield Row(
-                f"{name}, {place}", script, before, StreamAPIError, said, attributes=attributes
-            )
+            more: dict[str, Any] = {"attributes": attributes}
+            if isinstance(event, dict) and event.get("choices"):  # it is in the snapshot
+                reason = event["choices"][0]["finish_reason"]
+                more["held"] = {0: ("Hello" if before else "", reason)}
+            yield Row(f"{name}, {place}", script, before, StreamAPIError, said, **more)
     yield Row(
         "an error after the last finish_reason",
         answer([*CHUNKS, {"error": overloaded}]),
