@@ -280,16 +280,17 @@ def test_idle_while_the_request_cannot_be_sent(streams: bool) -> None:
 @pytest.mark.own_session("requests sends within connect")
 @pytest.mark.parametrize("streams", [True, False])
 def test_a_request_that_goes_out_slowly_makes_progress(streams: bool) -> None:
+    limit = LIMIT * float(HELD_UP)  # the server must come to read meanwhile
     with ScriptedServer(receive_buffer=4096) as server, client_of(server.base_url) as client:
         slowly: Script = []
         for size in range(1, 9):
-            slowly += [Receive(size * 1_000_000), Pause(LIMIT / 4)]
+            slowly += [Receive(size * 1_000_000), Pause(limit / 4)]
         server.on_connect(slowly)
         server.play(answer(CHUNKS) if streams else json_answer(WHOLE))
-        with in_time(2 * LIMIT, 60):  # longer than connect and idle
+        with in_time(2 * limit, 60):  # longer than connect and idle
             got = ask(
                 client,
-                Timeout(connect=LIMIT, idle=LIMIT),
+                Timeout(connect=limit, idle=limit),
                 stream=streams,
                 extra_body={"x": "y" * 10_000_000},
             )
