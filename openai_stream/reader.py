@@ -222,7 +222,9 @@ class Reader:
             elif "choices" not in data and ("error" in data or not (last and _is_typed(data))):
                 if says_failure(data, known=server_event is None):
                     raise api_error(data, self._clean)
-                if server_event is None and data.get("type") in _KEEP_ALIVE_TYPES:
+                if data.get("type") in _KEEP_ALIVE_TYPES and not (
+                    server_event or data.get("usage")
+                ):
                     self.empty += 1
                     continue
             if not self.events:

@@ -497,6 +497,14 @@ def framings() -> Iterator[Report]:
         before="looks whole",
     )
     yield Report(
+        "An object of type ping that has the usage",
+        "",
+        "gateways",
+        answer([*HELLO, {"type": "ping", "usage": USAGE}]),
+        Whole(said("Hello"), usage=USAGE),
+        before="right",
+    )
+    yield Report(
         "A byte order mark before the first event",
         "openai/openai-python#3819",
         "gateways",
