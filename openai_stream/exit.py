@@ -84,6 +84,13 @@ class Exit:
 
     @classmethod
     def _leave(cls) -> None:
+        cls._end()
+        # A child of multiprocessing comes here too, on some Pythons, after its own exit.
+        if cls._interrupted and _Killed.__name__ not in sys.modules:
+            sys.modules[_Killed.__name__] = _Killed(_Killed.__name__)
+
+    @classmethod
+    def _end(cls) -> None:
         try:
             if not cls._is_interrupted():
                 cls._wait_for_callbacks()
@@ -94,13 +101,11 @@ class Exit:
                 raise
         finally:
             cls._stop_readers()
-        if cls._interrupted:
-            sys.modules[_Killed.__name__] = _Killed(_Killed.__name__)
 
     @classmethod
     def _leave_child(cls) -> None:
         try:
-            cls._leave()
+            cls._end()
         except KeyboardInterrupt:
             raise SystemExit(1) from None  # what multiprocessing makes of one, without a traceback
         if cls._interrupted:
