@@ -37,7 +37,9 @@ _MOST_WORK = 2**35
 # What the beginning of a body may be while it is not clear yet: blank, half a byte-order mark, or
 # half a field's name.
 _UNCLEAR = re.compile(
-    rb"\s*(?:\xef\xbb?|d(?:at?)?|e(?:v(?:en?)?|r(?:ro?)?)?|id?|r(?:e(?:tr?)?)?)?", re.IGNORECASE
+    rb"\s*(?:\xef\xbb?|(?:d|da|dat|data|e|ev|eve|even|event|er|err|erro|error|i|id|r|re|ret|retr|retry)"
+    rb"[ \t]*)?",
+    re.IGNORECASE,
 )
 _BEGINNING = re.compile(rb"\s*(?:(?:data|event|id|retry|error)[ \t]*[:\r\n]|:)", re.IGNORECASE)
 

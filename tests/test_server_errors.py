@@ -26,6 +26,7 @@ from openai_stream import (
     Timeout,
 )
 from openai_stream.server_errors import clip, error_fields, retry_after, says_failure
+from openai_stream.sse import Frames, begins_event_stream
 from openai_stream.testing import (
     Event,
     Fin,
@@ -498,6 +499,17 @@ def test_a_stream_under_any_label_is_read_byte_by_byte(
     got, error, _ = read(client)
     assert error is None
     assert got == HELLO
+
+
+@pytest.mark.parametrize(
+    "start", ["data: x", "event : x", "id: 1", "retry", "Error: x", ": x", " data:"]
+)
+def test_sees_an_event_stream_however_it_is_cut(start: str) -> None:
+    stream = start.encode() + b"\n\n"
+    for at in range(1, len(start)):
+        blocks = iter([stream[:at], stream[at:]])
+        frames = Frames(lambda blocks=blocks: next(blocks, b""), 1000)  # type: ignore[misc]
+        assert begins_event_stream(frames.peek())
 
 
 def test_a_page_that_only_begins_like_a_field_is_refused(
