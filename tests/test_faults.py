@@ -145,7 +145,9 @@ def into_queue(
     """Play the row and read it with ``get()``: exactly its events, and then its end."""
     taken = threading.Event()
     server.play(ready(row, taken))
-    events = client.create_chat_completion(model="m", messages=[], stream=True, timeout=row.timeout)
+    events = client.create_chat_completion(
+        model="m", messages=[], stream=True, timeout=row.timeout, **row.asked
+    )
     for number, expected in enumerate(row.events, 1):
         event = events.get(timeout=WAIT)
         assert event is not DONE
@@ -193,6 +195,7 @@ def into_callbacks(
         on_done=lambda whole: calls.append(("done", whole)),
         on_error=lambda error: calls.append(("error", error)),
         timeout=row.timeout,
+        **row.asked,
     )
     error = stream.exception(WAIT)
     end = ("done", stream.result()) if error is None else ("error", error)

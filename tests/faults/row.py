@@ -115,6 +115,13 @@ class Row:
     others: Literal["do the same", "may refuse it", "may accept it"] = "do the same"
 
     @property
+    def asked(self) -> JSON:
+        """What of the request matters: several choices come to whom asks for them only."""
+        choices = [choice for event in self.events for choice in event.get("choices") or ()]
+        count = len({choice.get("index") for choice in choices if isinstance(choice, dict)})
+        return {"n": count} if count > 1 else {}
+
+    @property
     def refused(self) -> bool:
         """Whether the call gets no response to stream."""
         return self.error is not None and not issubclass(self.error, StreamError)
