@@ -34,7 +34,7 @@ ROWS: tuple[Situation, ...] = (
         source="",
         situation="close() while two connections are being made.",
         right="The reader is woken at once.",
-        before="not woken if the stop came before the socket began to connect",
+        before="right",
         test="tests/test_addresses.py::test_close_wakes_all_that_connect",
     ),
     Situation(
