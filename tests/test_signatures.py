@@ -44,7 +44,8 @@ def test_functions_take_each_argument_by_keyword(function: Callable[..., Any]) -
     assert {parameter.kind for parameter in keywords} == {inspect.Parameter.KEYWORD_ONLY}
     assert body.kind is inspect.Parameter.VAR_KEYWORD
     assert {parameter.name for parameter in keywords} == {*STREAM_ARGUMENTS, "stream", "client"}
-    assert "on_next=None, on_done=None" in pydoc.render_doc(function)
+    # Python 3.14 shows an argument a line.
+    assert "on_next=None, on_done=None" in " ".join(pydoc.render_doc(function).split())
 
 
 @pytest.mark.parametrize("method", METHODS)

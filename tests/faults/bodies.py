@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from types import NoneType
@@ -332,6 +333,7 @@ def bad_events() -> Iterator[Row]:
         return Row(name, script, 2, StreamDecodeError, said, cause, keep_alives=int(comments))
 
     no_json = json.JSONDecodeError
+    too_deep = RecursionError if sys.version_info < (3, 14) else no_json
     for name, data, cause in [
         ("text", b"nonsense", no_json),
         ("cut JSON", FRAMES[2][6:-10], no_json),
@@ -341,7 +343,8 @@ def bad_events() -> Iterator[Row]:
         ("Infinity", b'{"a": [-Infinity]}', ValueError),
         ("an integer of 100,000 digits", b'{"a": %b}' % (b"1" * 100_000), ValueError),
         ("brackets within brackets", b"[" * 150_000, RecursionError),
-        ("objects within objects", b'{"a":' * 30_000, RecursionError),
+        # From 3.14 on Python reads that many, and sees that they have no end.
+        ("objects within objects", b'{"a":' * 30_000, too_deep),
         ("[DONE] in lower case", b"[done]", no_json),
         ("a page", b"<html>", no_json),
     ]:
