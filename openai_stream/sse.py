@@ -202,7 +202,8 @@ class Frames:
         """What comes of the frame that the end of the stream cuts."""
         lines = frame.split(b"\n")
         self.cut = any(line.strip() and not line.startswith(b":") for line in lines)
-        if self.cut and self._ended is not None and self._ended():
+        fits = len(frame.strip(b"\n")) <= self._limit
+        if self.cut and fits and self._ended is not None and self._ended():
             data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
             strange = self._strays is not None and self._strays.in_(frame)
             if data and len(frame) * len(lines) <= _MOST_WORK and _is_whole(b"\n".join(data)):
