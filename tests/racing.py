@@ -80,9 +80,9 @@ class Track:
             figures = statistics.median(values), max(values)
             name = f"{self._name}: {what}"
             FIGURES.append(f"{name:72}{len(values):6}{figures[0]:9.2f}{figures[1]:9.2f}")
-            most = SOON if median is None else median * max(1.0, HELD_UP)
+            most = SOON if median is None else median * max(1.0, float(HELD_UP))
             assert figures[0] <= most * 1000, FIGURES[-1]
-            assert figures[1] <= slowest * max(1.0, HELD_UP) * 1000, FIGURES[-1]
+            assert figures[1] <= slowest * max(1.0, float(HELD_UP)) * 1000, FIGURES[-1]
 
 
 @contextmanager

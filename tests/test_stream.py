@@ -349,11 +349,12 @@ def test_stats(server: ScriptedServer, chat: Chat) -> None:
 
 def test_a_slow_callback_does_not_blur_the_stats(server: ScriptedServer, chat: Chat) -> None:
     server.play(answer(WHOLE))
-    slow = iter([HELD_UP])
+    held = float(HELD_UP)
+    slow = iter([held])
     stream = chat(on_next=lambda _: time.sleep(next(slow, 0)))
     stream.result(SOON)
-    assert stream.stats.longest_gap_seconds < HELD_UP
-    assert stream.stats.first_event_seconds < HELD_UP
+    assert stream.stats.longest_gap_seconds < held
+    assert stream.stats.first_event_seconds < held
 
 
 # Callbacks -----------------------------------------------------------------------------------
