@@ -118,7 +118,8 @@ def _strict(schema: dict[str, Any], path: str) -> dict[str, Any]:
         if key == "properties":
             out[key] = {name: _strict(field, f"{path}.{name}") for name, field in value.items()}
         elif key == "items" and isinstance(value, dict):
-            out[key] = _strict(value, f"{path}[]")
+            if value:  # where not, nothing is said of the items, which is looked at below
+                out[key] = _strict(value, f"{path}[]")
         elif key == "anyOf":
             out[key] = [_strict(option, path) for option in value]
         elif key in _KEPT:
@@ -131,6 +132,8 @@ def _strict(schema: dict[str, Any], path: str) -> dict[str, Any]:
             raise TypeError(f"{path} cannot be asked for: {_WHY['additionalProperties']}")
         out["required"] = list(out["properties"])
         out["additionalProperties"] = False
+    elif kind == "array" and "items" not in out:
+        raise TypeError(f"{path} cannot be asked for: its items may be anything. Give them a type")
     elif not out.keys() & {"type", "enum", "const", "anyOf"}:
         raise TypeError(f"{path} cannot be asked for: it may be anything. Give it a type")
     return out

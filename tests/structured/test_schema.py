@@ -102,6 +102,8 @@ def test_a_class_may_refer_to_itself() -> None:
         (list[dict[str, int]], "Made.field[] cannot be asked for: its keys"),
         (tuple[int, str], "Made.field cannot be asked for: it is a tuple"),
         (bytes, "Made.field cannot be asked for: it is bytes"),
+        (list, "Made.field cannot be asked for: its items may be anything"),
+        (list[Any], "Made.field cannot be asked for: its items may be anything"),
         (set[int], "Made.field cannot be asked for: it is a set"),
         (Any, "Made.field cannot be asked for: it may be anything"),
         (complex, "Made.field cannot be asked for: JSON has no form for <class 'complex'>"),
