@@ -89,10 +89,12 @@ class Script:
             self._process.kill()
             pytest.fail(f"said {said!r}, not {line!r}; {self._process.communicate()[1]}")
 
-    def says_something(self) -> None:
+    def says_something(self) -> str:
         """Wait for its next line, whatever it is."""
         assert self._process.stdout is not None
-        assert self._process.stdout.readline(), self._process.communicate()[1]
+        said = self._process.stdout.readline()
+        assert said, self._process.communicate()[1]
+        return said.rstrip("\n")
 
     def tell(self) -> None:
         """Give it a line to read."""
@@ -504,7 +506,8 @@ say(child.exitcode)
         server.wait_for_requests(1)
         time.sleep(0.3)  # it is another process's, and says nothing of its exit
         script.tell()
-        script.says("1")
+        # On Python 3.14 its own exit comes first, and it is killed as a script is.
+        assert script.says_something() in ("1", "-2")
         script.ends_quietly()
 
     def test_in_the_wait_at_exit_while_events_flow(self, server: ScriptedServer, run: Run) -> None:
