@@ -27,7 +27,8 @@ from .origin import Interrupted, of_user
 from .reader import expiry
 from .redaction import Mask, Secrets, hiding_in_logs, is_secret, purge, shown
 from .request import Request
-from .server_errors import has_no_credit, status_error
+from .server_errors import has_no_credit
+from .status_errors import status_error
 from .transport import Aborted, Body, Exchange, Expired, Tap, proxy_of, send, settle
 
 __all__ = ["Attempts", "Trace"]

@@ -247,7 +247,7 @@ class BaseClient:
             raise StreamDecodeError(
                 f"the server's answer is not JSON; it begins with {head!r}: is the base URL right?"
             ) from error.__cause__
-        if says_failure(answer):
+        if says_failure(answer, body=True):
             is_whole = isinstance(answer, dict) and endpoint.is_whole(answer)
             raise api_error(answer, attempts.secrets, endpoint.whole(answer) if is_whole else None)
         if not isinstance(answer, dict):

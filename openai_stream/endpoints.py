@@ -158,7 +158,7 @@ RESPONSES: Endpoint[ResponseEvent, Response] = Endpoint(
     own="response.",
     # The third is what some gateways send in the place of the first two.
     last=("response.completed", "response.incomplete", "response.done"),
-    failed=("response.failed", "error"),
+    failed=("response.failed", "response.error", "error"),
     class_argument="text_format",
 )
 

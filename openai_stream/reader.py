@@ -296,16 +296,14 @@ class Reader:
         deliver(endpoint.event(data))
         return False
 
-    def _hear(self, kind: str, text: str) -> None:
-        """What stands in the stream beside its events: an error, or nothing that matters.
-
-        :raises StreamAPIError: it is an error.
-        """
+    def _hear(self, kind: str, text: str) -> StreamAPIError | None:
+        """What stands in the stream beside its events: an error, or nothing that matters."""
         said = parse_leniently(text.strip())
         if kind == "error":
             said = {"error": said}
-        if says_failure(said):
-            raise api_error(said, self._clean, None if self.events else self._whole(said))
+        if not says_failure(said):
+            return None
+        return api_error(said, self._clean, None if self.events else self._whole(said))
 
     def _whole(self, body: Any) -> Any:
         """The answer that a JSON body is, if it is one."""
@@ -361,7 +359,7 @@ class Reader:
         except (StreamDecodeError, UnicodeDecodeError):
             return None
         snapshot = self._whole(body)
-        if says_failure(body):
+        if says_failure(body, body=True):
             return api_error(body, self._clean, snapshot)
         if snapshot is None:
             return None

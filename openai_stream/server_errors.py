@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
-import html
-import json
 import math
 import re
 import time
@@ -18,12 +16,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
-import requests
-import requests.structures
 
-from . import errors
-from .errors import APIStatusError, StreamAPIError, StreamDecodeError
-from .redaction import cleaned, cleaned_headers
+from .errors import StreamAPIError, StreamDecodeError
+from .redaction import cleaned
 from .sse import decode_json
 
 __all__ = [
@@ -35,7 +30,6 @@ __all__ = [
     "retry_after",
     "says_error",
     "says_failure",
-    "status_error",
 ]
 
 JSON = dict[str, Any]
@@ -62,14 +56,30 @@ def has_no_credit(error: BaseException) -> bool:
 _FAILED_REASONS = frozenset({"error", "network_error", "insufficient_system_resource", "abort"})
 #: What a field that may hold a code says when all is well, lower case.
 _ALL_WELL = frozenset({"", "0", "200", "ok", "success"})
-_WORDS = ("message", "msg", "error_message", "error_msg", "errorMessage", "status_msg")
-_CODES = ("code", "error_code", "errorCode", "err_code", "status_code", "statusCode")
+_WORDS = ("message", "msg", "error_message", "error_description", "status_msg")
+_CODES = ("code", "error_code", "status_code")
+#: Where words may be, should there be none in the fields that are for them.
+_OTHER_WORDS = ("detail", "details", "errors", "reason", "description", "title")
+#: What one means by a name, however it is written: without underscores, in lower case.
+_MEANT = {name.replace("_", ""): name for name in (*_WORDS, *_CODES, "error_type")} | {
+    "errormsg": "msg",
+    "errmsg": "msg",
+    "errcode": "error_code",
+    "error": "error",
+    "exception": "error",
+    "fault": "error",
+    "faultstring": "message",
+    "response": "response",
+    "errortype": "error_type",
+}
+#: Names that may stand beside words in an object that says nothing else.
+_BESIDE_WORDS = frozenset({"request_id", "requestId", "RequestId", "trace_id", "usage", "choices"})
 #: Fields by which an event or a body has something of an answer, however little.
 _ANSWERS = ("choices", "output", "text", "delta")
 _DEPTH = 8  # levels that are looked into for the words: nobody says anything that deep
 
 
-def says_failure(data: Any, *, known: bool = True) -> bool:
+def says_failure(data: Any, *, known: bool = True, body: bool = False) -> bool:
     """Whether JSON from a server, an event or a body, says that the server failed.
 
     * an ``error`` that is not void, at the top or in a choice, whatever is beside it; void is
@@ -79,10 +89,14 @@ def says_failure(data: Any, *, known: bool = True) -> bool:
     * a response whose ``status`` is ``failed``;
     * where there is nothing of an answer: ``"object"`` or ``"type"`` that is ``"error"``; a code
       that does not say that all is well, with words; ``error_code``, ``error_type`` or
-      ``error_message``; ``success: false`` with words; ``detail``.
+      ``error_message``; ``success: false`` with words; ``detail``; a ``status`` that is ``failed``;
+      a name that ends in "exception". Names may be written in any way: ``errorMessage``,
+      ``Error``, ``errmsg``;
+    * a body of a message and nothing else.
 
     :param known: the endpoint's own events have a known form. What other endpoints send is
         anybody's guess: there only what can mean nothing else counts.
+    :param body: it is a whole body, not an event among others.
     """
     if type(data) is list:  # Gemini's
         return bool(data) and all(type(item) is dict and says_error(item) for item in data)
@@ -104,7 +118,7 @@ def says_failure(data: Any, *, known: bool = True) -> bool:
         return False
     if data.get("object") == "error" or data.get("type") == "error":
         return True
-    return known and _says_otherwise(data)
+    return known and (_says_otherwise(data) or (body and _has_only_words(data)))
 
 
 def says_error(data: JSON) -> bool:
@@ -114,7 +128,7 @@ def says_error(data: JSON) -> bool:
 
 def _failed_reason(choice: JSON) -> str | None:
     reason = choice.get("finish_reason")
-    return reason if type(reason) is str and reason in _FAILED_REASONS else None
+    return reason if type(reason) is str and reason.lower() in _FAILED_REASONS else None
 
 
 def _says_otherwise(data: JSON) -> bool:
@@ -125,21 +139,52 @@ def _says_otherwise(data: JSON) -> bool:
     kind = data.get("type")
     if type(kind) is str and kind.startswith("response."):
         return False
-    if not _is_void(data.get("detail")) or not _is_void(data.get("error_message")):
+    named = _named(data)
+    inner = named.get("response")
+    if says_error(named) or (type(inner) is dict and says_error(_named(inner))):
         return True
-    if not all(_is_well(data.get(name)) for name in ("error_code", "error_type", "errorCode")):
+    if not _is_void(named.get("detail")) or not _is_void(named.get("error_message")):
         return True
-    words = any(_text(data.get(name)) for name in (*_WORDS, "errors"))
-    if data.get("success") is False and (words or not _is_void(data.get("errors"))):
+    if not all(_is_well(named.get(name)) for name in ("error_code", "error_type")):
         return True
-    return words and (
-        not all(_is_well(data.get(name)) for name in _CODES) or _is_bad(data.get("status"))
+    words = any(_text(named.get(name)) for name in (*_WORDS, "errors"))
+    if named.get("success") is False and (words or not _is_void(named.get("errors"))):
+        return True
+    status = named.get("status")
+    if not words:
+        return status == "failed"
+    return not all(_is_well(named.get(name)) for name in _CODES) or _is_bad(status)
+
+
+def _has_only_words(data: JSON) -> bool:
+    said = data.keys() - _BESIDE_WORDS
+    return {_MEANT.get(_letters(name)) for name in said} == {"message"} and any(
+        _text(data[name]) for name in said
     )
+
+
+def _letters(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _named(data: JSON) -> JSON:
+    """An object by the names that are meant by those that it has."""
+    named: JSON = {}
+    for name, value in data.items():
+        letters = _letters(name)
+        meant = _MEANT.get(letters, name)
+        if type(value) is dict and letters.endswith("exception"):  # one of Amazon's
+            meant = "error"
+        if meant == name or _is_void(named.get(meant)):
+            named[meant] = value
+    return named
 
 
 def _is_bad(status: Any) -> bool:
     """Whether a status, of whatever kind, is a bad one."""
-    return status in ("error", "failed") or (type(status) is int and 400 <= status < 600)
+    if type(status) is str:
+        return status.lower() in ("error", "failed", "failure", "fail")
+    return type(status) is int and 400 <= status < 600
 
 
 def _is_well(code: Any) -> bool:
@@ -194,6 +239,7 @@ class _Said:
             self.words.append(text)
 
     def _read_object(self, value: JSON, depth: int) -> None:
+        value = _named(value)
         for name in ("error_type", "type", "__type", "status"):
             kind = value.get(name)
             # Others name the event, or its state, not the error: Google's status is in capitals.
@@ -222,7 +268,7 @@ class _Said:
             if not _is_void(value.get(name)):
                 self.read(value[name], depth)
         if not self.words:
-            for name in ("detail", "errors", "error_description", "description", "title"):
+            for name in _OTHER_WORDS:
                 self.read(value.get(name), depth)
         for name in ("response", "base_resp"):
             self.read(value.get(name), depth)
@@ -314,79 +360,7 @@ def clip(text: str, length: int = 500) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-# A status -------------------------------------------------------------------------------------
-
-_HINTS = {
-    401: "Is the API key right?",
-    402: "The account has no credit: to ask again is no use before it has",
-    404: "Are the model's name and the base URL right?",
-    429: "Slow down, or look at the account's limits",
-}
-_PAGE = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
-_TITLE = re.compile(r"<title\b[^>]*>([^<]*)", re.IGNORECASE)
-_START = 65536  # characters of a page in which its title is looked for
-
-
-def status_error(
-    response: requests.Response, text: str, where: str, clean: Callable[[str], str], keyed: bool
-) -> APIStatusError:
-    """The error for a response whose status says no.
-
-    :param text: its body, as far as it came.
-    :param where: what was asked.
-    :param clean: takes secrets out.
-    :param keyed: whether a key was sent.
-    """
-    status = response.status_code
-    body: Any = clean(text) or None
-    with contextlib.suppress(ValueError, RecursionError):
-        body = cleaned(json.loads(text), clean)
-    said, kind, code = error_fields(body)
-    if isinstance(body, str):
-        said = _title(body) if _PAGE.match(body) else body if _is_readable(body) else None
-    elif said is None and body:
-        said = json.dumps(body)
-    headers = requests.structures.CaseInsensitiveDict(cleaned_headers(response.headers, clean))
-    request_id = headers.get("x-request-id")
-    told = errors.status_error(status)(
-        status_code=status,
-        body=body,
-        code=code,
-        type=kind,
-        request_id=request_id,
-        headers=headers,
-        retry_after=retry_after(response.headers),
-    )
-    message = f"{where}: {status} {clean(response.reason or '')}".rstrip()
-    if said:
-        message += f": {clip(said)}"
-    if named := ", ".join(part for part in (kind, code) if part):
-        message += f" ({clip(named, 100)})"
-    if status == 400 and "stream_options" in text:
-        message += ". This server does not take stream_options: leave it out"
-    elif status == 401 and not keyed:
-        message += ". No API key was sent: set OPENAI_API_KEY, or pass api_key=…"
-    elif hint := _HINTS.get(402 if has_no_credit(told) else status):
-        message += f". {hint}"
-    if request_id:
-        message += f" [request {request_id}]"
-    told.args = (message,)
-    return told
-
-
-def _is_readable(text: str) -> bool:
-    """Whether it is text, not something that is still compressed, say."""
-    text = text[:_START]
-    strange = sum(not (one.isprintable() or one.isspace()) or one == "\ufffd" for one in text)
-    # A few may be a text in another encoding, or one that was cut in a character.
-    return strange <= len(text) // 10
-
-
-def _title(page: str) -> str | None:
-    """The title of a page: the rest of it is not for people who read messages."""
-    found = _TITLE.search(page[:_START])
-    return html.unescape(found[1]).strip() or None if found else None
-
+# When to ask again ----------------------------------------------------------------------------
 
 _SECONDS = re.compile(r"\s*(\d{1,12}(?:\.\d*)?|\.\d+)\s*", re.ASCII)
 

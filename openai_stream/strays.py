@@ -28,10 +28,10 @@ class Strays:
     """Takes out of frames what is no field of theirs.
 
     :param report: is told of each, as ``error`` for the field of that name or ``json`` for what
-        begins as JSON does, and its text. It may raise.
+        begins as JSON does, and its text. What it gives is raised: the stream ends there.
     """
 
-    def __init__(self, report: Callable[[str, str], object]) -> None:
+    def __init__(self, report: Callable[[str, str], Exception | None]) -> None:
         self._report = report
         #: The data of an event named "error" has still to come.
         self.await_data = False
@@ -58,19 +58,27 @@ class Strays:
                 continue
             kept, strays = _sifted(frame)
             has_data = any(line[:5] in (b"data:", b"data") for line in kept)
-            if has_data and self.await_data:
+            is_awaited = has_data and self.await_data
+            if is_awaited:
                 if b'"choices"' not in frame:  # else it has gone on, and there was no event
                     kept.append(b"event: error")
                 self.await_data = False
             elif not has_data and any(map(_ERROR_EVENT.fullmatch, kept)):
                 self.await_data = True
-                strays = [("error", text) for _, text in strays]
-            if kept:
-                clean.append(b"\n".join(kept))
-            for kind, text in strays:
+                strays = [("error", text, place) for _, text, place in strays]
+            if strays and clean:
                 yield clean
                 clean = []
-                self._report(kind, text.decode())
+            for kind, text, place in strays:
+                error = self._report(kind, text.decode())
+                if error is not None:
+                    # What is behind it, without a blank line between, is no part of the answer.
+                    before = kept if is_awaited else kept[:place]
+                    if before:
+                        yield [b"\n".join(before)]
+                    raise error
+            if kept:
+                clean.append(b"\n".join(kept))
         yield clean
 
     def rest(self) -> Iterator[list[bytes]]:
@@ -79,18 +87,20 @@ class Strays:
             yield [b"event: error\ndata"]
 
 
-def _sifted(frame: bytes) -> tuple[list[bytes], list[tuple[str, bytes]]]:
-    """The lines of a frame that its format has, and what else there is."""
+def _sifted(frame: bytes) -> tuple[list[bytes], list[tuple[str, bytes, int]]]:
+    """The lines of a frame that its format has, and what else there is, each with the number of
+    those lines that are before it.
+    """
     kept: list[bytes] = []
-    strays: list[tuple[str, bytes]] = []
+    strays: list[tuple[str, bytes, int]] = []
     lines = frame.split(b"\n")
     for number, line in enumerate(lines):
         if line.lstrip()[:1] in (b"{", b"["):
-            strays.append(("json", line))
+            strays.append(("json", line, len(kept)))
             if len(strays) == 1 and lines[number + 1 :]:  # it may go on over more lines
-                strays.append(("json", b"\n".join(lines[number:])))
+                strays.append(("json", b"\n".join(lines[number:]), len(kept)))
         elif field := _ERROR.match(line):
-            strays.append(("error", line[field.end() :]))
+            strays.append(("error", line[field.end() :], len(kept)))
         elif not (line.startswith(b"id:") and b"\0" in line):  # WHATWG: it is ignored
             kept.append(line)
     return kept, strays

@@ -24,6 +24,7 @@ from reported import (
     programs_sessions,
     requests,
     responses,
+    spellings,
 )
 from reported.row import Fails, Report, Situation, Whole
 from reported.verdict import COMPARED, RIGHT
@@ -42,6 +43,7 @@ AREAS: dict[str, Sequence[Report]] = {
     "Deltas and tool calls": deltas.ROWS,
     "Responses": responses.ROWS,
     "Requests, framings and dialects": requests.ROWS,
+    "Failures in other spellings": spellings.ROWS,
 }
 #: The situations by theirs.
 PROGRAMS: dict[str, Sequence[Situation]] = {

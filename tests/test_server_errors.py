@@ -112,6 +112,15 @@ FAILURES: list[Any] = [
     {"error_code": 18, "error_msg": "boom"},
     {"error_code": "BAD_REQUEST", "message": "boom"},
     {"object": "response", "status": "failed", "output": []},
+    {"status": "failed", "output": [], "error": None},
+    {"choices": [{"finish_reason": "ERROR"}]},
+    {"errorType": "Runtime.ExitError", "errorMessage": "boom"},
+    {"errcode": 40001, "errmsg": "boom"},
+    {"Code": "Throttling", "Message": "boom", "RequestId": "r"},
+    {"Response": {"Error": {"Code": "AuthFailure", "Message": "boom"}, "RequestId": "r"}},
+    {"fault": {"faultstring": "boom", "detail": {"errorcode": "policies.Quota"}}},
+    {"internalServerException": {"message": "boom"}},
+    {"status": "FAILURE", "message": "boom"},
     [{"error": {"message": "boom"}}],
 ]
 NO_FAILURES: list[Any] = [
@@ -129,6 +138,11 @@ NO_FAILURES: list[Any] = [
     {"code": 7, "message": "m", "text": "x"},
     {"code": 7},
     {"message": "m"},
+    {"errcode": 0, "errmsg": "ok"},
+    {"Code": "Success", "Message": "m"},
+    {"errorMessage": None, "Error": {}, "fault": ""},
+    {"Response": {"Error": None, "RequestId": "r"}},
+    {"internalServerException": {"message": ""}},
     {"status": "queued", "message": "m"},
     {"detail": ""},
     {"success": True, "errors": []},
@@ -161,6 +175,15 @@ def test_does_not_say_that_it_failed(data: Any) -> None:
 def test_what_may_mean_anything_is_no_failure_of_an_unknown_endpoint(data: JSON) -> None:
     assert not says_failure(data, known=False)
     assert says_failure({**data, "error": "m"}, known=False)
+
+
+@pytest.mark.parametrize("data", [{"message": "m"}, {"Message": "m"}, {"msg": "m", "choices": []}])
+def test_a_body_of_a_message_and_nothing_else_is_a_failure(data: JSON) -> None:
+    said = "msg" not in data
+    assert says_failure(data, body=True) is said
+    assert not says_failure(data, body=True, known=False)
+    assert not says_failure({**data, "id": "c1"}, body=True)
+    assert not says_failure({**data, "choices": [{"message": {"content": "x"}}]}, body=True)
 
 
 def _data(script: Script) -> Iterator[Any]:
@@ -221,6 +244,14 @@ def test_answers_that_end_well_hold_no_failure() -> None:
         ({"error": {"message": {"message": "m"}}}, "m", None, None),
         ({"error": {"message": ["m", 5, None]}}, "m", None, None),
         ({"errors": "m"}, "m", None, None),
+        ({"code": 400, "details": "m"}, "m", None, "400"),
+        ({"error": True, "reason": "m"}, "m", None, None),
+        ({"error": "invalid_token", "error_description": "m"}, "m", "invalid_token", None),
+        ({"errorType": "t", "errorMessage": "m"}, "m", "t", None),
+        ({"Response": {"Error": {"Code": "c", "Message": "m"}}}, "m", None, "c"),
+        ({"fault": {"faultstring": "m", "detail": {"errorcode": "c"}}}, "m", None, None),
+        ({"throttlingException": {"message": "m"}}, "m", None, None),
+        ({"message": "m", "Message": "n"}, "m", None, None),
         ({"title": "m", "status": 403}, "m", None, None),
         ({"error": {"code": [1], "type": {"a": 1}, "message": 5}}, None, None, None),
         ({"error": {"code": True, "type": 5}}, None, None, None),
@@ -266,6 +297,7 @@ SAID: dict[str, list[Event]] = {
     "a field with an id before it": [b"id: 5\nerror: boom\n\n"],
     "a field behind a comment": [b": x\nerror: boom\n\n"],
     "a bare line": [BARE + b"\n\n"],
+    "a bare line in an event's frame": [b": x\n" + BARE + b'\ndata: {"usage":{}}\n\n'],
     "a bare line, indented": [b"  " + BARE + b"\n\n"],
     "bare lines": [PRETTY + b"\n\n"],
     "a bare list": [b"[" + BARE + b"]\n\n"],
