@@ -15,12 +15,21 @@ from .models import (
     ChunkChoice,
     Completion,
     CompletionChoice,
+    Delta,
+    Message,
     Response,
     ResponseEvent,
     as_sent,
 )
 
-__all__ = ["ChoiceTexts", "ResponseTexts", "chat_text", "completion_text", "response_text"]
+__all__ = [
+    "ChoiceTexts",
+    "ResponseTexts",
+    "chat_text",
+    "completion_text",
+    "message_text",
+    "response_text",
+]
 
 #: The types of content parts that are text.
 _TEXT_PARTS = ("text", "output_text")
@@ -33,8 +42,7 @@ def chat_text(chunk: ChatCompletionChunk, index: int) -> str | None:
     """The text that a chunk adds to a choice."""
     for position, choice in enumerate(chunk.choices):
         if (position if choice.index is None else choice.index) == index:
-            delta = choice.delta
-            return delta.content if delta.content is not None else _of_content(delta)
+            return message_text(choice.delta)
     return None
 
 
@@ -46,8 +54,12 @@ def completion_text(chunk: Completion, index: int) -> str | None:
     return None
 
 
-def _of_content(message: Any) -> str | None:
-    """The text of a content that is no string but parts. Thoughts, images and the like are none."""
+def message_text(message: Message | Delta) -> str | None:
+    """The text of a message or a delta, if it has any. Its content may be parts; thoughts, images
+    and the like are none of it.
+    """
+    if message.content is not None:
+        return message.content
     parts = as_sent(message, "content")
     return None if parts is None else _of_parts(parts)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -61,12 +61,21 @@ class Asking:
 
         :raises openai_stream.OpenAIStreamError: there is none, or it broke off.
         """
-        show(self.endpoint, events, output, self.stats)
+        show(self.endpoint, events, output, self.stats, self.fields)
 
 
-def show(endpoint: Endpoint, events: EventQueue[Any], output: Output, stats: bool) -> None:
-    """Show an answer; see :meth:`Asking.show`."""
-    stopwatch = Stopwatch(endpoint)
+def show(
+    endpoint: Endpoint,
+    events: EventQueue[Any],
+    output: Output,
+    stats: bool,
+    body: Mapping[str, Any],
+) -> None:
+    """Show an answer; see :meth:`Asking.show`.
+
+    :param body: of the request.
+    """
+    stopwatch = Stopwatch(endpoint, body)
     try:
         try:
             with events:

@@ -6,7 +6,7 @@ One object each, :data:`CHAT`, :data:`COMPLETE` and :data:`RESPOND`; they hold n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -20,10 +20,14 @@ from openai_stream import (
     Response,
     ResponseEvent,
 )
+from openai_stream.accumulate import UNKNOWN, Asked
+from openai_stream.endpoints import CHAT_COMPLETIONS, COMPLETIONS, RESPONSES
+from openai_stream.endpoints import Endpoint as Streaming
+from openai_stream.texts import message_text
 
 from .targets import AnyClient
 
-__all__ = ["CHAT", "COMPLETE", "ENDPOINTS", "RESPOND", "Endpoint", "Message", "Tokens"]
+__all__ = ["CHAT", "COMPLETE", "ENDPOINTS", "RESPOND", "Endpoint", "Message", "Reading", "Tokens"]
 
 #: ``{"role": …, "content": …}``.
 Message = dict[str, Any]
@@ -46,9 +50,37 @@ class Tokens:
     answer: int
 
 
+class Reading:
+    """What the events of one answer say to a reader, one after the other.
+
+    :param endpoint: which kind of events.
+    :param body: of the request, where it is known.
+    """
+
+    def __init__(self, endpoint: Endpoint, body: Mapping[str, Any] | None = None) -> None:
+        self._endpoint = endpoint
+        self._body = body
+        self._asked = UNKNOWN if body is None else Asked.of(body)
+        self._text: Callable[[Any], str | None] = endpoint.streaming.texts(self._asked, 0)
+
+    def text(self, event: Any) -> str:
+        """The text of the first choice that an event brings, a refusal included."""
+        return (self._text(event) or "") + self._endpoint.refusal(event, self._asked)
+
+    def reasoning(self, event: Any) -> str:
+        """The reasoning of the first choice that an event brings."""
+        return self._endpoint.reasoning(event, self._asked)
+
+    def anew(self) -> Reading:
+        """For another answer to the same request."""
+        return Reading(self._endpoint, self._body)
+
+
 class Endpoint(ABC):
     """What is different from one endpoint to the other."""
 
+    #: The same endpoint, as the library knows it.
+    streaming: Streaming[Any, Any]
     path: str
     #: The model that is asked for where the user does not say.
     model: str
@@ -68,12 +100,12 @@ class Endpoint(ABC):
         """The body of a request that asks for the usage too, unless it has an opinion on that."""
         return {**_INCLUDE_USAGE, **body}
 
-    @abstractmethod
-    def text(self, event: Any) -> str:
-        """The text of the first choice that an event brings."""
+    def refusal(self, event: Any, asked: Asked) -> str:
+        """What the first choice of an event says in the place of a text."""
+        return ""
 
-    def reasoning(self, event: Any) -> str:
-        """The reasoning that an event brings."""
+    def reasoning(self, event: Any, asked: Asked) -> str:
+        """The reasoning of the first choice of an event."""
         return ""
 
     @abstractmethod
@@ -93,6 +125,7 @@ class Endpoint(ABC):
 
 
 class Chat(Endpoint):
+    streaming = CHAT_COMPLETIONS
     path = "/chat/completions"
     model = "gpt-4o-mini"
     question_field = "messages"
@@ -104,25 +137,20 @@ class Chat(Endpoint):
         first = [] if system is None else [{"role": "system", "content": system}]
         return {"messages": [*first, *messages]}
 
-    def text(self, event: ChatCompletionChunk) -> str:
-        return "".join(
-            (choice.delta.content or "") + (choice.delta.refusal or "")
-            for choice in event.choices
-            if not choice.index
-        )
+    def refusal(self, event: ChatCompletionChunk, asked: Asked) -> str:
+        return "".join(choice.delta.refusal or "" for choice in _first(event.choices, asked))
 
-    def reasoning(self, event: ChatCompletionChunk) -> str:
+    def reasoning(self, event: ChatCompletionChunk, asked: Asked) -> str:
         pieces = []
-        for choice in event.choices:
-            extra = {} if choice.index else choice.delta.extra
+        for choice in _first(event.choices, asked):
+            extra = choice.delta.extra
             piece = next((extra[name] for name in _REASONING if extra.get(name)), "")
             pieces.append(piece if isinstance(piece, str) else "")
         return "".join(pieces)
 
     def said(self, whole: ChatCompletion) -> str:
-        for choice in whole.choices:
-            if not choice.index:
-                return choice.message.content or choice.message.refusal or ""
+        for choice in whole.choices:  # the first is the one of the lowest index
+            return message_text(choice.message) or choice.message.refusal or ""
         return ""
 
     def remarks(self, whole: ChatCompletion) -> Iterator[str]:
@@ -136,6 +164,7 @@ class Chat(Endpoint):
 
 
 class Complete(Endpoint):
+    streaming = COMPLETIONS
     path = "/completions"
     model = "gpt-3.5-turbo-instruct"
     question_field = "prompt"
@@ -146,17 +175,15 @@ class Complete(Endpoint):
     def body(self, messages: Sequence[Message], system: str | None = None) -> dict[str, Any]:
         return {"prompt": messages[-1]["content"]}
 
-    def text(self, event: Completion) -> str:
-        return "".join(choice.text or "" for choice in event.choices if not choice.index)
-
     def said(self, whole: Completion) -> str:
-        return self.text(whole)
+        return (whole.choices[0].text or "") if whole.choices else ""
 
     def remarks(self, whole: Completion) -> Iterator[str]:
         yield from _endings(whole.choices)
 
 
 class Respond(Endpoint):
+    streaming = RESPONSES
     path = "/responses"
     model = "gpt-4o-mini"
     question_field = "input"
@@ -174,11 +201,11 @@ class Respond(Endpoint):
     def with_usage(self, body: dict[str, Any]) -> dict[str, Any]:
         return body  # it always tells
 
-    def text(self, event: ResponseEvent) -> str:
-        wanted = ("response.output_text.delta", "response.refusal.delta")
-        return event.delta if event.type in wanted and isinstance(event.delta, str) else ""
+    def refusal(self, event: ResponseEvent, asked: Asked) -> str:
+        is_refusal = event.type == "response.refusal.delta"
+        return event.delta if is_refusal and isinstance(event.delta, str) else ""
 
-    def reasoning(self, event: ResponseEvent) -> str:
+    def reasoning(self, event: ResponseEvent, asked: Asked) -> str:
         wanted = ("response.reasoning_text.delta", "response.reasoning_summary_text.delta")
         return event.delta if event.type in wanted and isinstance(event.delta, str) else ""
 
@@ -198,6 +225,15 @@ class Respond(Endpoint):
         if usage is None or usage.output_tokens is None:
             return None
         return Tokens(usage.input_tokens or 0, usage.output_tokens)
+
+
+def _first(choices: Sequence[Any], asked: Asked) -> Sequence[Any]:
+    """Those of an event's choices that are of the first one: if one was asked for and one came, it
+    is that, whatever its index.
+    """
+    if asked.one_choice and len(choices) == 1:
+        return choices
+    return [choice for choice in choices if not choice.index]
 
 
 def _endings(choices: Sequence[Any]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 from rich import console as rich_console
@@ -17,7 +18,7 @@ from rich.text import Text
 from openai_stream import Restarted
 
 from .characters import harmless, json_line
-from .endpoints import Endpoint
+from .endpoints import Endpoint, Reading
 from .failures import Failure, told
 
 __all__ = [
@@ -105,10 +106,14 @@ class Prose(Output):
     :param endpoint: which kind of events.
     :param held: the answer may turn out void, so where it cannot be taken back, in a pipe or a
         file, it is held until its end.
+    :param body: of the requests, where it is known.
     """
 
-    def __init__(self, endpoint: Endpoint, held: bool = False) -> None:
+    def __init__(
+        self, endpoint: Endpoint, held: bool = False, body: Mapping[str, Any] | None = None
+    ) -> None:
         self._endpoint = endpoint
+        self._reading = Reading(endpoint, body)
         out = standard_output()
         self._terminal = out.isatty()
         self._out = out.buffer
@@ -120,9 +125,9 @@ class Prose(Output):
         self._notes_open = False
 
     def event(self, event: Any) -> None:
-        if reasoning := self._endpoint.reasoning(event):
+        if reasoning := self._reading.reasoning(event):
             self._reason(reasoning)
-        if text := self._endpoint.text(event):
+        if text := self._reading.text(event):
             if self._notes_open:
                 self._close_notes()
             if self._held is None:
@@ -154,6 +159,7 @@ class Prose(Output):
             self._notes_open = False
 
     def restarted(self, restarted: Restarted) -> None:
+        self._reading = self._reading.anew()
         if self._held is not None:
             self._held.clear()
             return
@@ -170,6 +176,7 @@ class Prose(Output):
         self.end()
 
     def end(self) -> None:
+        self._reading = self._reading.anew()
         if self._held:
             self._write("".join(self._held))
             self._held.clear()

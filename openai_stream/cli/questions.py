@@ -156,7 +156,7 @@ def _run(
     talking = question is None and endpoint is not COMPLETE and is_terminal(sys.stdout)
     if question is None and not talking:
         raise click.UsageError("no prompt: give one as an argument, or on standard input", ctx)
-    output: Output = Lines() if as_json else Prose(endpoint, held=restarts > 0)
+    output: Output = Lines() if as_json else Prose(endpoint, held=restarts > 0, body=options)
     with (
         target.opened(model, endpoint.model) as (opened, name),
         client_of(ctx, opened) as client,

@@ -120,7 +120,7 @@ def _replay(
     if exchange.end not in ("eof", "reset", "open"):
         # The recording ends before the answer did: more does not come.
         exchange = attrs.evolve(exchange, end="eof")
-    output: Output = Lines() if as_json else Prose(endpoint)
+    output: Output = Lines() if as_json else Prose(endpoint, body=body)
     with ScriptedServer() as server:
         server.answer_from([exchange], match="turn", speed=speed)
         # Whatever silence was recorded, or made of it by --speed, is to be waited for.
@@ -138,7 +138,7 @@ def _ask_again(
     streamed = body.pop("stream", False) is True
     create = endpoint.create(client)
     if streamed:
-        show(endpoint, create(stream=True, nowait=True, extra_body=body), output, stats)
+        show(endpoint, create(stream=True, nowait=True, extra_body=body), output, stats, body)
     else:
         output.whole(create(extra_body=body))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.text import Text
 
 from openai_stream import Stream
 
-from .endpoints import Endpoint
+from .endpoints import Endpoint, Reading
 from .output import console
 
 __all__ = ["Stopwatch"]
@@ -19,16 +20,18 @@ class Stopwatch:
     """Notes when the first text came; the rest the stream knows.
 
     :param endpoint: which kind of events.
+    :param body: of the request, where it is known.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, body: Mapping[str, Any] | None = None) -> None:
         self._endpoint = endpoint
+        self._reading = Reading(endpoint, body)
         self._begun = time.monotonic()
         self._first: float | None = None
 
     def event(self, event: Any) -> None:
         """Look at an event."""
-        if self._first is None and (self._endpoint.text(event) or self._endpoint.reasoning(event)):
+        if self._first is None and (self._reading.text(event) or self._reading.reasoning(event)):
             self._first = time.monotonic() - self._begun
 
     def show(self, stream: Stream[Any, Any]) -> None:

@@ -16,7 +16,7 @@ import attrs
 from openai_stream import DONE, OpenAIStreamError, Stream, Tagged
 
 from .batch_files import Prompt
-from .endpoints import ENDPOINTS, Endpoint
+from .endpoints import ENDPOINTS, Endpoint, Reading
 from .targets import AnyClient
 
 __all__ = ["Answer", "Outcome", "Streams", "Work", "WorkerDied", "Workers", "start"]
@@ -118,8 +118,10 @@ class Streams(Workers):
         self._streams: dict[Work, Stream[Any, Any]] = {}
         self._errors: dict[Work, Exception] = {}
         self._pieces: dict[Work, int] = {}
+        self._readings: dict[Work, Reading] = {}
 
     def submit(self, work: Work) -> None:
+        self._readings[work] = Reading(ENDPOINTS[work.prompt.path], work.prompt.body)
         try:
             self._streams[work] = start(self._client, work.prompt, queue=self._items, tag=work)
         except OpenAIStreamError as error:  # a body that JSON cannot carry
@@ -139,13 +141,14 @@ class Streams(Workers):
                 return self._ended(work)
             if isinstance(item, Exception):
                 self._errors[work] = item
-            elif ENDPOINTS[work.prompt.path].text(item):
+            elif self._readings[work].text(item):
                 # As good as a token, until the server tells.
                 self._pieces[work] = self._pieces.get(work, 0) + 1
                 self._on_tokens(1)
 
     def _ended(self, work: Work) -> Outcome:
         pieces = self._pieces.pop(work, 0)
+        del self._readings[work]
         stream = self._streams.pop(work, None)
         error = self._errors.pop(work, None)
         if stream is None or error is not None:

@@ -289,6 +289,49 @@ def test_reasoning_goes_to_standard_error(server: ScriptedServer, invoke: INVOKE
     assert (result.stdout, result.stderr) == ("Blue\n", "Let me think\n")
 
 
+def of_index(index: int, chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for chunk in chunks:
+        chunk["choices"][0]["index"] = index
+    return chunks
+
+
+def test_the_text_is_that_of_the_library(server: ScriptedServer, invoke: INVOKE) -> None:
+    """An index that counts tokens, or is never 0; content in parts; a text that comes whole."""
+    counted = chat_chunks(["The ", "sky ", "is blue"])
+    for number, chunk in enumerate(counted):
+        of_index(number, [chunk])
+    thinking = counted[1]["choices"][0]["delta"]
+    thinking["reasoning_content"] = "Hm."
+    counted_too = completion_chunks("The sky is blue")
+    for number, chunk in enumerate(counted_too):
+        of_index(number, [chunk])
+    parts = chat_chunks(["The sky ", "is blue"])
+    for chunk in parts[1:-1]:
+        delta = chunk["choices"][0]["delta"]
+        delta["content"] = [
+            {"type": "thinking", "thinking": "Hm."},
+            {"type": "text", "text": delta["content"]},
+        ]
+    undivided = response("The sky is blue")[-1:]
+    server.play(
+        answer(counted),
+        answer(counted_too),
+        answer(of_index(1, chat_chunks("The sky is blue"))),
+        answer(parts),
+        answer(undivided, done=False),
+    )
+    results = [invoke(name, "Why?") for name in ("chat", "complete", "chat", "chat", "respond")]
+    assert [result.stdout for result in results] == ["The sky is blue\n"] * 5
+    assert results[0].stderr == "Hm.\n"
+
+
+def test_of_several_choices_the_first_is_shown(server: ScriptedServer, invoke: INVOKE) -> None:
+    one, other = chat_chunks("Blue"), of_index(1, chat_chunks("Green"))
+    server.play(answer([chunk for pair in zip(other, one, strict=True) for chunk in pair]))
+    result = invoke("chat", "-o", "n", "2", "Why?")
+    assert result.stdout == "Blue\n"
+
+
 def test_remarks(server: ScriptedServer, invoke: INVOKE) -> None:
     """What the text alone does not tell."""
     several = chat_chunks("Blue")
