@@ -6,6 +6,8 @@ import importlib.util
 import signal
 import sys
 
+from openai_stream.extras import install
+
 __all__ = ["main"]
 
 _NEEDED = ("click", "rich")
@@ -19,8 +21,7 @@ def main() -> int:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         print(
-            f"Error: the command needs {' and '.join(missing)}: "
-            'pip install "openai-stream[cli]" brings what it needs',
+            f"Error: the command needs {' and '.join(missing)}: {install('cli')}",
             file=sys.stderr,
         )
         return 2

@@ -251,7 +251,7 @@ def test_xllamacpp_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     model = tmp_path / "tiny.gguf"
     model.write_bytes(b"GGUF")
-    with pytest.raises(ConfigurationError, match=r'pip install "openai-stream\[local\]"'):
+    with pytest.raises(ConfigurationError, match=r'-m pip install "\.\[local\]"'):
         LocalServer(model).start()
 
 
@@ -260,7 +260,7 @@ def test_xllamacpp_is_broken(stand_in: StandIn, tmp_path: Path) -> None:
     (tmp_path / "xllamacpp.py").write_text("import a_library_that_nobody_has")
     with pytest.raises(ConfigurationError, match="a_library_that_nobody_has") as caught:
         LocalServer(model).start()
-    assert 'pip install "openai-stream[local]"' in str(caught.value)
+    assert 'python -m pip install ".[local]"' in str(caught.value)
 
 
 def test_model_package_is_missing(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -771,7 +771,7 @@ sys.modules["opentelemetry"] = None
 try:
     import openai_stream.otel
 except ImportError as error:
-    assert 'pip install "openai-stream[otel]"' in str(error)
+    assert 'python -m pip install ".[otel]"' in str(error)
 else:
     raise AssertionError
 """

@@ -25,6 +25,7 @@ from openai_stream import (
     StreamInterruptedError,
     StreamTimeoutError,
 )
+from openai_stream.extras import install
 from openai_stream.server_errors import has_no_credit
 
 from .batch_files import Answers, Defaults, Prompt, count_prompts, lines_of, read_prompts
@@ -268,7 +269,7 @@ def _dask_workers(ctx: click.Context, scheduler: str, target: Target, meter: Met
         from .dask_workers import DaskWorkers  # noqa: PLC0415 - not everybody has it
     except ImportError as error:
         raise Failure(
-            f'--dask needs more packages: pip install "openai-stream[dask]" ({error})', Status.USAGE
+            f"--dask needs more packages ({error}): {install('dask')}", Status.USAGE
         ) from error
     return DaskWorkers(scheduler, target.with_address(), meter.add_tokens)
 

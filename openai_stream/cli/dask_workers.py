@@ -24,6 +24,7 @@ from distributed import Event, Future, KilledWorker, LocalCluster, secede
 
 from openai_stream import OpenAIStreamError
 from openai_stream._version import VERSION
+from openai_stream.extras import install
 
 from .batch_files import Prompt
 from .characters import harmless
@@ -101,7 +102,7 @@ def _over(run: str) -> str:
 
 
 def _unfit(why: str) -> Failure:
-    hint = 'they need pip install "openai-stream[cli,dask]", the same as here, and the API key'
+    hint = f"on each of them, {install('cli', 'dask')}, the same as here, and set the API key"
     return Failure(harmless(f"the Dask workers cannot do it: {why}; {hint}"))
 
 

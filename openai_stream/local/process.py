@@ -22,11 +22,11 @@ from urllib.parse import urlsplit
 import attrs
 
 from openai_stream.errors import APIConnectionError, APITimeoutError, ConfigurationError
+from openai_stream.extras import install
 
 __all__ = ["Child", "Start", "end", "spawn"]
 
 _SERVER_PACKAGE = "xllamacpp"
-_INSTALL_SERVER = 'pip install "openai-stream[local]"'
 _CHILD = Path(__file__).with_name("child.py")
 #: Seconds between two questions to a server that is up but not ready.
 _ASK_EVERY = 0.02
@@ -57,7 +57,7 @@ class Child:
 
 def _server_missing(reason: str) -> ConfigurationError:
     return ConfigurationError(
-        f"no server: {_SERVER_PACKAGE} cannot be imported ({reason}). Run `{_INSTALL_SERVER}`"
+        f"no server: {_SERVER_PACKAGE} cannot be imported ({reason}): {install('local')}"
     )
 
 

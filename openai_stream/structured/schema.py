@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 
 from openai_stream.errors import ConfigurationError
+from openai_stream.extras import install
 
 __all__ = ["check_class", "convert", "element_class", "schema_name", "strict_schema"]
 
@@ -55,7 +56,7 @@ def _msgspec() -> ModuleType:
         return importlib.import_module("msgspec")
     except ImportError as error:
         raise ConfigurationError(
-            f'structured output needs msgspec ({error}): pip install "openai-stream[structured]"'
+            f"structured output needs msgspec ({error}): {install('structured')}"
         ) from None
 
 

@@ -277,7 +277,7 @@ def test_workers_without_the_package(
     result = run(*BATCH, "--dask", bare(1).address)
     assert result.returncode == 1, result.stderr
     assert "No module named 'openai_stream'" in result.stderr
-    assert 'pip install "openai-stream[cli,dask]"' in result.stderr
+    assert 'python -m pip install ".[cli,dask]"' in result.stderr
     assert "Traceback" not in result.stderr
     assert "secret" not in (tmp_path / "log").read_text()
     assert (server.requests, read(tmp_path / "answers.jsonl")) == ([], [])
@@ -337,4 +337,4 @@ def test_without_the_extra(run: RUN, tmp_path: Path) -> None:
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     result = run(*BATCH, "--dask", "local", PYTHONPATH=path)
     assert result.returncode == 2
-    assert 'pip install "openai-stream[dask]"' in result.stderr
+    assert 'python -m pip install ".[dask]"' in result.stderr

@@ -543,8 +543,8 @@ def test_without_the_extra(tmp_path: Path) -> None:
     )
     assert result.returncode == 2
     assert result.stderr == (
-        "Error: the command needs click and rich: "
-        'pip install "openai-stream[cli]" brings what it needs\n'
+        "Error: the command needs click and rich: install openai-stream with the extra 'cli' "
+        '(in a checkout: python -m pip install ".[cli]")\n'
     )
 
 

@@ -149,7 +149,7 @@ def test_the_name_of_a_schema() -> None:
 
 def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "msgspec", None)
-    with pytest.raises(ConfigurationError, match=r'pip install "openai-stream\[structured\]"'):
+    with pytest.raises(ConfigurationError, match=r'-m pip install "\.\[structured\]"'):
         check_class("text_format", Step)
 
 
