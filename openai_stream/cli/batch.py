@@ -27,6 +27,7 @@ from openai_stream import (
 )
 from openai_stream.extras import install
 from openai_stream.server_errors import has_no_credit
+from openai_stream.transport import ASK_AGAIN
 
 from .batch_files import Answers, Defaults, Prompt, count_prompts, lines_of, read_prompts
 from .endpoints import CHAT
@@ -207,8 +208,8 @@ class _Batch:
         assert error is not None
         if _is_everybodys(error):
             raise Failure(
-                f"{told(error)}. Every other prompt would meet the same, so this run ends; the "
-                "next one asks what has no answer yet"
+                f"{_ended(told(error))} Every other prompt would meet the same, so this run ends; "
+                "the next one asks what has no answer yet"
             ) from error
         if _is_rate_limit(error):
             self.gate.limited(work.begun, self._running, _asked_pause(error))
@@ -233,11 +234,20 @@ class _Batch:
         self.meter.failures += 1
 
 
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "?", "!")) else f"{sentence}."
+
+
+#: What to do about a prompt that failed, though it was asked so many times.
+_ASK_AGAIN = "To run this once more may help; --retries says how often a run itself asks again"
+
+
 def _described(error: Exception) -> dict[str, Any]:
     code = getattr(error, "code", None)
     return {
         "type": type(error).__name__,
-        "message": str(error),
+        # This is about the command, which has asked again by itself.
+        "message": str(error).replace(ASK_AGAIN, _ASK_AGAIN),
         **({} if code is None else {"code": code}),
     }
 

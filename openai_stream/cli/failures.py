@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from openai_stream import ConfigurationError, OpenAIStreamError, StreamError
+from openai_stream.transport import ASK_AGAIN
 
 from .characters import harmless
 
@@ -56,8 +57,12 @@ _OPTIONS = (
     (r"^timeout: '\w+'", "--timeout"),
     (r", or pass endpoint='([^']*)'", r", or give --base-url \1"),
     (r", or pass api_key=….*$", ""),
+    (r": the server's address goes into base_url=.*$", ": the server's address is --base-url"),
     (r": use headers=\{'Authorization': …\}", ": give the key in the environment"),
 )
+
+
+_ASK_AGAIN = "To ask once more may help; --restarts 1 does that by itself"
 
 
 def _as_options(message: str) -> str:
@@ -80,7 +85,8 @@ class Failure(click.ClickException):
         if isinstance(error, ConfigurationError):
             return cls(_as_options(told(error)), Status.USAGE)
         broke_off = isinstance(error, StreamError)
-        return cls(told(error), Status.BROKEN_OFF if broke_off else Status.FAILED)
+        message = told(error).replace(ASK_AGAIN, _ASK_AGAIN)
+        return cls(message, Status.BROKEN_OFF if broke_off else Status.FAILED)
 
 
 class Program(click.Group):

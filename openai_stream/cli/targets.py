@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeAlias
@@ -222,6 +223,22 @@ def request_options(*flags: str) -> Callable[[Callable[..., None]], Callable[...
     def as_dict(
         ctx: click.Context, parameter: click.Parameter, pairs: tuple[tuple[str, str], ...]
     ) -> dict[str, Any]:
+        for key, value in pairs:
+            # The next option, or the prompt, was taken for the value.
+            if "=" in key:
+                field, _, meant = key.partition("=")
+                raise click.BadParameter(
+                    f"a KEY and a VALUE are two arguments: {flags[0]} {field} {meant or 'VALUE'}",
+                    ctx,
+                    parameter,
+                )
+            if re.match("--[a-z]", value):
+                raise click.BadParameter(
+                    f"{key!r} has no VALUE before {value!r}: {flags[0]} {key} VALUE (as JSON text, "
+                    f"if that is the value: '\"{value}\"')",
+                    ctx,
+                    parameter,
+                )
         given = {key: json_or_text(value) for key, value in pairs}
         if "stream" in given:
             raise click.BadParameter("answers are always streamed", ctx, parameter)

@@ -447,9 +447,21 @@ def test_what_every_prompt_would_meet_ends_the_run(
     server.always(script)
     result = invoke(*BATCH, "-c", "1")
     assert result.exit_code == 1
+    assert "?." not in result.stderr
     assert "this run ends" in result.stderr
     assert len(server.requests) == 2
     assert [content(record) for record in read(tmp_path / "answers.jsonl")] == ["answer to a"]
+
+
+def test_a_prompt_that_failed_names_the_option_of_this_command(
+    server: ScriptedServer, invoke: INVOKE, tmp_path: Path
+) -> None:
+    write(tmp_path / "prompts.jsonl", ["a"])
+    server.always(answer(chat_chunks("One two")[:2], done=False))
+    assert invoke(*BATCH, "--retries", "0").exit_code == 4
+    (record,) = read(tmp_path / "answers.jsonl")
+    assert "--retries" in record["error"]["message"]
+    assert "restarts" not in record["error"]["message"]
 
 
 def test_a_body_that_json_cannot_carry(invoke: INVOKE, tmp_path: Path) -> None:

@@ -448,6 +448,42 @@ def test_errors(
     assert "sk-of-the-tests" not in result.stderr
 
 
+def test_a_broken_answer_names_the_option_that_asks_again(
+    server: ScriptedServer, invoke: INVOKE
+) -> None:
+    server.play(answer([*chat_chunks("One two")[:2]], done=False))
+    result = invoke("chat", "Why?")
+    assert result.exit_code == 3
+    assert "--restarts 1 does that by itself" in result.stderr
+    assert "restarts=1" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("-o", "temperature=0", "--base-url", "http://x/v1"), "-o temperature 0"),
+        (("-o", "temperature=0"), "-o temperature 0"),
+        (("-o", "temperature=", "0"), "-o temperature VALUE"),
+        (("-o", "temperature", "--base-url", "http://x/v1"), "-o temperature VALUE"),
+    ],
+)
+def test_an_option_does_not_swallow_what_follows(
+    server: ScriptedServer, invoke: INVOKE, arguments: tuple[str, ...], said: str
+) -> None:
+    result = invoke("chat", *arguments, "hi")
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+    assert server.requests == []
+
+
+def test_an_option_takes_a_value_of_dashes(server: ScriptedServer, invoke: INVOKE) -> None:
+    server.play(answer("Hello"))
+    values = ("-o", "stop", "---", "-o", "seed", "-1", "-o", "user", '"--x"', "-o", "x", "a=b")
+    assert invoke("chat", *values, "hi").exit_code == 0
+    sent = asked(server)
+    assert [sent[name] for name in ("stop", "seed", "user", "x")] == ["---", -1, "--x", "a=b"]
+
+
 def test_nobody_there(run: RUN) -> None:
     with refused_url() as url:
         result = run("chat", "Why?", OPENAI_BASE_URL=url)
