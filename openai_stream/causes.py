@@ -19,7 +19,7 @@ import urllib3.exceptions
 from .errors import APIConnectionError, APITimeoutError, ConfigurationError
 from .redaction import shown
 
-__all__ = ["Cause", "cause_of", "drop_tracebacks", "reason"]
+__all__ = ["NO_TLS", "Cause", "cause_of", "drop_tracebacks", "reason"]
 
 
 @attrs.frozen
@@ -35,6 +35,14 @@ class Cause:
     said: str
     retry: bool = True
 
+
+#: What to do about a server that does not answer TLS as one does that speaks it.
+NO_TLS = "does the server speak https? Perhaps its URL begins with http://."
+#: What OpenSSL calls an answer that is not TLS; its words change with its versions.
+_NO_TLS_REASONS = {
+    *("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"),
+    *("PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"),
+}
 
 _NOT_SENT = (
     requests.exceptions.InvalidURL,
@@ -55,6 +63,10 @@ def cause_of(error: Exception, proxy: str | None = None) -> Cause:
     """
     why = reason(error)
     inner = list(_links(error))
+    if isinstance(error, requests.exceptions.InvalidSchema) and "SOCKS" in why:
+        return Cause(
+            ConfigurationError, "a SOCKS proxy needs PySocks: pip install PySocks", retry=False
+        )
     if isinstance(error, _NOT_SENT):
         return Cause(ConfigurationError, f"the request cannot be made: {why}", retry=False)
     if file := _unusable_file(error, inner):
@@ -63,7 +75,11 @@ def cause_of(error: Exception, proxy: str | None = None) -> Cause:
         return Cause(APITimeoutError, why)
     if isinstance(error, requests.exceptions.SSLError):
         lasting = any(isinstance(one, ssl.SSLCertVerificationError) for one in inner)
-        return Cause(APIConnectionError, f"TLS failed: {why}", retry=not lasting)
+        plain = any(
+            isinstance(one, ssl.SSLError) and one.reason in _NO_TLS_REASONS for one in inner
+        )
+        hint = f": {NO_TLS}" if plain else ""
+        return Cause(APIConnectionError, f"TLS failed: {why}{hint}", retry=not lasting)
     if proxy and (isinstance(error, requests.exceptions.ProxyError) or _is_socks(inner)):
         return Cause(
             APIConnectionError,

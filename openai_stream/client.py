@@ -43,6 +43,8 @@ from .request import (
     Request,
     check_header_value,
     check_headers,
+    check_key,
+    check_session,
     check_url,
     encode,
     merge,
@@ -57,7 +59,7 @@ from .signatures import (
     StreamAny,
     typed,
 )
-from .sse import decode_json
+from .sse import begins_event_stream, decode_json
 from .stream import Callbacks, Core, Stream
 from .structured import take_class
 from .timeouts import Timeout, timeout_of, without_stream
@@ -132,6 +134,8 @@ class BaseClient:
         """
         if self.headers is not None:
             check_headers("headers", self.headers)
+        if self.session is not None:
+            check_session(self.session)
         for name, least in (("max_retries", 0), ("max_event_bytes", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -243,6 +247,10 @@ class BaseClient:
             # Gateways that take every answer for a stream end this one as such.
             answer = decode_json(text.rstrip().removesuffix("data: [DONE]"))
         except StreamDecodeError as error:
+            if begins_event_stream(response.content):
+                raise StreamDecodeError(
+                    "the server streamed though it was not asked to: call with stream=True"
+                ) from error.__cause__
             head = clip(attempts.secrets(text), 40)
             raise StreamDecodeError(
                 f"the server's answer is not JSON; it begins with {head!r}: is the base URL right?"
@@ -312,7 +320,7 @@ class BaseClient:
         value = key()
         if value is None or (isinstance(value, str) and not value.strip()):
             return None
-        check_header_value(name, value)
+        check_key(name, value)
         if value not in self._asked_for:
             self._asked_for.append(value)
         return value
@@ -422,7 +430,9 @@ class Client(BaseClient):
             )
         for name in ("api_key", "organization", "project"):
             value = getattr(self, name)
-            if value is not None and not (name == "api_key" and callable(value)):
+            if name == "api_key" and isinstance(value, str):
+                check_key(name, value)
+            elif value is not None and not (name == "api_key" and callable(value)):
                 check_header_value(name, value)
         super()._check()
 
@@ -477,7 +487,7 @@ class Client(BaseClient):
                 raise ConfigurationError("no API key: the function given as api_key returned none")
         if not key:
             return None
-        check_header_value("api_key", key)  # it may have been set since
+        check_key("api_key", key)  # it may have been set since
         return "Authorization", f"Bearer {key}"
 
 
@@ -535,9 +545,9 @@ class AzureClient(BaseClient):
                 "or azure_ad_token=…"
             )
         if self.api_key is not None and not callable(self.api_key):
-            check_header_value("api_key", self.api_key)
+            check_key("api_key", self.api_key)
         if isinstance(self.azure_ad_token, str):
-            check_header_value("azure_ad_token", self.azure_ad_token)
+            check_key("azure_ad_token", self.azure_ad_token)
         elif self.azure_ad_token is not None and not callable(self.azure_ad_token):
             raise ConfigurationError(
                 "azure_ad_token must be a string or a function that returns one"

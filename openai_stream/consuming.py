@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any, Protocol
 
+from .errors import CLOSED
 from .items import DONE, Restarted
 from .structured import NOTHING, GrowingJSON, JSONAnswer, convert, element_class
 from .surrogates import Halves
@@ -188,7 +189,7 @@ class _JSON:
         :raises concurrent.futures.CancelledError: the stream was closed.
         """
         if self._source.is_closed():
-            raise concurrent.futures.CancelledError
+            raise concurrent.futures.CancelledError(CLOSED)
         answer = self._source.answer()
         self._feed(self._pieces.end())
         try:

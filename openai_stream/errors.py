@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 __all__ = [
+    "CLOSED",
     "APIConnectionError",
     "APIStatusError",
     "APITimeoutError",
@@ -37,6 +38,9 @@ __all__ = [
     "UnprocessableEntityError",
     "status_error",
 ]
+
+#: What the ``CancelledError`` of a closed stream says.
+CLOSED = "the stream was closed; snapshot() has what came"
 
 
 class OpenAIStreamError(Exception):

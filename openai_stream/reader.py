@@ -15,6 +15,7 @@ import attrs
 import requests
 from urllib3.response import HTTPResponse
 
+from .causes import NO_TLS
 from .decoding import codings_of
 from .endpoints import Accumulator, Endpoint
 from .errors import StreamAPIError, StreamDecodeError, StreamInterruptedError
@@ -444,6 +445,11 @@ def _is_failed_chunk(data: Any) -> bool:
 def expiry(exchange: Exchange) -> str:
     """What a deadline that is over says, and what to do about it."""
     limits = exchange.timeout
+    if exchange.expired == "connect" and exchange.in_handshake:
+        return (
+            f"connected, but no answer to TLS within {limits.connect} s: {NO_TLS} "
+            "Timeout(connect=…) allows more"
+        )
     if exchange.expired == "connect":
         return (
             f"no connection within {limits.connect} s: is there a proxy in between? "

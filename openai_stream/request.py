@@ -25,6 +25,8 @@ __all__ = [
     "Request",
     "check_header_value",
     "check_headers",
+    "check_key",
+    "check_session",
     "check_url",
     "encode",
     "merge",
@@ -138,6 +140,37 @@ def check_header_value(name: str, value: Any) -> None:
         raise ConfigurationError(
             f"{name} has characters in it that an HTTP header cannot carry"
         ) from None
+
+
+def check_key(name: str, key: Any) -> None:
+    """Refuse what cannot be a key, and what is something else in its place; never shows it.
+
+    :raises ConfigurationError: naming the argument.
+    """
+    check_header_value(name, key)
+    if re.match(r"https?://", key, re.IGNORECASE):
+        raise ConfigurationError(
+            f"{name} looks like a URL: the server's address goes into base_url=… (of AzureClient: "
+            "endpoint=…)"
+        )
+    if re.match(r"bearer\s", key, re.IGNORECASE):
+        raise ConfigurationError(
+            f"{name} begins with 'Bearer ', which is added by itself: give the key alone"
+        )
+
+
+def check_session(session: Any) -> None:
+    """Refuse what cannot send as a :class:`requests.Session` does, whatever its class.
+
+    :raises ConfigurationError: saying what it is instead.
+    """
+    used = ("prepare_request", "merge_environment_settings", "send")
+    is_class = isinstance(session, type)
+    if is_class or not all(callable(getattr(session, name, None)) for name in used):
+        what = f"the class {session.__name__}" if is_class else f"a {type(session).__name__}"
+        raise ConfigurationError(
+            f"session must be a session, as requests.Session() makes one, not {what}"
+        )
 
 
 def check_headers(name: str, headers: Any) -> None:

@@ -48,6 +48,7 @@ from .arguments import check_function
 from .causes import drop_tracebacks
 from .endpoints import Endpoint
 from .errors import (
+    CLOSED,
     OpenAIStreamError,
     StreamAPIError,
     StreamDecodeError,
@@ -752,7 +753,7 @@ class Stream(Generic[E, W]):
             del self  # see ``EventQueue.get``
             raise
         if core.state is State.CANCELLED:
-            raise concurrent.futures.CancelledError
+            raise concurrent.futures.CancelledError(CLOSED)
         if core.error is not None:
             self._raise(core.error)
         return core.snapshot()
@@ -778,7 +779,7 @@ class Stream(Generic[E, W]):
             del self  # see ``EventQueue.get``
             raise
         if core.state is State.CANCELLED:
-            raise concurrent.futures.CancelledError
+            raise concurrent.futures.CancelledError(CLOSED)
         return core.error
 
     def done(self) -> bool:

@@ -70,6 +70,11 @@ def timeout_of(value: Timeout | float | None) -> Timeout:
         return value
     if value is None:
         return Timeout(connect=None, idle=None, gap=None)
+    if not isinstance(value, (int, float)):
+        raise ConfigurationError(
+            "timeout must be a number of seconds or Timeout(connect=…, idle=…), not a "
+            f"{type(value).__name__}"
+        )
     made = Timeout(idle=value)
     object.__setattr__(made, "from_number", True)
     return made

@@ -50,6 +50,7 @@ from .decoding import Decoding, codings_of
 from .errors import StreamDecodeError, StreamInterruptedError
 from .locks import HandoverLock
 from .origin import Interrupted, by_handler, is_timeout, of_user
+from .redaction import shown
 from .timeouts import Timeout
 
 __all__ = [
@@ -153,6 +154,7 @@ class Exchange:
         "connect_seconds",
         "expired",
         "in_body",
+        "in_handshake",
         "last_byte",
         "lock",
         "response",
@@ -185,6 +187,8 @@ class Exchange:
         self.before_wait: Callable[[], None] | None = None
         #: A body is being read, so ``idle`` counts without ``streaming`` too.
         self.in_body = False
+        #: A server of ours has taken the connection, and its answer to TLS is waited for.
+        self.in_handshake = False
         #: Seconds waited for the network since the last event, or the connection.
         self.waited = 0.0
         #: Looks at the bytes of the attempt, if anybody does.
@@ -340,6 +344,7 @@ class Exchange:
         they stand.
         """
         self._connecting = True
+        self.in_handshake = False
         self._connect_until = _now() + (self.timeout.connect or math.inf)
 
     def connect_left(self) -> float:
@@ -875,6 +880,8 @@ class _TLSConnection(_Connection, urllib3.connection.HTTPSConnection):
             try:
                 self._handle = sock.dup()
                 exchange.enter(self._handle)
+                # A proxy has something to say before, or other reasons to be silent.
+                exchange.in_handshake = self.proxy is None
                 sock.settimeout(exchange.connect_left())  # the handshake keeps to it as a whole
             except BaseException:
                 sock.close()
@@ -1109,7 +1116,11 @@ def send(
     """
     proxy = proxy_of(session, made.url)
     if proxy and not parse_url(proxy).host:  # requests would trip over it with a TypeError
-        raise requests.exceptions.InvalidProxyURL("the proxy's URL has no host")
+        if "://" in proxy:
+            why = f"the proxy's URL {shown(proxy)!r} has no host"
+        else:
+            why = f"the proxy's URL has no scheme: write {shown(f'http://{proxy}')}"
+        raise requests.exceptions.InvalidProxyURL(why)
     connect, wait = exchange.given_limits()
     seen = _Seen()
     outer = _current.set((threading.get_ident(), exchange))

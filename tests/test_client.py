@@ -134,14 +134,15 @@ def test_what_a_client_is_without_arguments(monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_environment(monkeypatch: pytest.MonkeyPatch, attribute: str, names: list[str]) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "fallback")
+    scheme = "http://" if attribute == "base_url" else ""
     for number, name in reversed(list(enumerate(names))):
-        monkeypatch.setenv(name, f"http://value-{number}")
-        assert getattr(Client(), attribute) == f"http://value-{number}"
-    given: Any = {attribute: "http://given"}
-    assert getattr(Client(**given), attribute) == "http://given"
+        monkeypatch.setenv(name, f"{scheme}value-{number}")
+        assert getattr(Client(), attribute) == f"{scheme}value-{number}"
+    given: Any = {attribute: f"{scheme}given"}
+    assert getattr(Client(**given), attribute) == f"{scheme}given"
     if len(names) > 1:  # one that is empty is not set
         monkeypatch.setenv(names[0], "")
-        assert getattr(Client(), attribute) == "http://value-1"
+        assert getattr(Client(), attribute) == f"{scheme}value-1"
 
 
 def test_the_arguments_in_their_order(server: ScriptedServer) -> None:

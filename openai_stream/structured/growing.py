@@ -69,7 +69,7 @@ class GrowingJSON:
         if self._state == self._in_word:
             self._close_word()
         if self.value is NOTHING or self._state != self._after_value or self._open:
-            raise ValueError("the JSON ends before it is whole")
+            raise ValueError("it ends before it is whole")
         return self.value
 
     def closed(self, items: list[Any]) -> int:
@@ -108,7 +108,7 @@ class GrowingJSON:
             self._parts.clear()
             self._state = self._in_word
             if _end(_WORD, text, position) == position:
-                raise ValueError(f"not JSON: {character!r} where a value should be")
+                raise ValueError(f"{character!r} where a value should be")
             return position
         return position + 1
 
@@ -124,14 +124,14 @@ class GrowingJSON:
             return position + 1
         if character == "}" and self._fresh:
             return self._close(position)
-        raise ValueError(f"not JSON: {character!r} where a key should be")
+        raise ValueError(f"{character!r} where a key should be")
 
     def _at_colon(self, text: str, position: int) -> int:
         position = _end(_SPACE, text, position)
         if position == len(text):
             return position
         if text[position] != ":":
-            raise ValueError(f"not JSON: {text[position]!r} where a colon should be")
+            raise ValueError(f"{text[position]!r} where a colon should be")
         self._fresh = False
         self._state = self._at_value
         return position + 1
@@ -149,7 +149,7 @@ class GrowingJSON:
                 return position + 1
             if character == ("}" if in_dict else "]"):
                 return self._close(position)
-        raise ValueError(f"not JSON: {character!r} after a value")
+        raise ValueError(f"{character!r} after a value")
 
     def _in_string(self, text: str, position: int) -> int:
         end = _end(_RUN, text, position)
@@ -169,14 +169,14 @@ class GrowingJSON:
             self._escape = ""
             self._state = self._in_escape
         else:
-            raise ValueError(f"not JSON: the control character {character!r} in a string")
+            raise ValueError(f"the control character {character!r} in a string")
         return end + 1
 
     def _in_escape(self, text: str, position: int) -> int:
         if not self._escape and text[position] != "u":
             character = _ESCAPES.get(text[position])
             if character is None:
-                raise ValueError(f"not JSON: the escape \\{text[position]} in a string")
+                raise ValueError(f"the escape \\{text[position]} in a string")
             self._grow(character)
             self._state = self._in_string
             return position + 1
@@ -185,7 +185,7 @@ class GrowingJSON:
         if len(self._escape) < 5:
             return len(text)
         if not _HEX(self._escape, 1):
-            raise ValueError(f"not JSON: the escape \\{self._escape} in a string")
+            raise ValueError(f"the escape \\{self._escape} in a string")
         self._state = self._in_string
         character = chr(int(self._escape[1:], 16))
         if self._high and "\udc00" <= character <= "\udfff":
@@ -214,7 +214,7 @@ class GrowingJSON:
         elif number := _NUMBER(word):
             self._put(float(word) if number[2] or number[3] else int(word))
         else:
-            raise ValueError(f"not JSON: {word[:40]!r} where a value should be")
+            raise ValueError(f"{word[:40]!r} where a value should be")
         self._state = self._after_value
 
     def _put(self, value: Any) -> None:

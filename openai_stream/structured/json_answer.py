@@ -105,7 +105,7 @@ class JSONAnswer:
 
 
 def _no_number(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")
+    raise ValueError(f"{text} where a value should be")
 
 
 def _add_content(content: Any, texts: list[str], refusals: list[str]) -> None:

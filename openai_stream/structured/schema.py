@@ -67,6 +67,17 @@ def check_class(name: str, cls: Any) -> None:
     :raises TypeError: saying what it may be.
     :raises ConfigurationError: the extra is not installed.
     """
+    if isinstance(cls, str):
+        wanted = f'{{"type": "{cls[:40]}"}}'
+        if name == "text_format":
+            wanted = f'text={{"format": {wanted}}}'
+        raise TypeError(f"{name} must be a class or a dict, not a string: write {wanted}")
+    if callable(getattr(cls, "model_json_schema", None)):
+        # Its own schema is not a strict one, and to make it so is pydantic's business.
+        raise TypeError(
+            f"{name}: pydantic is not supported; pass the model's JSON schema as a dict, and "
+            "validate the text yourself"
+        )
     msgspec = _msgspec()
     if not isinstance(cls, type) or not (
         attrs.has(cls)

@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TypeAlias, TypeVar
 
@@ -115,11 +115,14 @@ class ScriptedServer:
 
         A handler is called with the request, on the thread of its connection, and returns a script.
         """
+        for one in answers:
+            _check(one)
         with self._changed:
             self._answers.extend(answers)
 
     def always(self, answer: Answer) -> None:
         """Answer the requests that nothing is left to play for with this, again and again."""
+        _check(answer)
         if isinstance(answer, Iterator):
             raise TypeError("an iterator can be played once only: give a list, or a handler")
         with self._changed:
@@ -232,3 +235,13 @@ class ScriptedServer:
             self._changed.notify_all()
             chosen = self._answers.popleft() if self._answers else self._default
         return chosen(request) if callable(chosen) else chosen
+
+
+def _check(answer: object) -> None:
+    """Refuse what was meant for an answer's text: on the wire it would be nothing."""
+    if isinstance(answer, str):
+        raise TypeError(
+            f"a script is made of bytes and steps, not of a str: play(answer({answer[:40]!r}))"
+        )
+    if isinstance(answer, Mapping):
+        raise TypeError("a script is made of bytes and steps, not of a dict: play(json_answer(…))")

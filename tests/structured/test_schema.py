@@ -123,7 +123,7 @@ def test_names_the_field_that_no_schema_can_express(kind: Any, said: str) -> Non
     assert str(caught.value).startswith(said)
 
 
-@pytest.mark.parametrize("cls", [int, list, list[int], "Step", None, Step("a"), Callable, object])
+@pytest.mark.parametrize("cls", [int, list, list[int], None, Step("a"), Callable, object])
 def test_refuses_what_is_not_a_class_of_fields(cls: Any) -> None:
     with pytest.raises(TypeError, match="text_format must be an attrs class"):
         check_class("text_format", cls)

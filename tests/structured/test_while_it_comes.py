@@ -180,7 +180,7 @@ REFUSED = {"output": [{"type": "message", "content": [{"type": "refusal", "refus
         (ChatCompletion.from_dict(message("{", "content_filter")), "content_filter", "filter"),
         (ChatCompletion.from_dict(message("Sure!")), "invalid", "not JSON"),
         (ChatCompletion.from_dict(message("")), "invalid", "not JSON"),
-        (ChatCompletion.from_dict(message('{"steps": NaN}')), "invalid", "NaN is not JSON"),
+        (ChatCompletion.from_dict(message('{"steps": NaN}')), "invalid", "JSON: NaN where"),
         (ChatCompletion.from_dict(message("[" * 100_000)), "invalid", "not JSON"),
         (ChatCompletion.from_dict(message("[1]")), "invalid", "Expected `object`"),
         (ChatCompletion.from_dict({}), "invalid", "not JSON"),
@@ -258,6 +258,7 @@ def test_a_cut_gives_what_came_then_raises(server: ScriptedServer, client: Clien
         list(ask(client).items("steps"))
     with pytest.raises(StructuredOutputError, match="not JSON") as caught:
         list(ask(client).partials())
+    assert str(caught.value).count("JSON") == 1
     assert caught.value.text == "Sure: {"
 
 
