@@ -392,7 +392,8 @@ class Client(BaseClient):
     :param trace: called once an attempt with the ``requests.PreparedRequest`` and the
         ``requests.Response`` (``None`` when there was none; not to be read when streaming). The
         request carries the key.
-    :raises ConfigurationError: no key for OpenAI's own URL; a key, URL or header that cannot be.
+    :raises ConfigurationError: no key for OpenAI's own URL; a key, URL, header or session that
+        cannot be.
     """
 
     api_key: Key = attrs.field(default=None, repr=False)
