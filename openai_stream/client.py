@@ -29,6 +29,7 @@ from .errors import (
     StreamDecodeError,
     StreamError,
 )
+from .misframed import unframed
 from .redaction import (
     Secrets,
     forget_locals,
@@ -51,7 +52,7 @@ from .request import (
     take_mapping,
     with_query,
 )
-from .server_errors import api_error, clip, says_failure
+from .server_errors import api_error, clip, parse_leniently, says_failure
 from .signatures import (
     CreateChatCompletion,
     CreateCompletion,
@@ -247,6 +248,9 @@ class BaseClient:
             # Gateways that take every answer for a stream end this one as such.
             answer = decode_json(text.rstrip().removesuffix("data: [DONE]"))
         except StreamDecodeError as error:
+            said = parse_leniently(unframed(text))
+            if says_failure(said, body=True):
+                raise api_error(said, attempts.secrets) from None
             if begins_event_stream(response.content):
                 raise StreamDecodeError(
                     "the server streamed though it was not asked to: call with stream=True"

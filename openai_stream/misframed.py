@@ -7,13 +7,18 @@ looked at when an event could not be read; nothing that can be read is taken for
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import sseclient
 
-__all__ = ["is_done", "meant"]
+from .sse import begins_event_stream
+
+__all__ = ["is_done", "meant", "unframed"]
 
 _Event: Any = sseclient.Event
+_START = 65536  # characters of a body in which its first event is looked for
+_DATA = re.compile(r"^data:[ \t]*([{\[\"].*)", re.MULTILINE)
 
 
 def is_done(data: str) -> bool:
@@ -35,3 +40,11 @@ def meant(data: str) -> list[Any]:
     if found == [data.strip()] or not all(line[0] == "{" or is_done(line) for line in found):
         return []
     return [_Event(data=line) for line in found]
+
+
+def unframed(text: str) -> str:
+    """The data of the first event, if a body that should be JSON is an event stream."""
+    if not begins_event_stream(text[:_START].encode(errors="replace")):
+        return text
+    found = _DATA.search(text)
+    return text if found is None else found[1]

@@ -14,9 +14,9 @@ import requests.structures
 
 from . import errors
 from .errors import APIStatusError
+from .misframed import unframed
 from .redaction import cleaned, cleaned_headers
 from .server_errors import clip, error_fields, has_no_credit, retry_after
-from .sse import begins_event_stream
 
 __all__ = ["status_error"]
 
@@ -28,7 +28,6 @@ _HINTS = {
 }
 _PAGE = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
 _TITLE = re.compile(r"<title\b[^>]*>([^<]*)", re.IGNORECASE)
-_DATA = re.compile(r"^data:[ \t]*([{\[\"].*)", re.MULTILINE)
 _START = 65536  # characters of a page in which its title is looked for
 
 
@@ -45,7 +44,7 @@ def status_error(
     status = response.status_code
     body: Any = clean(text) or None
     with contextlib.suppress(ValueError, RecursionError):
-        body = cleaned(json.loads(_unframed(text)), clean)
+        body = cleaned(json.loads(unframed(text)), clean)
     said, kind, code = error_fields(body)
     if isinstance(body, str):
         said = _title(body) if _PAGE.match(body) else body if _is_readable(body) else None
@@ -77,14 +76,6 @@ def status_error(
         message += f" [request {request_id}]"
     told.args = (message,)
     return told
-
-
-def _unframed(text: str) -> str:
-    """The data of the first event, if a body that is no answer is an event stream nevertheless."""
-    if not begins_event_stream(text[:_START].encode(errors="replace")):
-        return text
-    found = _DATA.search(text)
-    return text if found is None else found[1]
 
 
 def _is_readable(text: str) -> bool:

@@ -54,6 +54,9 @@ def failures() -> Sequence[Report]:
         row("a body of a message alone, asked for a stream", "", "Bedrock",
             json_answer({"message": "the model returned errors"}),
             failed("the model returned errors", held=""), "StreamDecodeError"),
+        row("an event stream that says an error, asked without a stream", "", "a gateway",
+            answer([busy]), failed("busy", held=None, type="overloaded", code="c1"),
+            "StreamDecodeError", stream=False),
         row("an error and [DONE], nothing else", "BerriAI/litellm#40578", "vLLM",
             answer([{"error": {"message": "queue full", "code": 429}}]),
             failed("queue full", held="", code="429"), "right"),
@@ -65,7 +68,7 @@ def failures() -> Sequence[Report]:
             answer([{"type": "ping"}, {"type": "ping"}, {"type": "error", "error": {
             "type": "rate_limit_error", "message": "too many"}}], done=False),
             failed("too many", held="", type="rate_limit_error"), "right"),
-        row("response.error without an error object", "", "a gateway",
+        row("response.error without an error object", "Zoo-Code-Org/Zoo-Code#318", "a gateway",
             answer([CREATED, event("output_text.delta", delta="Hello"),
             event("error", code="c1", message="boom"), completed(output=[])], done=False),
             failed("boom", code="c1"), endpoint="responses"),
