@@ -10,14 +10,30 @@ import concurrent.futures
 import queue
 from collections.abc import Callable, Iterator
 from time import monotonic
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from .errors import CLOSED
+import attrs
+
+from .errors import CLOSED, StreamDecodeError
 from .items import DONE, Restarted
 from .structured import NOTHING, GrowingJSON, JSONAnswer, convert, element_class
 from .surrogates import Halves
 
-__all__ = ["Source", "check_every", "element_class", "items", "partials", "text", "text_every"]
+if TYPE_CHECKING:
+    from .parts import Part
+    from .parts.pieces import Reader
+
+__all__ = [
+    "Source",
+    "check_every",
+    "check_index",
+    "element_class",
+    "items",
+    "partials",
+    "parts",
+    "text",
+    "text_every",
+]
 
 
 class Source(Protocol):
@@ -35,6 +51,12 @@ class Source(Protocol):
 
     def texts(self, choice: int) -> Callable[[Any], str | None]:
         """What tells the text that each event of an answer adds to a choice."""
+
+    def parts(self, choice: int) -> Reader:
+        """What tells the parts that each event of an answer adds to a choice."""
+
+    def is_cut(self) -> bool:
+        """The end that was taken is not that of the answer."""
 
     def answer(self) -> JSONAnswer:
         """What the answer says, as far as it has come."""
@@ -103,6 +125,47 @@ def text(source: Source, choice: int) -> Iterator[str]:
         yield rest
 
 
+def parts(source: Source, choice: int) -> Iterator[Part]:
+    """The parts of one choice, as they come."""
+    reader = source.parts(choice)
+    begun = given = False
+    while True:
+        try:
+            event = source.take()
+            if event is DONE:
+                break
+            if event.__class__ is Restarted:
+                if given:
+                    raise event.error
+                reader = source.parts(choice)
+                continue
+            begun = True
+            found = reader.feed(event)
+        except Exception as error:
+            if not begun and isinstance(error, StreamDecodeError) and error.snapshot is not None:
+                yield from reader.whole(error.snapshot.to_dict())  # it ignores ``stream``
+            yield from reader.rest()
+            raise
+        if found:
+            given = True
+            yield from found
+    yield from reader.rest()
+    if not source.is_cut():
+        yield from reader.end()
+
+
+def check_index(name: str, index: Any) -> None:
+    """Refuse what is no index.
+
+    :raises TypeError: it is not an integer.
+    :raises ValueError: it is negative.
+    """
+    if not isinstance(index, int) or isinstance(index, bool):
+        raise TypeError(f"{name} must be an integer, not {index!r}")
+    if index < 0:
+        raise ValueError(f"{name} must not be negative: {index}")
+
+
 def check_every(every: Any) -> None:
     """Refuse what is no pause.
 
@@ -145,12 +208,72 @@ def text_every(source: Source, choice: int, every: float) -> Iterator[str]:
         yield rest
 
 
-class _JSON:
-    """The JSON of an answer, event by event."""
+class _Arguments:
+    """The arguments of one tool call, event by event."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, call: int) -> None:
         self._source = source
-        self._pieces = _Text(source, 0)
+        self._call = call
+        self._given = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._reader = self._source.parts(0)
+        self.so_far: list[str] = []
+
+    def add(self, event: Any) -> str:
+        """The piece that an event adds, which may be empty.
+
+        :raises StreamError: the answer begins anew, and what was given cannot be taken back.
+        """
+        if event.__class__ is Restarted:
+            if self._given:
+                raise event.error
+            self._begin()
+            return ""
+        return self._of(self._reader.feed(event))
+
+    def _of(self, parts: list[Part]) -> str:
+        from .parts import CallDelta  # noqa: PLC0415 - see endpoints
+
+        piece = "".join(
+            part.arguments
+            for part in parts
+            if isinstance(part, CallDelta) and part.index == self._call
+        )
+        self.so_far.append(piece)
+        return piece
+
+    def given(self) -> None:
+        """The consumer has something of it."""
+        self._given = True
+
+    def end(self) -> str:
+        """What is left when nothing more comes."""
+        return self._of(self._reader.end())
+
+    def answer(self) -> JSONAnswer:
+        """What the arguments say, in the place of the text."""
+        return attrs.evolve(self._source.answer(), text="".join(self.so_far))
+
+
+class _Content(_Text):
+    """The text of an answer that is JSON."""
+
+    def answer(self) -> JSONAnswer:
+        """What the answer says."""
+        return self._source.answer()
+
+
+class _JSON:
+    """The JSON of an answer, event by event.
+
+    :param call: the place of the tool call whose arguments it is; ``None``: it is the text.
+    """
+
+    def __init__(self, source: Source, call: int | None = None) -> None:
+        self._source = source
+        self._pieces = _Content(source, 0) if call is None else _Arguments(source, call)
         self.growing = GrowingJSON()
         self.broken: ValueError | None = None
         #: The consumer has not seen all of the value.
@@ -190,8 +313,8 @@ class _JSON:
         """
         if self._source.is_closed():
             raise concurrent.futures.CancelledError(CLOSED)
-        answer = self._source.answer()
         self._feed(self._pieces.end())
+        answer = self._pieces.answer()
         try:
             if self.broken is not None:
                 raise self.broken
@@ -202,9 +325,12 @@ class _JSON:
         return value
 
 
-def partials(source: Source) -> Iterator[Any]:
-    """The value of an answer that is JSON, as far as it has come, at most once a burst."""
-    json = _JSON(source)
+def partials(source: Source, call: int | None = None) -> Iterator[Any]:
+    """The value of an answer that is JSON, as far as it has come, at most once a burst.
+
+    :param call: the place of the tool call whose arguments it is; ``None``: it is the text.
+    """
+    json = _JSON(source, call)
     try:
         while (event := source.take()) is not DONE:
             json.add(event)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import attrs
 
@@ -29,6 +29,9 @@ from .models import (
     copied,
 )
 from .texts import ChoiceTexts, ResponseTexts, chat_text, completion_text, response_text
+
+if TYPE_CHECKING:
+    from .parts.pieces import Reader
 
 __all__ = [
     "CHAT_COMPLETIONS",
@@ -90,6 +93,7 @@ class Endpoint(Generic[E, W]):
         enough. Then any JSON will do, not objects only.
     :param class_argument: the argument of its call that may be a class, which the answer is to be
         JSON of.
+    :param parts: makes what reads the parts of an answer of its events: typed pieces of a choice.
     """
 
     path: str
@@ -105,6 +109,7 @@ class Endpoint(Generic[E, W]):
     failed: tuple[str, ...] = ()
     server_event: Callable[[Any, Any], E] | None = None
     class_argument: str | None = None
+    parts: Callable[[Asked, int], Reader] | None = None
 
     def texts(self, asked: Asked, index: int) -> Callable[[E], str | None]:
         """:attr:`text` for the events of one answer, one after the other.
@@ -121,6 +126,28 @@ def _has_choices(answer: dict[str, Any]) -> bool:
     return isinstance(answer.get("choices"), list)
 
 
+# Imported when they are first asked for: most programs want text, or the whole.
+
+
+def _chat_parts(asked: Asked, choice: int) -> Reader:
+    from .parts.choices import ChatParts  # noqa: PLC0415
+
+    return ChatParts(asked, choice)
+
+
+def _completion_parts(asked: Asked, choice: int) -> Reader:
+    from .parts.choices import CompletionParts  # noqa: PLC0415
+
+    return CompletionParts(asked, choice)
+
+
+def _response_parts(asked: Asked, choice: int) -> Reader:
+    from .parts.pieces import NoParts  # noqa: PLC0415
+    from .parts.responses import ResponseParts  # noqa: PLC0415
+
+    return ResponseParts() if choice == 0 else NoParts()
+
+
 #: Source: OpenAI API reference, "Chat Completions".
 CHAT_COMPLETIONS: Endpoint[ChatCompletionChunk, ChatCompletion] = Endpoint(
     path="/chat/completions",
@@ -132,6 +159,7 @@ CHAT_COMPLETIONS: Endpoint[ChatCompletionChunk, ChatCompletion] = Endpoint(
     is_whole=_has_choices,
     own="chat.completion",
     class_argument="response_format",
+    parts=_chat_parts,
 )
 
 #: Source: OpenAI API reference, "Completions" (legacy).
@@ -144,6 +172,7 @@ COMPLETIONS: Endpoint[Completion, Completion] = Endpoint(
     reading=partial(ChoiceTexts, completion_text),
     is_whole=_has_choices,
     own="text_completion",
+    parts=_completion_parts,
 )
 
 #: Source: OpenAI API reference, "Responses", "Streaming events".
@@ -160,6 +189,7 @@ RESPONSES: Endpoint[ResponseEvent, Response] = Endpoint(
     last=("response.completed", "response.incomplete", "response.done"),
     failed=("response.failed", "response.error", "error"),
     class_argument="text_format",
+    parts=_response_parts,
 )
 
 

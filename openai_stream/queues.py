@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .locks import HandoverLock
+    from .parts import Part
+    from .parts.pieces import Reader
     from .stream import Stream
 
 __all__ = ["EventQueue", "Subscription"]
@@ -112,6 +114,7 @@ class EventQueue(_Queue[E_co, W_co]):
         self._crowded = False
         self._the_end: Done | _Failure | None = None  # once it has been put
         self._taken_by: str | None = None  # the method that needs every event
+        self._is_cut = False  # the end that was put is not that of the answer
 
     # -- the consumer's side ------------------------------------------------------------------
 
@@ -190,20 +193,45 @@ class EventQueue(_Queue[E_co, W_co]):
         consuming.check_every(every)
         return consuming.text_every(_Source(self), choice, every)
 
-    def partials(self) -> Iterator[Any]:
+    def parts(self, choice: int = 0) -> Iterator[Part]:
+        """Typed pieces of an answer, the same for all endpoints: :mod:`openai_stream.parts`.
+
+        A tool call is given as soon as its arguments are whole, so that the tool can run while the
+        model goes on. Joined, the texts and the calls are those of the whole answer; a call that
+        was cut when the stream broke is not given. Restarts are as in :meth:`text`.
+
+        :param choice: the choice's index.
+        :raises TypeError: ``choice`` is not an integer; or the endpoint is not one of the three
+            whose events are known.
+        :raises ValueError: it is negative.
+        :raises RuntimeError: something else takes from the queue already.
+        """
+        consuming.check_index("choice", choice)
+        source = _Source(self)
+        source.parts(choice)
+        self._take_all("parts")
+        return consuming.parts(source, choice)
+
+    def partials(self, *, call: int | None = None) -> Iterator[Any]:
         """An answer that is JSON, as far as it has come, and at the end the whole value.
 
         Dicts and lists grow in place, strings grow too; numbers, ``true``, ``false`` and ``null``
         come whole. Of what arrives together only the last state is given. Restarts are as in
         :meth:`text`.
 
+        :param call: the arguments of a tool call instead: its place in the order in which the
+            calls begin, 0 for the first.
         :raises StructuredOutputError: the answer is not JSON, or was cut; from the loop, after
             what came. A stream that broke raises its own error.
         :raises concurrent.futures.CancelledError: the stream was closed; from the loop.
         :raises RuntimeError: something else takes from the queue already.
         """
+        source = _Source(self)
+        if call is not None:
+            consuming.check_index("call", call)
+            source.parts(0)
         self._take_all("partials")
-        return consuming.partials(_Source(self))
+        return consuming.partials(source, call)
 
     def items(self, name: str) -> Iterator[Any]:
         """The elements of a list in an answer that is a JSON object, each as soon as it is closed.
@@ -377,8 +405,12 @@ class EventQueue(_Queue[E_co, W_co]):
             self.not_empty.notify(min(len(events), self._takers))
         return len(events)
 
-    def _end(self, error: BaseException | None) -> None:
-        """Put the end; it has room in a full queue too."""
+    def _end(self, error: BaseException | None, cut: bool = False) -> None:
+        """Put the end; it has room in a full queue too.
+
+        :param cut: it is not the end of the answer: the consumer was let go before that.
+        """
+        self._is_cut = cut
         self._the_end = DONE if error is None else _Failure(error)
         self.queue.append(self._the_end)
         if error is None:
@@ -471,6 +503,22 @@ class _Source:
         """What tells the text that each event of one answer adds to a choice."""
         core = self._queue._stream._core
         return core.endpoint.texts(core.asked, choice)
+
+    def parts(self, choice: int) -> Reader:
+        """What tells the parts that each event of one answer adds to a choice.
+
+        :raises TypeError: of this endpoint nothing is known.
+        """
+        core = self._queue._stream._core
+        if core.endpoint.parts is None:
+            raise TypeError(
+                "the events of this endpoint are not known, and so have no parts; loop over them"
+            )
+        return core.endpoint.parts(core.asked, choice)
+
+    def is_cut(self) -> bool:
+        """The end that was taken is not that of the answer: it was closed, or drains."""
+        return self._queue._is_cut
 
     def answer(self) -> JSONAnswer:
         """What the answer says, as far as it has come."""

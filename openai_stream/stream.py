@@ -543,7 +543,7 @@ class Core(Generic[E, W]):
         self.muted = True
         self._ended_at = time.monotonic()
         for queue in self._queues():
-            queue._end(None)
+            queue._end(None, cut=True)
         self.exchange.abort()
         self.room.notify_all()
         self._over.notify_all()
@@ -556,7 +556,7 @@ class Core(Generic[E, W]):
         self.live_on = False
         queue = self.queue()
         if queue is not None:
-            queue._end(None)
+            queue._end(None, cut=True)
             self._queue = None
         self.room.notify_all()
 
@@ -636,7 +636,7 @@ class Core(Generic[E, W]):
         others = [ref for ref in self._subscribers if ref() is not queue]
         if len(others) < len(self._subscribers) and self.state not in _OVER:
             self._subscribers = others
-            queue._end(None)
+            queue._end(None, cut=True)
 
     def queue_dropped(self) -> None:
         """Finalizer: nobody can take from the queue any more, so nobody may wait for room."""

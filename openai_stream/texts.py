@@ -29,6 +29,7 @@ __all__ = [
     "completion_text",
     "message_text",
     "response_text",
+    "whole_message",
 ]
 
 #: The types of content parts that are text.
@@ -76,12 +77,18 @@ def _of_parts(parts: Any) -> str:
 
 def _of_message(choice: ChunkChoice | CompletionChoice) -> str | None:
     """The text of a whole message that a choice has in the place of a delta."""
+    message = whole_message(choice)
+    return None if message is None else _of_parts(message.get("content"))
+
+
+def whole_message(choice: ChunkChoice | CompletionChoice) -> dict[str, Any] | None:
+    """The whole message that a choice has in the place of a delta."""
     message = as_sent(choice, "message")
     if type(message) is not dict:
         return None
     if isinstance(choice, ChunkChoice) and choice.delta.to_dict():
         return None  # with a delta beside it, it only tells once more what that tells
-    return _of_parts(message.get("content"))
+    return message
 
 
 class ChoiceTexts:
@@ -102,6 +109,8 @@ class ChoiceTexts:
         self._is_one = asked.one_choice and index == 0
         self._has_finished = False
         self._has_text = False
+        #: The index that the newest chunk has for the choice.
+        self.current = index
 
     def __call__(self, event: Any) -> str | None:
         choices = event.choices
@@ -117,6 +126,7 @@ class ChoiceTexts:
             if not self._is_one:
                 index = 0
             self._has_finished = self._has_finished or is_reason(choice.finish_reason)
+        self.current = index
         said = self._text(event, index)
         if said:
             self._has_text = True

@@ -223,7 +223,7 @@ class Blocks(Node):
         except RecursionError:  # nested too deep to compare
             return False
         # "ha", "ha": two pieces that happen to be the same.
-        return len(items) > len(entries) or not all(map(_is_piece, entries))
+        return len(items) > len(entries) or not all(map(is_piece, entries))
 
     def _block(self, index: int, kind: Any) -> Block:
         """The entry with an index. Some servers number each type of their own."""
@@ -276,7 +276,8 @@ class Blocks(Node):
         return [frozen(entry) for _, entry in placed]
 
 
-def _is_piece(entry: Any) -> bool:
+def is_piece(entry: Any) -> bool:
+    """Whether a list entry is a piece of a text, not a whole block."""
     if type(entry) is not dict:
         return False
     texts = [key for key, item in entry.items() if key in GROWING and item]

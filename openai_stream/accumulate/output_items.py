@@ -129,6 +129,11 @@ class Items(Node):
     def __bool__(self) -> bool:
         return bool(self._items)
 
+    @property
+    def begun(self) -> list[Item]:
+        """The items in the order in which they began; on the thread that adds."""
+        return self._items
+
     def find(self, index: int | None, ident: str | None, kind: str | None = None) -> Item | None:
         """The item that an event is about, ``None`` if it is the first event about it.
 

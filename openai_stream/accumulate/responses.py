@@ -24,7 +24,7 @@ _STATUSES = frozenset(
 )
 
 
-class _Target(NamedTuple):
+class Target(NamedTuple):
     """Where the text of a kind of event belongs."""
 
     #: The field of the text in the ``done`` event, and in the item or the part that it belongs to.
@@ -41,22 +41,22 @@ class _Target(NamedTuple):
 
 
 _TEXTS = {
-    "response.output_text": _Target("text", "message", "content", "content_index", "output_text"),
-    "response.refusal": _Target("refusal", "message", "content", "content_index", "refusal"),
-    "response.reasoning_text": _Target(
+    "response.output_text": Target("text", "message", "content", "content_index", "output_text"),
+    "response.refusal": Target("refusal", "message", "content", "content_index", "refusal"),
+    "response.reasoning_text": Target(
         "text", "reasoning", "content", "content_index", "reasoning_text"
     ),
-    "response.reasoning_summary_text": _Target(
+    "response.reasoning_summary_text": Target(
         "text", "reasoning", "summary", "summary_index", "summary_text"
     ),
-    "response.function_call_arguments": _Target("arguments", "function_call"),
-    "response.mcp_call_arguments": _Target("arguments", "mcp_call"),
-    "response.custom_tool_call_input": _Target("input", "custom_tool_call"),
-    "response.code_interpreter_call_code": _Target("code", "code_interpreter_call"),
-    "response.apply_patch_call_operation_diff": _Target(
+    "response.function_call_arguments": Target("arguments", "function_call"),
+    "response.mcp_call_arguments": Target("arguments", "mcp_call"),
+    "response.custom_tool_call_input": Target("input", "custom_tool_call"),
+    "response.code_interpreter_call_code": Target("code", "code_interpreter_call"),
+    "response.apply_patch_call_operation_diff": Target(
         "diff", "apply_patch_call", inside="operation"
     ),
-    "response.shell_call_command": _Target(
+    "response.shell_call_command": Target(
         "command", "shell_call", "commands", "command_index", inside="action"
     ),
 }
@@ -139,6 +139,25 @@ class ResponseAccumulator:
         else:
             self._add_structure(kind, event)
 
+    @property
+    def items(self) -> list[Item]:
+        """The output items in the order in which they began; on the thread that adds."""
+        return self._items.begun
+
+    def subject(self, event: dict[str, Any]) -> tuple[Item, Target] | None:
+        """The item, and what of it, that an event about a text belongs to: one that was added last.
+        ``None``: it is an event of another kind.
+        """
+        kind = event.get("type")
+        target = (_DELTAS.get(kind) or _DONES.get(kind)) if type(kind) is str else None
+        return None if target is None else (self._item(event, target.item), target)
+
+    def growing_text(self, event: dict[str, Any], target: Target) -> Text | None:
+        """The text that a delta was a piece of: one that was added last."""
+        fields, key = self._place(event, target)
+        text = fields.get(key)
+        return text if type(text) is Text else None
+
     def _item(self, event: dict[str, Any], kind: str) -> Item:
         """The item that an event is about."""
         index, ident = event.get("output_index"), event.get("item_id")
@@ -148,7 +167,7 @@ class ResponseAccumulator:
             kind,
         )
 
-    def _place(self, event: dict[str, Any], target: _Target) -> tuple[dict[Any, Any], Any]:
+    def _place(self, event: dict[str, Any], target: Target) -> tuple[dict[Any, Any], Any]:
         """Where the text is that an event is about: the fields that hold it, and which of them."""
         item = self._item(event, target.item)
         parts = target.parts
@@ -165,7 +184,7 @@ class ResponseAccumulator:
         slots = item.slots(parts, target.inside)
         return slots, max(slots.newest(), 0) if index is None else index
 
-    def _add_whole_text(self, event: dict[str, Any], target: _Target) -> None:
+    def _add_whole_text(self, event: dict[str, Any], target: Target) -> None:
         fields, key = self._place(event, target)
         if target.field in event:
             text = event[target.field]

@@ -79,6 +79,11 @@ class Tool(Node):
         """Whether there is at least a piece of a name."""
         return self._name_length > 0
 
+    @property
+    def name(self) -> str:
+        """The name, as far as it came."""
+        return self._name()
+
     def is_named(self, name: str) -> bool:
         """Whether the name, as far as it came, is this one."""
         return len(name) == self._name_length and self._name() == name
@@ -112,6 +117,21 @@ class Tool(Node):
             self._name_length += len(piece)
 
     # -- what it is given ---------------------------------------------------------------------
+
+    @property
+    def arguments(self) -> Any:
+        """What it is given so far, as it grows: :class:`.pieces.Text`, another value, ``None``."""
+        return self._fields.get("arguments" if self._takes_json else "input")
+
+    @property
+    def is_hollow(self) -> bool:
+        """Whether what it is given says nothing so far, and may be replaced by what is yet to come:
+        nothing at all, or an object of which only brackets came.
+        """
+        given = self.arguments
+        if type(given) is not Text or not self._takes_json:
+            return is_void(frozen(given))
+        return self._scan(given).is_empty
 
     @property
     def is_whole(self) -> bool:

@@ -47,7 +47,7 @@ class _Fragment:
         return not is_blank(self.given)
 
 
-class _Call:
+class ToolCall:
     """One tool call."""
 
     __slots__ = ("fields", "id", "index", "tool")
@@ -120,16 +120,16 @@ class ToolCalls(Node):
 
     def __init__(self, tools: frozenset[str] = frozenset()) -> None:
         self._tools = tools
-        self._calls: list[_Call] = []
-        self._by_index: dict[int, _Call] = {}
-        self._by_id: dict[str, _Call] = {}
-        self._open: _Call | None = None
+        self._calls: list[ToolCall] = []
+        self._by_index: dict[int, ToolCall] = {}
+        self._by_id: dict[str, ToolCall] = {}
+        self._open: ToolCall | None = None
         #: An id that came without a name, before the call that it may be of.
         self._announced: str | None = None
         #: The calls of the last chunk that had so many fragments.
-        self._rows: dict[int, list[_Call]] = {}
+        self._rows: dict[int, list[ToolCall]] = {}
         #: The calls that this chunk has named.
-        self._named: set[_Call] = set()
+        self._named: set[ToolCall] = set()
 
     def add(self, values: list[Any]) -> None:
         """The fragments that came together in one chunk."""
@@ -154,13 +154,13 @@ class ToolCalls(Node):
             row.append(self._add(fragment, call, is_alone=index is not None))
         self._rows[len(fragments)] = row
 
-    def _by_place(self, count: int) -> list[_Call] | None:
+    def _by_place(self, count: int) -> list[ToolCall] | None:
         """The calls that so many fragments may be of, where none came side by side so far."""
         return self._calls.copy() if len(self._calls) == count else None
 
     def _candidate(
-        self, fragment: _Fragment, index: int | None, beside: _Call | None
-    ) -> _Call | None:
+        self, fragment: _Fragment, index: int | None, beside: ToolCall | None
+    ) -> ToolCall | None:
         """The call that a fragment most likely continues, by all but its id and its name.
 
         :param index: its index, where that tells something.
@@ -190,7 +190,7 @@ class ToolCalls(Node):
         is_named_only = tool is not None and tool.has_name and not tool.has_arguments
         return is_named_only and fragment.id is None and fragment.brings_arguments
 
-    def _add(self, fragment: _Fragment, candidate: _Call | None, is_alone: bool) -> _Call:
+    def _add(self, fragment: _Fragment, candidate: ToolCall | None, is_alone: bool) -> ToolCall:
         """Add a fragment to its call, and give that.
 
         :param is_alone: nothing beside it could be of the same call.
@@ -198,7 +198,7 @@ class ToolCalls(Node):
         call = self._find(fragment, candidate, is_alone)
         index, ident = fragment.index, fragment.id
         if call is None:
-            call = _Call()
+            call = ToolCall()
             self._calls.append(call)
             if ident is None and self._announced is not None:
                 call.id = call.fields["id"] = ident = self._announced
@@ -219,7 +219,9 @@ class ToolCalls(Node):
         self._open = call
         return call
 
-    def _find(self, fragment: _Fragment, candidate: _Call | None, is_alone: bool) -> _Call | None:
+    def _find(
+        self, fragment: _Fragment, candidate: ToolCall | None, is_alone: bool
+    ) -> ToolCall | None:
         """The call that a fragment continues, ``None`` if it begins one."""
         ident, name = fragment.id, fragment.name
         if ident is not None and ident in self._by_id:
@@ -246,7 +248,7 @@ class ToolCalls(Node):
         begins = fragment.brings_arguments and tool.is_whole and not tool.is_empty
         return None if begins else call
 
-    def _begins_under_its_id(self, fragment: _Fragment, known: _Call) -> bool:
+    def _begins_under_its_id(self, fragment: _Fragment, known: ToolCall) -> bool:
         """Whether a call begins although its id is known: some servers give all calls the same."""
         name, tool = fragment.name, known.tool
         if name is None or tool is None or not tool.has_name:
@@ -259,6 +261,11 @@ class ToolCalls(Node):
         if is_elsewhere and fragment.index is not None:
             return True
         return tool.is_whole if tool.has_arguments else tool.is_another(name)
+
+    @property
+    def begun(self) -> list[ToolCall]:
+        """The calls in the order in which they began; on the thread that adds."""
+        return self._calls
 
     def frozen(self) -> list[Any]:
         """The calls, in order."""

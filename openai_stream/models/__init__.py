@@ -27,6 +27,7 @@ from .chat import (
 from .completions import Completion, CompletionChoice, CompletionLogprobs
 from .model import Model
 from .model import as_sent as as_sent
+from .model import unread as unread
 from .plain_json import copied as copied
 from .responses import (
     IncompleteDetails,

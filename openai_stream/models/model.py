@@ -14,7 +14,7 @@ from .fields import Load
 from .plain_json import clipped, copied, same
 from .shapes import Wire
 
-__all__ = ["Model", "as_sent", "missing", "wire"]
+__all__ = ["Model", "as_sent", "missing", "unread", "wire"]
 
 M = TypeVar("M", bound="Model")
 C = TypeVar("C", bound="type[Model]")
@@ -126,6 +126,11 @@ class Model:
 def as_sent(model: Model, name: str) -> Any:
     """The JSON of a field whose attribute is ``None`` because its value is of another type."""
     return None if model._rest is None else model._rest.get(name)
+
+
+def unread(model: Model) -> dict[str, Any] | None:
+    """The JSON of the fields that no attribute holds, as it is kept: not to be changed."""
+    return model._rest
 
 
 def missing(cls: type[M]) -> M:

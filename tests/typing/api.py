@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any, Literal
 
-from typing_extensions import assert_type
+from typing_extensions import assert_never, assert_type
 
 from openai_stream import (
     DONE,
@@ -34,6 +34,7 @@ from openai_stream import (
     create_completion,
     create_response,
 )
+from openai_stream.parts import Call, CallDelta, Finish, Reasoning, Refusal, Text
 from openai_stream.recordings import RecordedExchange, Recorder, read_recording
 from openai_stream.testing import Fault, ScriptedServer, Step, answer, cut, recorded
 
@@ -181,6 +182,18 @@ def a_queue(events: ChatQueue) -> None:
         assert_type(event, ChatCompletionChunk)
     assert_type(events.text(), Iterator[str])
     assert_type(events.text(choice=1), Iterator[str])
+    for part in events.parts(choice=1):
+        match part:
+            case Call(index, ident, name, arguments):
+                assert_type((index, ident), tuple[int, str | None])
+                assert_type((name, arguments), tuple[str, str])
+            case CallDelta():
+                assert_type(part.name, str | None)
+            case Text(text) | Reasoning(text) | Refusal(text) | Finish(text):
+                assert_type(text, str)
+            case _:
+                assert_never(part)
+    assert_type(events.partials(call=0), Iterator[Any])
     assert_type(events.stream, ChatStream)
     assert_type(events.stream.result(), ChatCompletion)
     with events as same:
