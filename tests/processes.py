@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,8 @@ fdpexpect = pytest.importorskip("pexpect.fdpexpect")
 #: Seconds that anything may take on a slow machine.
 PATIENCE = 50
 COMMAND = [sys.executable, "-m", "openai_stream"]
+#: Runs a line in a shell.
+SHELL = Callable[..., "subprocess.CompletedProcess[str]"]
 
 # A terminal can be made the controlling one, to which Ctrl-C belongs, only by the process itself.
 _TAKE_TERMINAL = (

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("click")
 pytest.importorskip("rich")
 
-from processes import COMMAND, PATIENCE, Terminal
+from processes import COMMAND, PATIENCE, SHELL, Terminal
 
 from openai_stream.testing import ScriptedServer
 
@@ -50,6 +50,25 @@ def run(
         )
 
     return run
+
+
+@pytest.fixture
+def shell(environment: dict[str, str], tmp_path: Path) -> SHELL:
+    """Run a line in bash, in which ``ask`` is the command."""
+
+    def shell(line: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", f'ask() {{ "{COMMAND[0]}" -m openai_stream "$@"; }}; {line}'],
+            cwd=tmp_path,
+            env={**environment, **env},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    return shell
 
 
 @pytest.fixture

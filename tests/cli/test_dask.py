@@ -16,8 +16,8 @@ import pytest
 pytest.importorskip("distributed")
 
 import psutil
+from batches import BATCH, Faulty, check_all, echo, read, wait_for_lines, write
 from processes import COMMAND, PATIENCE
-from test_batch import BATCH, Faulty, check_all, echo, read, wait_for_lines, write
 
 from openai_stream.testing import (
     Hang,

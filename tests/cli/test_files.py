@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from processes import COMMAND, PATIENCE
+from batches import answered, echo
+from processes import COMMAND, PATIENCE, SHELL
 
 from openai_stream.recordings import read_recording
 from openai_stream.testing import (
@@ -26,29 +26,9 @@ from openai_stream.testing import (
     refused_url,
 )
 
-SHELL = Callable[..., "subprocess.CompletedProcess[str]"]
 PROMPTS = '"one"\n"two"\n'
 PAID = '{"custom_id": "old", "response": {"body": {}}, "error": null}\n'
 KEPT = '{"openai_stream_recording":1,"library":"0"}\n'
-
-
-@pytest.fixture
-def shell(environment: dict[str, str], tmp_path: Path) -> SHELL:
-    """Run a line in bash, in which ``ask`` is the command."""
-
-    def shell(line: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["bash", "-c", f'ask() {{ "{COMMAND[0]}" -m openai_stream "$@"; }}; {line}'],
-            cwd=tmp_path,
-            env={**environment, **env},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-
-    return shell
 
 
 @pytest.fixture
@@ -67,17 +47,6 @@ def folder(tmp_path: Path) -> Path:
 
 def contents(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
-
-
-def echo(request: Request) -> Script:
-    return answer(chat_chunks(f"answer to {request.json['messages'][-1]['content']}"))
-
-
-def answered(text: str) -> list[str]:
-    records = [json.loads(line) for line in text.splitlines()]
-    return sorted(
-        record["response"]["body"]["choices"][0]["message"]["content"] for record in records
-    )
 
 
 # Pairs of files that are the same ------------------------------------------------------------
@@ -287,7 +256,7 @@ def test_writes_into_a_socket(
     with ours, its:
         process = subprocess.run(
             [*COMMAND, "batch", "p.jsonl", "-o", "-"],
-            cwd=folder, env=environment, stdout=its, timeout=PATIENCE, check=False,
+            cwd=folder, env=environment, stdout=its.fileno(), timeout=PATIENCE, check=False,
         )  # fmt: skip
         assert process.returncode == 0
         its.shutdown(socket.SHUT_WR)

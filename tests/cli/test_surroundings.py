@@ -11,13 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from processes import COMMAND, PATIENCE, Terminal
-from test_files import SHELL, answered, echo, shell
+from batches import answered, echo
+from processes import COMMAND, PATIENCE, SHELL, Terminal
 
 import openai_stream
 from openai_stream.testing import ScriptedServer, answer, chat_chunks
-
-__all__ = ["shell"]
 
 PACKAGE = Path(openai_stream.__file__).parent
 #: A program of a user's: it streams, and fails loudly.
@@ -69,8 +67,8 @@ def test_streams_from_wherever_it_lies(
     server.always(answer(chat_chunks("Hello")))
     place = tmp_path / folder
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
-        for path in PACKAGE.rglob("*.py"):
-            archive.write(path, path.relative_to(PACKAGE.parent))
+        for module in PACKAGE.rglob("*.py"):
+            archive.write(module, module.relative_to(PACKAGE.parent))
         if folder.endswith(".zip"):
             archive.close()
             (tmp_path / "all.zip").rename(place)
@@ -120,9 +118,9 @@ def test_shows_what_the_locale_can_show(
     """A locale that has ASCII only loses a character, not the answer; JSON loses none."""
     server.always(answer(chat_chunks("Grüße 😀")))
     ask = (*COMMAND[1:], "chat", "hi")
-    result = python(environment, *ask, **ASCII)
+    result = python(environment | ASCII, *ask)
     assert (result.returncode, result.stdout, result.stderr) == (0, "Gr??e ?\n", "")
-    lines = python(environment, *ask, "--json", **ASCII).stdout.splitlines()
+    lines = python(environment | ASCII, *ask, "--json").stdout.splitlines()
     text = "".join(
         choice["delta"].get("content") or ""
         for line in lines
