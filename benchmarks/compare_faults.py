@@ -117,7 +117,8 @@ def by_hand(url: str, timeout: Timeout, authority: str) -> Iterator[Any]:
         f"{url}/chat/completions", json={}, stream=True, timeout=shortest(timeout)
     ) as response:
         response.raise_for_status()
-        for event in sseclient.SSEClient(response).events():
+        source: Any = response  # as its documentation has it, whatever its annotation says
+        for event in sseclient.SSEClient(source).events():
             if event.data == "[DONE]":
                 return
             yield json.loads(event.data)
@@ -125,7 +126,7 @@ def by_hand(url: str, timeout: Timeout, authority: str) -> Iterator[Any]:
 
 def shortest(timeout: Timeout) -> float:
     """For who has one timeout, and none that bounds more than a wait for bytes."""
-    return min(seconds for seconds in attrs.astuple(timeout) if seconds is not None)
+    return float(min(seconds for seconds in attrs.astuple(timeout) if seconds is not None))
 
 
 def families(library: str) -> tuple[type[BaseException], ...]:

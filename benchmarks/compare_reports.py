@@ -32,7 +32,7 @@ from reported.verdict import RIGHT, difference, played, verdict  # noqa: E402
 from reports import DOCUMENT, PEERS, REPORTS, UNPLAYED, document  # noqa: E402
 
 HANGS = 20.0  # seconds after which a row is given up; the players' own deadlines are shorter
-VOID = (None, "", [], {})
+VOID: tuple[Any, ...] = (None, "", [], {})
 
 
 class Player:
@@ -191,8 +191,8 @@ def compare(litellm: str, node: Path) -> int:
     ours = {report.name: verdicts[report.name].pop("ours") == RIGHT for report in REPORTS}
     wrong = [one.name for one in REPORTS if one.ours == RIGHT and not ours[one.name]]
     date = str(datetime.datetime.now(datetime.timezone.utc).date())
-    found = {"date": date, "versions": told, "verdicts": verdicts}
-    PEERS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    written = {"date": date, "versions": told, "verdicts": verdicts}
+    PEERS.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
     DOCUMENT.write_text(document(), encoding="utf-8")
     print(f"written: {PEERS.relative_to(ROOT)} and {DOCUMENT.relative_to(ROOT)}")
     print("".join(f"wrong here: {name}\n" for name in wrong), end="")

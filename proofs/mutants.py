@@ -343,7 +343,7 @@ def _report(results: dict[str, list[Verdict]], known: dict[Mutant, str], seconds
         "",
     ]
     header = ("Modules", "Mutants", "Killed by a test", "By a timeout only", "Survived", "Killed")
-    rows = [header]
+    rows: list[tuple[str, ...]] = [header]
     for room, verdicts in results.items():
         sample = " (a random sample)" if ROOMS[room].sample else ""
         for module, *numbers in _table(verdicts):

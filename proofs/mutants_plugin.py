@@ -40,8 +40,8 @@ def pytest_configure() -> None:
     if _under_test() == "stats":
         # While mutmut notes which test reaches which function it also keeps, in a context variable,
         # who called whom. That is not wanted, and breaks where a finalizer runs in the middle.
-        MutmutCallStack.set = classmethod(lambda *_: None)  # type: ignore[method-assign, assignment]
-        MutmutCallStack.reset = classmethod(lambda *_: None)  # type: ignore[method-assign, assignment]
+        MutmutCallStack.set = classmethod(lambda *_: None)
+        MutmutCallStack.reset = classmethod(lambda *_: None)
     elif "__mutmut_" in _under_test():
         os.environ["PYTHONPATH"] = os.getcwd()  # scripts that tests start see the mutant too
         stats = json.loads(Path("mutmut-stats.json").read_text())

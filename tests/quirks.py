@@ -6,7 +6,7 @@ this writes: ``python tests/quirks.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from openai_stream import (
 from openai_stream.testing import (
     Event,
     Hang,
-    Script,
+    Step,
     answer,
     chat_chunks,
     error_answer,
@@ -66,7 +66,7 @@ class Quirk:
     name: str
     server: str
     ours: str
-    script: Script
+    script: Sequence[Step | bytes]
     events: list[JSON] = attrs.field(factory=lambda: CHUNKS)
     message: JSON | None = attrs.field(factory=lambda: MESSAGE)
     finish_reason: str | None = "stop"

@@ -167,8 +167,8 @@ def document() -> str:
                 )
                 for row in situations
             ]
-            header = ("Situation", "Thread", "Right", "Before", "Test")
-            lines += table(header, cells, "30 15 25 15 15")
+            columns = ("Situation", "Thread", "Right", "Before", "Test")
+            lines += table(columns, cells, "30 15 25 15 15")
     return "\n".join(lines).rstrip() + "\n"
 
 

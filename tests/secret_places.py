@@ -65,7 +65,7 @@ def quoted(text: str | bytes) -> bool:
     return _FORMS.search(text.lower()) is not None
 
 
-def places(error: BaseException | None = None, **texts: str | bytes) -> set[str]:
+def places(error: BaseException | None = None, /, **texts: str | bytes) -> set[str]:
     """The names of the places in which the key shows.
 
     :param error: what was raised; its ``snapshot`` is the answer, and not looked at.

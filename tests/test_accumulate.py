@@ -32,9 +32,9 @@ KINDS = [ChatAccumulator, CompletionAccumulator, ResponseAccumulator]
 class Slow(ChatAccumulator):
     """The general way alone, to hold the fast one against."""
 
-    def add(self, chunk: JSON) -> None:
+    def add(self, chunk: JSON) -> bool:
         self._envelope.clear()
-        super(ChatAccumulator, self).add(chunk)
+        return super(ChatAccumulator, self).add(chunk)
 
 
 def envelope(**fields: Any) -> JSON:

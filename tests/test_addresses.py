@@ -82,7 +82,9 @@ def client_of(port: int, **arguments: Any) -> Client:
 
 
 def stream(client: Client, **arguments: Any) -> EventQueue[Any]:
-    return client.create_chat_completion(model="m", messages=[], stream=True, **arguments)
+    arguments = {"model": "m", "messages": [], **arguments}
+    events: EventQueue[Any] = client.create_chat_completion(**arguments, stream=True)
+    return events
 
 
 def seconds_of(client: Client) -> float:

@@ -70,8 +70,9 @@ def test_refuses_a_function_that_would_not_run(
     server: ScriptedServer, client: Client, name: str, function: Function
 ) -> None:
     """Called, it only makes a coroutine or a generator: every event would be lost in silence."""
+    given: dict[str, Any] = {name: function}
     with pytest.raises(TypeError, match=f"{name} must be a plain function, not an? .* function"):
-        client.create_chat_completion(model="m", messages=[], stream=True, **{name: function})
+        client.create_chat_completion(model="m", messages=[], stream=True, **given)
     assert server.connections == []
 
 

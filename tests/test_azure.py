@@ -185,7 +185,7 @@ def test_a_function_is_asked_for_a_token_before_each_attempt(
     tokens = Tokens()
     ok = json_answer(WHOLE) if nowait is None else answer(CHUNKS)
     server.play(AGAIN, AGAIN, ok, ok)
-    streaming = {} if nowait is None else {"stream": True, "nowait": nowait}
+    streaming: dict[str, Any] = {} if nowait is None else {"stream": True, "nowait": nowait}
     with AzureClient(azure_ad_token=tokens, endpoint=origin(server)) as azure:
         assert tokens.given == []
         for count in (3, 4):
@@ -229,8 +229,9 @@ def test_a_function_that_raises(server: ScriptedServer) -> None:
     def sign_in() -> str:
         raise mine
 
+    calls: list[dict[str, Any]] = [{}, {"stream": True}]
     with AzureClient(azure_ad_token=sign_in, endpoint=origin(server)) as azure:
-        for streaming in ({}, {"stream": True}):
+        for streaming in calls:
             with pytest.raises(SignInError) as caught:
                 azure.create_chat_completion(**BODY, **streaming)
             assert caught.value is mine
@@ -439,11 +440,12 @@ def test_key_and_token_show_nowhere(
     """The server quotes what it was sent, wherever it can."""
     caplog.set_level(logging.DEBUG)
     secret = KEY if how == "key" else TOKEN
-    arguments: dict[str, Any] = {
+    ways: dict[str, dict[str, Any]] = {
         "key": {"api_key": KEY},
         "token": {"azure_ad_token": TOKEN},
         "function": {"azure_ad_token": lambda: TOKEN},
-    }[how]
+    }
+    arguments = ways[how]
     said = f"Access denied for {secret}."
     server.play(
         error_answer(401, said, code=secret),

@@ -552,12 +552,12 @@ def test_the_request_of_a_stream(server: ScriptedServer) -> None:
     ) as client:
         messages = [{"role": "user", "content": "Grüße 🌍\u2028\x00"}]
         list(
-            client.create_chat_completion(
+            client.create_chat_completion(  # type: ignore[call-overload]
                 model="gpt-4o-mini",
                 messages=messages,
                 stream=True,
                 temperature=0.5,
-                user=None,
+                user=None,  # which the API does not know, but is sent all the same
                 tools=[],
                 extra_headers={"X-Call": "2", "x-both": "call", "User-Agent": "mine"},
             )

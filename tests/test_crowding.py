@@ -22,6 +22,7 @@ from openai_stream.testing import (
     Request,
     Script,
     ScriptedServer,
+    Step,
     Wait,
     answer,
     chat_chunks,
@@ -69,12 +70,12 @@ def test_a_consumer_that_stalls_holds_the_server_back(
     taken: list[str] = []
     memory: list[int] = []
 
-    def script(_: Request) -> Iterator[bytes]:
+    def script(_: Request) -> Iterator[Step | bytes]:
         whole = answer(chat_chunks(pieces))
         yield whole[0]  # the head
         for one in chat_chunks(pieces):
             yield chunk(frame({**one, "obfuscation": ballast}))
-        yield whole[-2] + whole[-1]  # [DONE], and the body's end
+        yield from whole[-2:]  # [DONE], and the body's end
 
     def take(event: Any) -> None:
         assert event.obfuscation == ballast
@@ -98,8 +99,8 @@ def test_a_consumer_that_stalls_holds_the_server_back(
             if sink == "foreign queue":
                 stream = chat(client, queue=items)
             else:
-                items = chat(client, maxsize=8)
-                stream = items.stream
+                items = events = chat(client, maxsize=8)
+                stream = events.stream
             taking = pool.submit(take_all, items.get)
         assert stalled.wait(WAIT)
         assert server.connections[0].wait_until_blocked()

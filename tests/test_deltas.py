@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -400,7 +400,7 @@ def test_a_block_that_comes_with_the_finish_reason(values: list[Any], expected: 
 
 
 def test_twice_as_many_blocks_take_twice_as_long() -> None:
-    makers = {
+    makers: dict[str, Callable[[int], list[Any] | JSON]] = {
         "numbered": lambda n: [{"index": 0, "text": "ab"}],
         "entries": lambda n: [{"text": "ab"}],
         "indexes": lambda n: [{"index": n, "text": "ab"}],
@@ -509,7 +509,9 @@ def client(server: ScriptedServer) -> Iterator[Client]:
 
 
 def ask(client: Client, **body: Any) -> EventQueue[Any, Any]:
-    return client.create_chat_completion(model="m", messages=[], stream=True, **body)
+    body = {"model": "m", "messages": [], **body}
+    events: EventQueue[Any, Any] = client.create_chat_completion(**body, stream=True)
+    return events
 
 
 @pytest.mark.parametrize("body", [{}, {"n": 1}, {"n": None}, {"extra_body": {"n": 1}}])
@@ -539,8 +541,10 @@ def test_a_call_for_several_choices_gets_them(
 def test_prompts_are_counted_by_the_index(
     server: ScriptedServer, client: Client, prompt: Any, count: int
 ) -> None:
-    chunks = [{"choices": [{"index": n, "text": f"t{n}", "finish_reason": "stop"}]} for n in (0, 1)]
-    chunks[0]["choices"][0]["finish_reason"] = None if count == 1 else "stop"
+    chunks = [
+        {"choices": [{"index": n, "text": f"t{n}", "finish_reason": reason}]}
+        for n, reason in enumerate([None if count == 1 else "stop", "stop"])
+    ]
     server.play(answer(chunks))
     events = client.create_completion(model="m", prompt=prompt, stream=True)
     assert "".join(events.text()) == ("t0t1" if count == 1 else "t0")

@@ -214,7 +214,8 @@ def run_python(example: Example) -> str | None:
     source = example.document.text[example.region.start : example.region.end]
     caption = _CAPTION.search(source)
     if caption is None:
-        return _python(example)
+        _python(example)
+        return None
     path = Path(example.namespace["folder"], caption[1])
     path.write_text(example.parsed, encoding="utf-8")
     if source.lstrip().startswith(".. invisible"):

@@ -37,7 +37,7 @@ CLASSES = [getattr(errors, name) for name in errors.__all__ if name.endswith("Er
 
 
 def test_one_tree() -> None:
-    bases = {
+    bases: dict[type, tuple[type, ...]] = {
         ConfigurationError: (OpenAIStreamError, ValueError),
         APIConnectionError: (OpenAIStreamError,),
         APITimeoutError: (APIConnectionError, TimeoutError),

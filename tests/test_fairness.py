@@ -311,7 +311,7 @@ def test_close_waits_for_a_callback_that_is_about_to_start(
     try:
         stream = chat(client, **{"on_next": lambda event: None, callback: about_to_start})
     finally:
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
     assert parked.parked.wait(SOON)
 
     def close() -> None:

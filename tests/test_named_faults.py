@@ -25,6 +25,7 @@ from openai_stream import (
 )
 from openai_stream.testing import (
     FAULTS,
+    Event,
     Fault,
     Hang,
     Pause,
@@ -201,7 +202,7 @@ def test_a_fault_of_ones_own(server: ScriptedServer, client: Client) -> None:
 
 def test_a_fault_beside_other_steps(server: ScriptedServer, client: Client) -> None:
     """What is no event does not count, and stays where it is."""
-    events = [ALL[0], Pause(0), *ALL[1:]]
+    events: list[Event] = [ALL[0], Pause(0), *ALL[1:]]
     script = answer(events, fault=cut(after=2), delay=0.001)
     assert script.index(Pause(0)) < script.index(Pause(0.001), 4)
     server.play(script)

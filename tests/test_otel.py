@@ -672,7 +672,8 @@ def test_content_of_a_completion(
 ) -> None:
     telemetry.on(content=True)
     server.play(answer(completion_chunks(TEXT)))
-    client.create_completion(model="m", prompt=["Hi", [1, 2]], stream=True).stream.result(SOON)
+    prompt: Any = ["Hi", [1, 2]]
+    client.create_completion(model="m", prompt=prompt, stream=True).stream.result(SOON)
     told = telemetry.told()
     parts = [[{"type": "text", "content": text}] for text in ("Hi", "[1,2]")]
     assert messages_in(told, "input.messages") == [{"role": "user", "parts": one} for one in parts]

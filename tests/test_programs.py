@@ -240,7 +240,7 @@ def test_under_a_tracer(server: ScriptedServer, client: Client) -> None:
         calls: list[Any] = []
         stream = chat(client, on_next=calls.append)
     finally:
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
     assert stream.result(SOON).choices[0].message.content == "one two three"
     assert len(calls) == len(WHOLE)
     assert lines > 100

@@ -105,7 +105,7 @@ def as_dicts(items: list[Any]) -> list[Any]:
 
 def test_it_is_a_queue(server: ScriptedServer, chat: Chat) -> None:
     server.play(answer(WHOLE))
-    events = chat()
+    events: EventQueue[Any] = chat()
     assert isinstance(events, queue.Queue)
     assert isinstance(events.stream, Stream)
     assert as_dicts(taken(events)) == [*WHOLE, DONE]

@@ -157,7 +157,10 @@ def test_the_request(server: ScriptedServer, path: Path, recorder: Recorder) -> 
     before = datetime.datetime.now(datetime.timezone.utc)
     with client_of(server, recorder, organization="org-1", project="proj-1") as client:
         client.create_chat_completion(
-            model="m", messages=["ö"], extra_query={"a": "b c"}, extra_headers={"X-Name": "ü"}
+            model="m",
+            messages=["ö"],  # type: ignore[list-item]
+            extra_query={"a": "b c"},
+            extra_headers={"X-Name": "ü"},
         )
     exchange = only(path)
     request = exchange.request
@@ -806,7 +809,7 @@ def text_of(client: Client, **arguments: Any) -> str | None:
 
 def test_the_pace_is_kept(server: ScriptedServer, path: Path) -> None:
     """Within ten per cent; where the machine was busy, another look."""
-    frames = [chunk(frame(one)) for one in [*CHUNKS, "[DONE]"]]
+    frames = [chunk(one) for one in [*map(frame, CHUNKS), frame("[DONE]")]]
     blocks = [(0.1 * number, one) for number, one in enumerate(frames, 1)]
     script = answer(CHUNKS)
     assert isinstance(script[0], bytes)

@@ -32,7 +32,8 @@ def test_a_situation_names_a_test(situation: Situation) -> None:
 
 
 def test_the_rows_have_different_names() -> None:
-    names = [row.name for row in [*REPORTS, *SITUATIONS]]
+    rows: list[Report | Situation] = [*REPORTS, *SITUATIONS]
+    names = [row.name for row in rows]
     assert sorted(set(names)) == sorted(names)
 
 

@@ -138,9 +138,8 @@ def events_of_part(where: JSON, part: JSON) -> Iterator[JSON]:
 def events_of_item(index: int, item: JSON) -> Iterator[JSON]:
     where = {"item_id": item["id"], "output_index": index}
     # As announced: everything but what grows.
-    grows: JSON = {"message": {"content": []}, "function_call": {"arguments": ""}}.get(
-        item["type"], {"summary": []}
-    )
+    growing: JSON = {"message": {"content": []}, "function_call": {"arguments": ""}}
+    grows = growing.get(item["type"], {"summary": []})
     status = {"status": "in_progress"} if "status" in item else {}
     yield {
         "type": "response.output_item.added",
@@ -334,7 +333,7 @@ def test_azure_has_no_such_call(server: ScriptedServer) -> None:
     with AzureClient(api_key="k", endpoint=server.base_url) as azure:
         assert not hasattr(azure, "create_response")
         with pytest.raises(TypeError, match="create_response needs a Client"):
-            create_response(client=azure, model="m", input="Hi")  # type: ignore[arg-type]
+            create_response(client=azure, model="m", input="Hi")  # type: ignore[call-overload]
     assert server.requests == []
 
 
@@ -626,12 +625,13 @@ def test_text_without_deltas_comes_from_what_closes_it(
     """From the first such events that have some, and once."""
     texts = ["The sea ", "is wide."]
     output = [message(*(text_part(text) for text in texts))]
-    told: list[list[JSON]] = [
+    kinds: list[list[JSON]] = [
         [{"type": "response.output_text.done", "text": text} for text in texts],
         [{"type": "response.content_part.done", "part": text_part(text)} for text in texts],
         [{"type": "response.output_item.done", "item": item} for item in output],
         [],
-    ][first:]
+    ]
+    told = kinds[first:]
     status = "incomplete" if last == "incomplete" else "completed"
     ends = {"type": f"response.{last}", "response": response(output, status)}
     server.play(answer([*(event for kind in told for event in kind), ends], done=False))

@@ -483,11 +483,12 @@ def test_subscribers(server: ScriptedServer, chat: Chat, mode: str) -> None:
     """Who was there hears of it; who comes later gets the newest answer only."""
     go = threading.Event()
     server.play(CUT, answer([*WHOLE[:2], Wait(go), *WHOLE[2:]]))
-    to: dict[str, Any] = {
+    sinks: dict[str, dict[str, Any]] = {
         "queue": {},
         "callback": {"on_next": lambda _: None},
         "foreign": {"queue": queue.SimpleQueue()},
-    }[mode]
+    }
+    to = sinks[mode]
     made = chat(restarts=1, replay=True, **to)
     stream = made.stream if mode == "queue" else made
     early = stream.subscribe()

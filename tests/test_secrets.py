@@ -12,9 +12,9 @@ import json
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import requests
@@ -36,8 +36,8 @@ from openai_stream.testing import (
     Fin,
     Hang,
     Reset,
-    Script,
     ScriptedServer,
+    Step,
     chat_chunks,
     chunk,
     error_answer,
@@ -80,7 +80,7 @@ def sent(*frames: bytes | str) -> list[Any]:
 
 
 #: By the place in which the server quotes it; each ends in an error.
-QUOTES: dict[str, Script] = {
+QUOTES: dict[str, Sequence[Step | bytes]] = {
     # An error status
     "message": error_answer(401, f"Incorrect API key provided: {KEY}."),
     "code": error_answer(403, "no", code=KEY),
@@ -173,6 +173,7 @@ def spans() -> Iterator[Callable[[], str]]:
         made = exporter.get_finished_spans()
         assert made, "no span was made"
         metrics = reader.get_metrics_data()
+        assert metrics is not None
         return "".join(span.to_json() for span in made) + metrics.to_json()
 
     yield text
@@ -238,14 +239,15 @@ def test_the_key_shows_nowhere_behind_a_stream(
     given: queue.Queue[Any] = queue.Queue()
     told: list[Any] = []
     with Client(KEY, server.base_url, max_retries=0, timeout=5) as client:
-        ask_for = {"model": "m", "messages": [], "stream": True, "nowait": True}
+        ask_for: dict[str, Any] = {"model": "m", "messages": [], "stream": True, "nowait": True}
         client.create_chat_completion(**ask_for, queue=given, restarts=1)
         called = threading.Event()
-        client.create_chat_completion(
-            **ask_for,
-            on_next=lambda event: None,
-            on_error=lambda error: (told.append(error), called.set()),
-        )
+
+        def on_error(error: BaseException) -> None:
+            told.append(error)
+            called.set()
+
+        client.create_chat_completion(**ask_for, on_next=lambda event: None, on_error=on_error)
         while (item := given.get(timeout=SOON)) is not openai_stream.DONE:
             told.append(item)
         assert called.wait(SOON)
@@ -499,7 +501,7 @@ REFUSED: dict[str, Callable[[str], Any]] = {
     "by the functions of the module": lambda url: openai_stream.create_chat_completion(
         client=Client(OTHER, url), model="m", messages=[], extra_headers={"X": BROKEN}
     ),
-    "any endpoint": lambda url: Client(OTHER, url).stream(
+    "any endpoint": lambda url: Client(OTHER, url).stream(  # type: ignore[call-overload]
         "/x", {}, extra_headers={"X-Key": KEY}, unknown=1
     ),
     "a body": lambda url: ask(
@@ -541,7 +543,7 @@ def _with_cause(cause: BaseException) -> BaseException:
 
 
 def _in_a_frame_that_raises() -> BaseException:
-    def fail() -> None:
+    def fail() -> NoReturn:
         key = KEY
         assert key
         raise StreamError("no")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -30,8 +30,8 @@ from openai_stream.sse import Frames, begins_event_stream
 from openai_stream.testing import (
     Event,
     Fin,
-    Script,
     ScriptedServer,
+    Step,
     answer,
     chat_chunks,
     error_answer,
@@ -123,10 +123,11 @@ FAILURES: list[Any] = [
     {"status": "FAILURE", "message": "boom"},
     [{"error": {"message": "boom"}}],
 ]
+GOOD_REASONS: tuple[Any, ...] = ("stop", "length", "", None, 5, [])
 NO_FAILURES: list[Any] = [
     *({"error": void} for void in VOID),
     *({"choices": [{"delta": {}, "error": void}]} for void in VOID),
-    *({"choices": [{"finish_reason": reason}]} for reason in ("stop", "length", "", None, 5, [])),
+    *({"choices": [{"finish_reason": reason}]} for reason in GOOD_REASONS),
     {"base_resp": {"status_code": 0, "status_msg": "success"}},
     {"base_resp": {"status_code": "0"}},
     {"base_resp": {}},
@@ -186,7 +187,7 @@ def test_a_body_of_a_message_and_nothing_else_is_a_failure(data: JSON) -> None:
     assert not says_failure({**data, "choices": [{"message": {"content": "x"}}]}, body=True)
 
 
-def _data(script: Script) -> Iterator[Any]:
+def _data(script: Sequence[Step | bytes]) -> Iterator[Any]:
     """The JSON of a script's events, as far as it can be seen in its bytes."""
     sent = b"".join(step for step in script if isinstance(step, bytes))
     for line in sent.replace(b"\r", b"\n").split(b"\n"):
@@ -332,7 +333,7 @@ SAID: dict[str, list[Event]] = {
 def test_an_answer_in_which_the_server_failed_is_an_error(
     server: ScriptedServer, client: Client, name: str, behind: str, place: str
 ) -> None:
-    before: list[Event] = {"first": [], "later": [*PART], "at the end": [*HELLO]}[place]
+    before: list[JSON] = {"first": [], "later": [*PART], "at the end": [*HELLO]}[place]
     server.play(answer([*before, *SAID[name]], done=behind == "[DONE]"))
     got, error, stream = read(client)
     assert got == before

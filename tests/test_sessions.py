@@ -73,7 +73,7 @@ def client_of(server: ScriptedServer, session: requests.Session | None, **argume
     )
 
 
-def ask(client: Client, **arguments: Any) -> Any:
+def ask(client: Client | AzureClient, **arguments: Any) -> Any:
     return client.create_chat_completion(model="m", messages=[], **arguments)
 
 

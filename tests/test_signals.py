@@ -95,12 +95,12 @@ def handled(error: BaseException, make: str = "function") -> Iterator[None]:
     makes: dict[str, Callable[..., object]] = {
         "function": handler,
         "forgetful": forgetful,
-        "lambda": lambda *both: handler(*both) and None,
+        "lambda": lambda *both: handler(*both[:2]),
         "partial": functools.partial(forgetful),
         "object": Callables(),
         "method": Callables().method,
     }
-    before = signal.signal(signal.SIGUSR1, makes[make])  # type: ignore[arg-type]
+    before = signal.signal(signal.SIGUSR1, makes[make])
     main = threading.get_native_id()
     over = threading.Event()
 

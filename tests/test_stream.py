@@ -677,7 +677,7 @@ class TestClose:
         """Nobody was there to be woken, and the server says nothing more."""
         go = threading.Event()
         server.play(answer([Wait(go), WHOLE[0], Hang()]))
-        stream = chat(on_next=lambda _: stream.close())
+        stream: Stream[Any, Any] = chat(on_next=lambda _: stream.close())
         go.set()
         wait_for_readers()
         saw_the_close(server.connections[0])
@@ -685,12 +685,12 @@ class TestClose:
     def test_in_on_done_changes_nothing(self, server: ScriptedServer, chat: Chat) -> None:
         go = threading.Event()
         server.play(answer([Wait(go), *WHOLE]), answer([Wait(go), *WHOLE]))
-        stream = chat(on_next=nothing, on_done=lambda _: stream.close())
+        stream: Stream[Any, Any] = chat(on_next=nothing, on_done=lambda _: stream.close())
         go.set()
         assert content(stream.result(SOON)) == "one two three"
         assert not stream.cancelled()
         go.clear()
-        events = chat(on_done=lambda _: events.close())
+        events: EventQueue[Any] = chat(on_done=lambda _: events.close())
         go.set()
         assert len(list(events)) == len(WHOLE)
         assert not events.stream.cancelled()
@@ -698,7 +698,7 @@ class TestClose:
     def test_in_on_error_changes_nothing(self, server: ScriptedServer, chat: Chat) -> None:
         go = threading.Event()
         server.play(answer([Wait(go), Reset()]))
-        stream = chat(on_next=nothing, on_error=lambda _: stream.close())
+        stream: Stream[Any, Any] = chat(on_next=nothing, on_error=lambda _: stream.close())
         go.set()
         assert isinstance(stream.exception(SOON), StreamInterruptedError)
 
@@ -788,7 +788,11 @@ class TestClose:
         ready = threading.Event()
 
         def of(number: int) -> Callable[[object], None]:
-            return lambda _: (ready.wait(SOON), close_the_other(number), None)[-1]
+            def on_next(_: object) -> None:
+                ready.wait(SOON)
+                close_the_other(number)
+
+            return on_next
 
         streams += [chat(on_next=of(1)), chat(on_next=of(0))]
         ready.set()
@@ -948,7 +952,7 @@ class TestNowait:
             )
             with concurrent.futures.ThreadPoolExecutor(1) as pool:
                 getting = pool.submit(events.get)
-                wait_until(lambda: events.not_empty._waiters)
+                wait_until(lambda: events.not_empty._waiters)  # type: ignore[attr-defined]
                 events.close()
                 assert getting.result(SOON) is DONE
             assert events.stream.cancelled()

@@ -52,8 +52,9 @@ def test_refuses_an_address_in_the_place_of_the_key(key: str) -> None:
 
 def test_refuses_a_key_with_its_scheme() -> None:
     for name in ("api_key", "azure_ad_token"):
+        given: dict[str, Any] = {name: f"Bearer {KEY}"}
         with pytest.raises(ConfigurationError, match=f"^{name} begins with 'Bearer '") as caught:
-            AzureClient(**{name: f"Bearer {KEY}"}, endpoint="https://name.openai.azure.com")
+            AzureClient(**given, endpoint="https://name.openai.azure.com")
         assert KEY not in str(caught.value)
     with pytest.raises(ConfigurationError, match=r"^api_key begins with 'Bearer '"):
         Client(f"bearer {KEY}")
@@ -225,9 +226,9 @@ def test_refuses_formats_of_other_libraries(name: str, value: Any, said: str) ->
 def test_the_scripted_server_refuses_a_text(server: ScriptedServer) -> None:
     for give in (server.play, server.always):
         with pytest.raises(TypeError, match=r"answer\('Hello'\)"):
-            give("Hello")
+            give("Hello")  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=r"json_answer"):
-            give({"id": "x"})
+            give({"id": "x"})  # type: ignore[dict-item]
     server.play(json_answer({"id": "x", "object": "chat.completion", "choices": []}))
     with Client(KEY, server.base_url) as client:
         assert ask(client).id == "x"

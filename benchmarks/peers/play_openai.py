@@ -45,9 +45,9 @@ def _asked(client: openai.OpenAI, job: JSON, arguments: JSON, outcome: JSON) -> 
                 whole = chat.get_final_completion()
         case "responses", True:
             with client.responses.stream(**arguments) as response:
-                for event in response:
-                    if event.type == "response.output_text.delta":
-                        outcome["text"] += event.delta
+                for part in response:
+                    if part.type == "response.output_text.delta":
+                        outcome["text"] += part.delta
                 whole = response.get_final_response()
         case "completions", True:
             return summed(client.completions.create(**arguments, stream=True), outcome)

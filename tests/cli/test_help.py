@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -17,7 +18,7 @@ from openai_stream.cli.failures import Status
 from openai_stream.testing import Request, Script, ScriptedServer, answer, chat_chunks
 from openai_stream.testing import completion_chunks as text_chunks
 
-RESPONSE = [
+RESPONSE: list[dict[str, Any]] = [
     {"type": "response.output_text.delta", "delta": "Blue"},
     {"type": "response.completed", "response": {"output": []}},
 ]

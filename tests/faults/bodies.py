@@ -35,6 +35,7 @@ from .row import (
     CUT,
     FRAMES,
     FRAMINGS,
+    JSON,
     LIMIT,
     TAKEN,
     Row,
@@ -112,7 +113,7 @@ def chunks() -> Iterator[Row]:
                 ],
                 count,
             )
-    for name, count, rest in [
+    longer: list[tuple[str, int, Script]] = [
         ("a chunk longer than its size", 2, [b"5\r\n" + FRAMES[2] + b"\r\n", LAST_CHUNK, Hang()]),
         (
             "a chunk with something between its end and its line end",
@@ -125,7 +126,8 @@ def chunks() -> Iterator[Row]:
             [b"f" * 40 + b"\r\n" + FRAMES[2], TAKEN, Fin()],
         ),
         ("endless chunk extensions", 2, [b"5;", Repeat(b"a" * 65536)]),
-    ]:
+    ]
+    for name, count, rest in longer:
         may: Any = "may refuse it" if "any body" in name else "do the same"
         yield broken(name, [CHUNKED, good, *rest], count, others=may)
     yield broken("no chunks at all", [CHUNKED, *FRAMES[:2], TAKEN, Hang()], 0)
@@ -230,7 +232,7 @@ def errors() -> Iterator[Row]:
          b"event: error\n\ndata: " + boom + b"\n\n", "overloaded", full),
         ("an error event in capitals", b"event: ERROR\ndata: " + boom + b"\n\n",
          "overloaded", full),
-        ("an error in a list", frame([{"error": overloaded}]), "overloaded", full),
+        ("an error in a list", frame(json.dumps([{"error": overloaded}])), "overloaded", full),
         ("an error in a choice", {"choices": [{**last, "error": overloaded}]}, "overloaded", full),
         *((f"a finish_reason of {reason}", choice(0, reason), reason, none) for reason in (
             "error", "network_error", "insufficient_system_resource", "abort")),
@@ -268,14 +270,15 @@ def other_bodies() -> Iterator[Row]:
         return Row(name, script, 0, StreamDecodeError, said, **more)
 
     page = b"<!DOCTYPE html><html><body>It works!</body></html>"
-    for kind in ("text/html", "Text/HTML; charset=utf-8", "application/xhtml+xml", "text/xml"):
-        yield row(f"a page of {kind}", answer([page], done=False, content_type=kind), "base URL")
+    for html in ("text/html", "Text/HTML; charset=utf-8", "application/xhtml+xml", "text/xml"):
+        yield row(f"a page of {html}", answer([page], done=False, content_type=html), "base URL")
     yield row(
         "a page of text/html that never ends",
         [*part([page], content_type="text/html"), Repeat(chunk(page))],
         "base URL",
     )
     whole = json.dumps(WHOLE).encode()
+    kind: str | None
     for kind in ("text/event-stream", "text/plain", None):
         yield row(
             f"a page said to be {kind}",
@@ -309,7 +312,7 @@ def other_bodies() -> Iterator[Row]:
             "overloaded",
             attributes={"body": error, "type": "server_error"},
         )
-    typed = {"content_type": "application/json"}
+    typed: dict[str, Any] = {"content_type": "application/json"}
     start = part([b'{"choices": ['], **typed)
     for name, script in {
         "JSON that is another thing": json_answer({"object": "list", "data": []}),
@@ -373,14 +376,15 @@ def bad_events() -> Iterator[Row]:
 def unfinished() -> Iterator[Row]:
     """Without ``[DONE]``, every choice needs its ``finish_reason``."""
     usage = {"choices": [], "usage": {"total_tokens": 1}}
-    for name, events in {
+    bodies: dict[str, list[JSON]] = {
         "one choice of two finished": [choice(0, None), choice(1, None), choice(0, "stop")],
         "the later choice finished": [choice(0, None), choice(1, "stop")],
         "a finish_reason of nothing": [choice(0, "")],
         "one of two finish_reasons of nothing": [choice(0, "stop"), choice(1, "")],
         "usage and nothing else": [usage],
         "an empty event": [{}],
-    }.items():
+    }
+    for name, events in bodies.items():
         script = answer(events, done=False)
         count = f"{len(events)} event{'' if len(events) == 1 else 's'}"
         said = f"ended the answer after {count}"

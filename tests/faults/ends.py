@@ -73,14 +73,15 @@ def no_response() -> Iterator[Row]:
         }.items():
             yield row(f"{kind} {place}", [sent, end])
         yield row(f"{kind} before the request", [], [end])
-    for name, script in {
+    scripts: dict[str, Script] = {
         "not HTTP": [b"SSH-2.0-OpenSSH_9\r\n", Fin()],
         "no status": [b"HTTP/1.1 abc OK\r\n\r\n", Fin()],
         "HTTP/3": [b"HTTP/3.0 200 OK\r\n\r\n", Fin()],
         "an endless status line": [b"HTTP/1.1 200 ", Repeat(b"a" * 30_000)],
         "endless headers": endless_headers(),
         "an endless header": [b"HTTP/1.1 200 OK\r\nX: ", Repeat(b"a" * 30_000)],
-    }.items():
+    }
+    for name, script in scripts.items():
         yield row(name, script)
     two_lengths = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"
     yield attrs.evolve(
@@ -88,7 +89,7 @@ def no_response() -> Iterator[Row]:
     )
     idle = Row("", (), 0, APITimeoutError, "no progress for 0.2 s", LATE, timeout=IDLE)
     gap = Row("", (), 0, APITimeoutError, "no event for 0.2 s", LATE, timeout=GAP)
-    for name, kind, script in (
+    stalls: list[tuple[str, Row, Script]] = [
         ("a stall before the headers", idle, [Hang()]),
         ("a stall in the status line", idle, [b"HTTP/1.1", Hang()]),
         ("a stall in the headers", idle, [b"HTTP/1.1 200 OK\r\nX: ", Hang()]),
@@ -98,8 +99,9 @@ def no_response() -> Iterator[Row]:
             gap,
             [Repeat(b"HTTP/1.1 100 Continue\r\n\r\n", delay=0.05)],
         ),
-    ):
-        yield attrs.evolve(kind, name=name, script=script)
+    ]
+    for name, like, script in stalls:
+        yield attrs.evolve(like, name=name, script=script)
     yield Row(
         "a redirect",
         [head(307, {"Location": "http://elsewhere/", "Content-Length": "0"})],
@@ -197,11 +199,12 @@ def ends() -> Iterator[Row]:
 def incomplete() -> Iterator[Row]:
     """An orderly end, but not all that was promised."""
     after_four = "ended the answer after 4 events"
+    bodies: dict[str, list[Event]] = {
+        "before the finish_reason": [*CHUNKS[:4]],
+        "in the event of the finish_reason": [*CHUNKS[:4], FRAMES[4][:-10]],
+    }
     for framing in FRAMINGS:
-        for place, events in {
-            "before the finish_reason": CHUNKS[:4],
-            "in the event of the finish_reason": [*CHUNKS[:4], FRAMES[4][:-10]],
-        }.items():
+        for place, events in bodies.items():
             yield Row(
                 f"an orderly end {place}, {framing}",
                 answer(events, done=False, framing=framing),

@@ -131,8 +131,8 @@ def splits() -> Iterator[Row]:
     yield whole("trailers", [*script, end])
     for at in (1, 3, 5, 6, 20, 22, 23):
         # Whether the end comes within the time that a connection is given to be kept, is not sure.
-        sent = [*script, end[:at], Pause(0.005), end[at:]]
-        yield whole(f"trailers, split after {at} bytes", sent, kept=None)
+        pieces = [*script, end[:at], Pause(0.005), end[at:]]
+        yield whole(f"trailers, split after {at} bytes", pieces, kept=None)
 
 
 def http() -> Iterator[Row]:
@@ -176,7 +176,7 @@ def http() -> Iterator[Row]:
         "deflate without the zlib wrapper",
         answer([raw], done=False, headers={"Content-Encoding": "deflate"}),
     )
-    members = [gzip.compress(frame(one)) for one in [*LONG, "[DONE]"]]
+    members = [gzip.compress(one) for one in [*map(frame, LONG), frame("[DONE]")]]
     yield whole(
         "gzip in several members",
         answer(members, done=False, headers={"Content-Encoding": "gzip"}),
@@ -281,7 +281,7 @@ def grammar() -> Iterator[Row]:
 def unclosed() -> Iterator[Row]:
     """The last frame lacks its blank line, but the body says that it ends there."""
     for framing, (place, behind) in itertools.product(
-        ("chunked", "length"), {"blank line": b"\n", "line end": b""}.items()
+        FRAMINGS[:2], {"blank line": b"\n", "line end": b""}.items()
     ):
         last = FRAMES[-1].rstrip() + behind
         yield whole(
@@ -315,7 +315,11 @@ def labels() -> Iterator[Row]:
 def no_errors() -> Iterator[Row]:
     """An error that is none, and codes by which all is well."""
     fields: list[JSON] = [
-        *({"error": void} for void in ("", {}, [], False, {"message": "", "code": None})),
+        {"error": ""},
+        {"error": {}},
+        {"error": []},
+        {"error": False},
+        {"error": {"message": "", "code": None}},
         {"base_resp": {"status_code": 0, "status_msg": "success"}},
         {"code": 0, "message": "ok"},
         {"code": "200", "message": "fine"},
@@ -367,12 +371,12 @@ def orderly() -> Iterator[Row]:
         "larger than the body, and [DONE]": 99999,
     }.items():
         headers = {"Content-Length": str(length), "Connection": "close"}
-        script = [opened(headers), *FRAMES, frame("[DONE]"), Fin()]
-        yield whole(f"content-length {name}", script, CHUNKS, kept=False)
-    for length in ("-5", "x"):
+        sent: Script = [opened(headers), *FRAMES, frame("[DONE]"), Fin()]
+        yield whole(f"content-length {name}", sent, CHUNKS, kept=False)
+    for no_length in ("-5", "x"):
         yield whole(
-            f"content-length {length} and FIN after the finish_reason",
-            [opened({"Content-Length": length}), *FRAMES, Fin()],
+            f"content-length {no_length} and FIN after the finish_reason",
+            [opened({"Content-Length": no_length}), *FRAMES, Fin()],
             CHUNKS,
             kept=False,
             others="may refuse it",

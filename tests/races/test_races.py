@@ -121,16 +121,17 @@ def test_close_while_blocked(track: Track, pool: ThreadPoolExecutor) -> None:
 @over_both
 def test_drop_the_queue(track: Track) -> None:
     def stalled() -> EventQueue[Any]:
-        events = chat(track)
+        events: EventQueue[Any] = chat(track)
         events.get(timeout=SOON)
         return events
 
     def stalled_and_full() -> EventQueue[Any]:
-        return chat(track, maxsize=1)
+        events: EventQueue[Any] = chat(track, maxsize=1)
+        return events
 
     def flooded() -> EventQueue[Any]:
         track.server.play(FLOOD)
-        events = chat(track, maxsize=3)
+        events: EventQueue[Any] = chat(track, maxsize=3)
         for _ in range(10):
             events.get(timeout=SOON)
         return events
@@ -468,7 +469,7 @@ def test_two_threads_close(track: Track, pool: ThreadPoolExecutor) -> None:
     track.server.always(STALLED)
 
     def one_round(chance: random.Random, moments: Moments) -> None:
-        events = chat(track)
+        events: EventQueue[Any] = chat(track)
         start = threading.Barrier(3)
 
         def close() -> bool:

@@ -99,11 +99,12 @@ def all_of(source: queue.SimpleQueue[Any]) -> list[Any]:
 def test_dropping_and_closing(track: Track, pool: ThreadPoolExecutor) -> None:
     """Each handle is dropped by another thread, while one may close or drain through its own."""
     scripts: list[Script] = [STALLED, FLOOD, FLOWING]
+    ways: list[dict[str, Any]] = [{"replay": True}, {"maxsize": 1}, {}]
 
     def one_round(chance: random.Random, moments: Moments) -> None:
         script = chance.choice(scripts)
         track.server.play(script)
-        events = chat(track, **chance.choice([{"replay": True}, {"maxsize": 1}, {}]))
+        events = chat(track, **chance.choice(ways))
         handles = [events, events.stream]
         if events.stream._core._history is not None:
             handles += [events.stream.subscribe(), events.stream.subscribe()]
@@ -174,14 +175,14 @@ def test_draining_and_closing(track: Track, pool: ThreadPoolExecutor, mode: str)
         told: list[str] = []
         seen: list[Any] = []
         mine: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        to: dict[str, Any] = {
+        sinks: dict[str, dict[str, Any]] = {
             "queue": {"maxsize": chance.choice([0, 1])},
             "callback": {"on_next": lambda event: seen.append(event.to_dict())},
             "foreign": {"queue": mine},
-        }[mode]
+        }
         made = chat(
             track,
-            **to,
+            **sinks[mode],
             on_done=lambda _: told.append("done"),
             on_error=lambda _: told.append("error"),
         )
@@ -227,12 +228,12 @@ def test_subscribing_and_closing(track: Track, pool: ThreadPoolExecutor, mode: s
         script = chance.choice([FLOWING, cut])
         track.server.play(script)
         expected = WHOLE if script is FLOWING else WHOLE[:15]
-        to: dict[str, Any] = {
+        sinks: dict[str, dict[str, Any]] = {
             "queue": {},
             "callback": {"on_next": lambda _: None},
             "foreign": {"queue": queue.SimpleQueue()},
-        }[mode]
-        made = chat(track, replay=True, on_error=lambda _: None, **to)
+        }
+        made = chat(track, replay=True, on_error=lambda _: None, **sinks[mode])
         stream = made.stream if mode == "queue" else made
         leaving = stream.subscribe()
 

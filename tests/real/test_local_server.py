@@ -99,6 +99,7 @@ response.close(); connection.close()
 {end}
 """
     with run("-c", script) as process:
+        assert process.stdout is not None
         url = process.stdout.readline().strip()
         assert process.stdout.readline().startswith("b'")
         _, errors = process.communicate(timeout=SOON)

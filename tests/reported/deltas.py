@@ -51,7 +51,7 @@ def calls(*chunks: JSON | list[JSON], end: JSON = CALLS_END) -> list[JSON]:
     ]
 
 
-def called(*whole: tuple[str | None, str, Any], **more: Any) -> Whole:
+def called(*whole: tuple[str | None, str, Any], content: str | None = None, **more: Any) -> Whole:
     """The answer that has these calls, each with its id, name and arguments."""
     tool_calls = [
         {
@@ -62,7 +62,7 @@ def called(*whole: tuple[str | None, str, Any], **more: Any) -> Whole:
         }
         for id, name, arguments in whole
     ]
-    return Whole(message={"role": "assistant", "content": None, "tool_calls": tool_calls})
+    return Whole(message={"role": "assistant", "content": content, "tool_calls": tool_calls})
 
 
 def tools(*names: str) -> JSON:

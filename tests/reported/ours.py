@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -61,11 +62,12 @@ def _call(client: Client, job: JSON, **arguments: Any) -> Any:
     if endpoint == "any":
         del arguments["stream"]
         return client.stream("/any", body, **arguments)
-    name, call = {
+    calls: dict[str, tuple[str, Callable[..., Any]]] = {
         "chat": ("messages", client.create_chat_completion),
         "completions": ("prompt", client.create_completion),
         "responses": ("input", client.create_response),
-    }[endpoint]
+    }
+    name, call = calls[endpoint]
     return call(**{name: [], **body}, **arguments)
 
 

@@ -374,7 +374,7 @@ def framings() -> Iterator[Report]:
         Whole(said("Hello"), text="Hello", events=HELLO),
         before="right",
     )
-    for name, source, server, beat in [
+    beats: list[tuple[str, str, str, JSON]] = [
         ("An object of type ping", "caozhiyuan/copilot-api#88", "copilot-api", {"type": "ping"}),
         (
             "An object of type keepalive",
@@ -388,7 +388,8 @@ def framings() -> Iterator[Report]:
             "gateways",
             {"type": "heartbeat", "timestamp": "2025-10-31T11:30:41.100Z"},
         ),
-    ]:
+    ]
+    for name, source, server, beat in beats:
         yield Report(
             f"{name} as keep-alive",
             source,

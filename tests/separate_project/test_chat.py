@@ -38,4 +38,5 @@ def test_a_tool_call_that_takes_its_time(
     stream_server.play(answer(calls, delay=0.01))
     events = stream_client.create_chat_completion(model="m", messages=[], stream=True)
     (call,) = events.stream.result(30).choices[0].message.tool_calls
+    assert call.function is not None
     assert call.function.arguments == '{"city": "Paris"}'
