@@ -41,6 +41,7 @@ class Exit:
 
     _prepared_in: int | None = None  # a process
     _interrupted = False  # while it waited
+    _left = False  # ``atexit`` had its turn
 
     @classmethod
     def prepare(cls) -> None:
@@ -62,8 +63,9 @@ class Exit:
         before_threads: Callable[..., object] | None = getattr(threading, "_register_atexit", None)
         if not cls.daemon and before_threads is not None:
             before_threads(cls._leave)
-        # A child of multiprocessing leaves by os._exit(), past atexit, and has an exit of its own.
-        # Whoever is one has imported these.
+        # A child of multiprocessing has an exit of its own. Before Python 3.14 one that was forked
+        # has no other: it leaves by os._exit(), past atexit. Whoever is one has imported these.
+        cls._left = False  # a parent's exit is not this one's
         process, util = map(sys.modules.get, ("multiprocessing.process", "multiprocessing.util"))
         if process is not None and util is not None and process.parent_process() is not None:
             util.Finalize(None, cls._leave_child, exitpriority=100)
@@ -84,6 +86,7 @@ class Exit:
 
     @classmethod
     def _leave(cls) -> None:
+        cls._left = True
         cls._end()
         # A child of multiprocessing comes here too, on some Pythons, after its own exit.
         if cls._interrupted and _Killed.__name__ not in sys.modules:
@@ -108,8 +111,17 @@ class Exit:
             cls._end()
         except KeyboardInterrupt:
             raise SystemExit(1) from None  # what multiprocessing makes of one, without a traceback
-        if cls._interrupted:
-            raise SystemExit(1)
+        # A spawned child ends as a script does. Another one's status comes after all that others
+        # have left to be done, such as what a queue has still to send.
+        child = sys.modules["multiprocessing"]
+        if cls._interrupted and child.get_start_method() != "spawn":
+            child.util.Finalize(None, cls._fail, exitpriority=-sys.maxsize)
+
+    @classmethod
+    def _fail(cls) -> None:
+        if cls._left:  # from Python 3.14 on the status is settled by now, and an exception printed
+            os._exit(1)
+        raise SystemExit(1)
 
     @classmethod
     def _wait_for_callbacks(cls) -> None:
