@@ -447,8 +447,8 @@ def expiry(exchange: Exchange) -> str:
     limits = exchange.timeout
     if exchange.expired == "connect" and exchange.in_handshake:
         return (
-            f"connected, but no answer to TLS within {limits.connect} s: {NO_TLS} "
-            "Timeout(connect=…) allows more"
+            f"no connection within {limits.connect} s: connected, but the TLS handshake did not "
+            f"end: {NO_TLS} Timeout(connect=…) allows more"
         )
     if exchange.expired == "connect":
         return (
