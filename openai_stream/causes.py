@@ -191,4 +191,5 @@ def reason(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror
-    return text
+    # http.client's limits: headers, trailers, interim responses.
+    return re.sub(r"^got more than (\d+) ", r"the server sent more than \1 ", text)

@@ -90,7 +90,8 @@ _KEEP_ALIVE = 45  # seconds of silence before the kernel asks whether the other 
 _POOL = 10  # hosts, and idle connections kept to each; more may be open at once
 
 _HEX = b"0123456789abcdefABCDEF"
-_INTERIM = range(102, 200)  # statuses before the one that counts; 101 ends what is HTTP
+#: The status line of a response before the one that counts; 101 ends what is HTTP.
+_INTERIM = re.compile(rb"HTTP/\S*\s+1(?!01)\d\d(?!\d)")
 
 _now = time.monotonic
 
@@ -622,11 +623,6 @@ class _Response(http.client.HTTPResponse):
             self.fp = lines
             try:
                 super().begin()
-                # RFC 9110, section 15.2: a client must read past any 1xx; http.client knows 100
-                # alone.
-                while self.status in _INTERIM:
-                    self.headers = self.msg = None  # type: ignore[assignment]
-                    super().begin()
             finally:
                 if self.fp is lines:  # it may have closed it
                     self.fp = fp
@@ -718,6 +714,9 @@ class _Head:
 
     Gateways send more, and the answer is paid for all the same. What ``http.client`` itself goes by
     comes first, and what exceeds its number is kept for later. The limit here is in bytes.
+
+    RFC 9110, section 15.2: a client must read past any 1xx. ``http.client`` knows 100 alone, and
+    from Python 3.14 on no more than a hundred of them; here the deadlines bound their number.
     """
 
     _FRAMING = (b"transfer-encoding", b"content-length", b"connection", b"keep-alive")
@@ -734,7 +733,18 @@ class _Head:
             return self._lines.pop()
         self._in_head = not self._in_head
         if self._in_head:  # the status line is judged before any other is waited for
-            return self._fp.readline(limit)
+            line = self._fp.readline(limit)
+            while _INTERIM.match(line):
+                self._rest(limit)
+                line = self._fp.readline(limit)
+            return line
+        lines = self._rest(limit)
+        if len(lines) > _HEAD_LINES:
+            lines = self._shortened(lines)
+        self._lines = lines[::-1]
+        return self._lines.pop()
+
+    def _rest(self, limit: int) -> list[bytes]:
         lines: list[bytes] = []
         size = 0
         while not lines or lines[-1] not in (b"\r\n", b"\n", b""):
@@ -743,10 +753,7 @@ class _Head:
             if size > _HEAD:
                 raise http.client.HTTPException(f"the headers are longer than {_HEAD} bytes")
             lines.append(line)
-        if len(lines) > _HEAD_LINES:
-            lines = self._shortened(lines)
-        self._lines = lines[::-1]
-        return self._lines.pop()
+        return lines
 
     def _shortened(self, lines: list[bytes]) -> list[bytes]:
         *lines, end = lines

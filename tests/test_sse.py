@@ -469,9 +469,11 @@ def test_what_is_no_json_is_one_error_with_its_cause(text: str) -> None:
     [
         ('{"a": -Infinity}', "-Infinity is not JSON"),
         ("[" * 200_000, "it is nested too deep"),
+        ('{"a":' * 2000, "it is nested too deep"),  # which Python 3.14 could read
+        ('{"a":[' * 20, "Expecting value: line 1 column 121 (char 120)"),
         ('"open', "Unterminated string starting at: line 1 column 1 (char 0)"),
     ],
-    ids=["constant", "depth", "syntax"],
+    ids=["constant", "depth", "a lesser depth", "no end", "syntax"],
 )
 def test_the_message_says_what_is_wrong(text: str, problem: str) -> None:
     with pytest.raises(StreamDecodeError) as caught:

@@ -6,6 +6,7 @@ here that is only what the messages say.
 
 from __future__ import annotations
 
+import http.client
 import math
 import os
 import socket
@@ -531,6 +532,13 @@ def circle() -> BaseException:
             "refused",
         ),
         (urllib3.exceptions.MaxRetryError(None, "/v1", None), None),  # type: ignore[arg-type]
+        (
+            urllib3.exceptions.ProtocolError(
+                "Connection aborted.",
+                http.client.HTTPException("got more than 100 interim responses"),
+            ),
+            "the server sent more than 100 interim responses",
+        ),
     ],
 )
 def test_the_innermost_cause(error: BaseException, said: str | None) -> None:
