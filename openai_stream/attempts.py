@@ -195,11 +195,13 @@ class Attempts:
         )
         try:
             prepared = session.prepare_request(made)
-        except (requests.RequestException, UnicodeError) as error:  # the session's own headers, say
+        except (requests.RequestException, UnicodeError) as error:
             why = self.secrets(reason(error))
-            raise ConfigurationError(
-                f"{self.secrets(shown(request.url))}: the request cannot be made: {why}"
-            ) from error
+            where = self.secrets(shown(request.url))
+            if isinstance(error, ValueError):  # the session's own headers, say
+                raise ConfigurationError(f"{where}: the request cannot be made: {why}") from error
+            # Its ``auth`` asks a server of its own for a token.
+            raise APIConnectionError(f"{where}: the session's auth failed: {why}") from error
         return made, prepared
 
     def _no_response(

@@ -52,6 +52,8 @@ _NOT_SENT = (
     urllib3.exceptions.LocationParseError,
     UnicodeError,
 )
+#: What ``requests`` never raises for an answer by itself: a hook of the session's has.
+_REFUSED = (requests.HTTPError, requests.exceptions.InvalidJSONError)
 _FILES = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
@@ -69,6 +71,10 @@ def cause_of(error: Exception, proxy: str | None = None) -> Cause:
         )
     if isinstance(error, _NOT_SENT):
         return Cause(ConfigurationError, f"the request cannot be made: {why}", retry=False)
+    if type(error) is ValueError and why.startswith("Invalid header"):  # an ``auth`` has put it in
+        return Cause(ConfigurationError, f"the request cannot be made: {why}", retry=False)
+    if isinstance(error, _REFUSED) or type(error) is requests.RequestException:
+        return Cause(APIConnectionError, f"the session refuses the answer: {why}", retry=False)
     if file := _unusable_file(error, inner):
         return Cause(APIConnectionError, file, retry=False)
     if isinstance(error, (requests.Timeout, TimeoutError)):

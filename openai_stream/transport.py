@@ -1150,12 +1150,34 @@ def send(
             seen.close()
             raise
         response = seen.response
+    except requests.exceptions.RetryError as error:
+        seen.close()
+        if (status := _TOO_MANY.search(str(error))) is None:
+            raise
+        response = _bare_response(int(status[1]), prepared)
     except BaseException:
         seen.close()
         raise
     finally:
         _current.reset(outer)
+    if response is not seen.response:  # a hook has put another in its place
+        seen.close()
     seen.show_target(response)
+    return response
+
+
+#: A ``Retry`` of urllib3's that a session's adapter has was used up: it drops the answers.
+_TOO_MANY = re.compile(r"too many (\d{3}) error responses")
+
+
+def _bare_response(status: int, prepared: requests.PreparedRequest) -> requests.Response:
+    """A response of which nothing but its status is left."""
+    response = requests.Response()
+    response.status_code = status
+    response.reason = http.client.responses.get(status, "")
+    response.request = prepared
+    response.url = prepared.url or ""
+    settle(response, b"")
     return response
 
 
@@ -1222,6 +1244,17 @@ def settle(response: requests.Response, content: bytes) -> None:
     response._content_consumed = True  # type: ignore[attr-defined]
 
 
+def _read_already(response: requests.Response) -> bytes | None:
+    """The body, decoded, of a response that a hook has read, or that an adapter made of bytes.
+
+    :returns: ``None`` if it is still to be read.
+    """
+    content: Any = response._content
+    if content is False:
+        return b"" if response.raw is None else None
+    return content or b""
+
+
 class _Untimed:
     """In the place of a socket that cannot be reached."""
 
@@ -1243,17 +1276,22 @@ class Body:
         self._raw = raw
         self._exchange = exchange
         self._release: Callable[[], object] = getattr(raw, "release_conn", _nothing)
-        raw.release_conn = _nothing  # type: ignore[method-assign]
+        if raw is not None:
+            raw.release_conn = _nothing  # type: ignore[method-assign]
         self._wired = exchange.wired
         if not self._wired:
             exchange.enter_shut(getattr(raw, "shutdown", None))
         exchange.in_body = True
         # What a recorder such as VCR gives has nothing of urllib3's response but its bytes.
-        self._others = None
+        self._others: Iterator[bytes] | None = None
+        if (content := _read_already(response)) is not None:
+            settle(response, content)
+            self._others = iter([content] if content else [])
         if isinstance(raw, urllib3.BaseHTTPResponse):
             self._framed = raw.chunked or getattr(raw, "length_remaining", None) is not None
         else:
-            self._others = response.iter_content(_BLOCK)
+            if self._others is None:
+                self._others = response.iter_content(_BLOCK)
             self._framed = bool(
                 response.headers.get("content-length") or response.headers.get("transfer-encoding")
             )
@@ -1268,7 +1306,7 @@ class Body:
         # 40 µs, where a read brings one event and it is some time since the last one.
         straight, exchange.response = exchange.response, None  # which leads back to the exchange
         plain = self._wired and straight is not None and straight.chunked
-        if not plain or codings:
+        if not plain or codings or self._others is not None:
             straight = None
         self._straight = None if straight is None else straight.read1
 

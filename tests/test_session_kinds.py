@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import io
 import json
 import socket
 import threading
@@ -90,6 +91,24 @@ def test_responses_reaches_a_session_of_our_own_too() -> None:
         )
         with client_of(URL, None) as client:
             assert streamed(client) == CHUNKS
+
+
+@pytest.mark.parametrize("where", ["content", "raw"])
+def test_an_adapter_that_answers_from_memory(session: requests.Session, where: str) -> None:
+    class Canned(requests.adapters.HTTPAdapter):
+        def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:
+            response = requests.Response()
+            response.status_code, response.url = 200, request.url or ""
+            response.headers["Content-Type"] = "text/event-stream"
+            if where == "content":
+                response._content = BODY + DONE
+            else:
+                response.raw = io.BytesIO(BODY + DONE)
+            return response
+
+    session.mount("http://", Canned())
+    with client_of(URL, session) as client:
+        assert streamed(client) == CHUNKS
 
 
 def test_requests_mock(session: requests.Session) -> None:

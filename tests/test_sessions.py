@@ -19,7 +19,9 @@ import pytest
 import requests
 import trustme
 from machine import HELD_UP
+from requests.adapters import HTTPAdapter
 from test_addresses import Swallowing
+from urllib3.util import Retry
 
 from openai_stream import (
     APIConnectionError,
@@ -29,6 +31,8 @@ from openai_stream import (
     BadRequestError,
     Client,
     ConfigurationError,
+    InternalServerError,
+    PermissionDeniedError,
     RateLimitError,
     StreamInterruptedError,
     Timeout,
@@ -311,6 +315,121 @@ def test_a_hook_that_raises_leaves_no_response_open(
         with pytest.raises(PolicyError):
             stream(client)
         assert server.connections[0].client_closed.wait(WAIT)
+
+
+@pytest.mark.parametrize("encoding", [None, "gzip"])
+@pytest.mark.parametrize("framing", ["chunked", "length", "close"])
+def test_a_hook_may_read_the_answer(
+    server: ScriptedServer, session: requests.Session, framing: Any, encoding: Any
+) -> None:
+    """What it has read is not gone: a program logs the body of each response, say."""
+    read: list[str] = []
+    session.hooks["response"] = [lambda response, **_: read.append(response.text)]
+    server.play(answer(CHUNKS, framing=framing, encoding=encoding), json_answer(WHOLE))
+    with client_of(server, session) as client:
+        assert [event.to_dict() for event in stream(client)] == CHUNKS
+        assert ask(client).to_dict() == WHOLE
+    assert all(read)
+
+
+def test_a_cut_answer_that_a_hook_has_read_is_not_whole(
+    server: ScriptedServer, session: requests.Session
+) -> None:
+    session.hooks["response"] = [lambda response, **_: response.text and None]
+    server.play(answer(CHUNKS[:-1], framing="close", done=False))
+    with client_of(server, session) as client, pytest.raises(StreamInterruptedError) as caught:
+        list(stream(client))
+    assert caught.value.snapshot.choices[0].message.content == "Hello big world"
+
+
+def test_a_hook_may_put_another_response_in_its_place(
+    server: ScriptedServer, session: requests.Session
+) -> None:
+    def replaced(response: requests.Response, **_: Any) -> requests.Response:
+        made = requests.Response()
+        made.status_code, made.url = 403, response.url
+        made._content = b'{"error": {"message": "not on this network"}}'
+        return made
+
+    session.hooks["response"] = [replaced]
+    server.play(answer([CHUNKS[0], Hang()]))
+    with client_of(server, session) as client:
+        with pytest.raises(PermissionDeniedError, match="not on this network"):
+            stream(client)
+        assert server.connections[0].client_closed.wait(WAIT)  # nobody else has it
+
+
+@pytest.mark.parametrize(
+    "error", [requests.HTTPError("no model in it"), requests.RequestException("no model in it")]
+)
+def test_a_hook_that_refuses_a_good_answer_is_asked_once(
+    server: ScriptedServer, session: requests.Session, error: Exception
+) -> None:
+    def refuses(response: requests.Response, **_: Any) -> None:
+        raise error
+
+    session.hooks["response"] = [refuses]
+    server.always(answer(CHUNKS))
+    with (
+        client_of(server, session, max_retries=2) as client,
+        pytest.raises(APIConnectionError, match="session refuses the answer: no model in it"),
+    ):
+        stream(client)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, RateLimitError), (500, InternalServerError)])
+def test_retries_of_the_session_that_are_used_up_leave_the_status(
+    server: ScriptedServer, session: requests.Session, status: int, kind: type[Exception]
+) -> None:
+    """``urllib3`` drops the last answer, and tells its status only."""
+    again = Retry(1, backoff_factor=0, status_forcelist=[status], allowed_methods=None)
+    session.mount("http://", HTTPAdapter(max_retries=again))
+    server.always(error_answer(status, "busy"))
+    traced: list[int] = []
+
+    def trace(request: Any, response: requests.Response | None) -> None:
+        assert response is not None
+        traced.append(response.status_code)
+
+    with client_of(server, session, trace=trace) as client, pytest.raises(kind):
+        stream(client)
+    assert (len(server.requests), traced) == (2, [status])
+
+
+def test_an_auth_without_its_server_is_no_wrong_configuration(
+    server: ScriptedServer, session: requests.Session
+) -> None:
+    def no_token(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        raise requests.ConnectionError("the token server is down")
+
+    session.auth = no_token
+    with (
+        client_of(server, session, api_key=None) as client,
+        pytest.raises(APIConnectionError, match="the session's auth failed: the token server is"),
+    ):
+        stream(client)
+
+
+def test_a_header_of_an_auths_that_cannot_be_is_not_tried_again(
+    server: ScriptedServer, session: requests.Session
+) -> None:
+    """A token read from a file, with the line's end."""
+    asked: list[str] = []
+
+    def with_line_end(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        asked.append("once")
+        request.headers["Authorization"] = f"Bearer {KEY}\n"
+        return request
+
+    session.auth = with_line_end
+    with (
+        client_of(server, session, api_key=None, max_retries=2) as client,
+        pytest.raises(ConfigurationError, match="Invalid header value") as caught,
+    ):
+        stream(client)
+    assert asked == ["once"]
+    assert KEY not in str(caught.value)
 
 
 def test_a_hook_sees_the_location_of_a_redirect(

@@ -279,4 +279,28 @@ ROWS: tuple[Situation, ...] = (
         before="right",
         test="tests/test_sessions.py::test_a_server_that_speaks_http_2_only",
     ),
+    Situation(
+        name="A hook that reads the answer",
+        source="zatosource/zato#479",
+        situation="session.hooks has a function that logs response.text of each response.",
+        right="The events and the result, as without it.",
+        before='StreamInterruptedError "ended the answer before its first event"',
+        test="tests/test_sessions.py::test_a_hook_may_read_the_answer",
+    ),
+    Situation(
+        name="A Retry of the session's that is used up",
+        source="getsentry/responses#580",
+        situation="An adapter with urllib3's Retry(status_forcelist=[429]); the server stays busy.",
+        right="RateLimitError, as without it; of the answer only its status is left.",
+        before='APIConnectionError "Is the server running"',
+        test="tests/test_sessions.py::test_retries_of_the_session_that_are_used_up_leave_the_status",
+    ),
+    Situation(
+        name="A token with its line end",
+        source="line/line-bot-sdk-python#122",
+        situation="session.auth puts a token into the header that was read with its line end.",
+        right="ConfigurationError at once; the token does not show.",
+        before='APIConnectionError "Is the server running", after three attempts',
+        test="tests/test_sessions.py::test_a_header_of_an_auths_that_cannot_be_is_not_tried_again",
+    ),
 )
