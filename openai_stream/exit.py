@@ -47,8 +47,13 @@ class Exit:
     def prepare(cls) -> None:
         """At the first stream, before anything is sent: importing has no side effects.
 
-        :raises OpenAIStreamError: this interpreter gives no threads.
+        :raises OpenAIStreamError: this interpreter gives no threads, or no more.
         """
+        if sys.is_finalizing():  # a ``__del__`` calls: a thread would never run
+            raise OpenAIStreamError(
+                "cannot start a reader thread: the interpreter is shutting down. With stream=False "
+                "no thread is needed"
+            )
         if cls._prepared_in == os.getpid():
             return
         cls._try_a_thread()

@@ -455,6 +455,12 @@ class Exchange:
             raise Interrupted(error)
         if is_timeout(error) and _now() - since > self._armed - _EARLY:
             self.timed_out()
+        # The system's have a number. ``gevent.Timeout(1, TimeoutError)`` and its like raise what
+        # the user likes, wherever a greenlet waits.
+        if error.errno is None and not (
+            isinstance(error, ssl.SSLError) or "timed out" in str(error)
+        ):
+            raise Interrupted(error)
         raise error
 
     def _expire(self, deadline: Deadline) -> NoReturn:
@@ -853,7 +859,12 @@ class _Connection(urllib3.connection.HTTPConnection):
         if exchange is not None and self.sock is not None:  # connected, perhaps long ago
             exchange.enter(self._stoppable())
             exchange.connected(0.0)
-        super().request(*args, **kwargs)
+        try:
+            super().request(*args, **kwargs)
+        except BrokenPipeError as error:  # urllib3 looks for an answer all the same
+            if by_handler(error):
+                raise Interrupted(error) from None
+            raise
 
     def send(self, data: Any) -> None:
         exchange = _current_exchange()

@@ -395,6 +395,27 @@ say("end")
         script.ends_quietly()
 
 
+def test_a_stream_that_a_destructor_asks_for_at_the_very_end(
+    server: ScriptedServer, run: Run
+) -> None:
+    """There are no threads any more: it fails at once, and nothing is sent."""
+    server.always(answer(WHOLE))
+    script = run("""
+class Farewell:
+    def __del__(self, say=say, chat=chat, error=OpenAIStreamError):
+        try:
+            chat().stream.result()
+        except error as caught:
+            say(caught)
+farewell = Farewell()
+say_text(chat().stream.result())
+""")
+    script.says("one two three")
+    assert "the interpreter is shutting down" in script.says_something()
+    script.ends_quietly()
+    assert len(server.requests) == 1
+
+
 # Ctrl-C --------------------------------------------------------------------------------------
 
 

@@ -116,6 +116,43 @@ def test_under_green_threads(
         assert connection.client_closed.wait(SOON)
 
 
+RAISING = """\
+import sys, warnings
+warnings.simplefilter("ignore")
+{0}; patch()
+from {1} import Timeout
+from openai_stream import Client
+client = Client(api_key="test", base_url=sys.argv[1])
+for error in TimeoutError("mine"), OSError("mine"), ConnectionError("mine"):
+    for stream in False, True:
+        try:
+            with Timeout(0.2, error):
+                client.create_chat_completion(model="any", messages=[], stream=stream)
+        except Exception as caught:
+            assert caught is error, caught
+        else:
+            raise AssertionError("it has been swallowed")
+print("well")
+"""
+
+
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_a_timeout_of_the_users_is_not_the_networks(server: ScriptedServer, library: str) -> None:
+    """It may be of the classes that a socket raises, and nothing is asked again."""
+    _need(library)
+    server.always([Hang()])
+    run = subprocess.run(
+        [sys.executable, "-c", RAISING.format(PATCH[library], library), server.base_url],
+        capture_output=True,
+        text=True,
+        timeout=4 * SOON,
+        env=ENVIRONMENT,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (0, "well\n"), run.stderr
+    assert len(server.requests) == 6
+
+
 def _need(module: str) -> None:
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"needs {module}")

@@ -192,4 +192,20 @@ ROWS: tuple[Situation, ...] = (
         "right",
         f"{_PROGRAMS}::test_a_low_recursion_limit",
     ),
+    Situation(
+        name="A call in a destructor at the interpreter's end",
+        source="python/cpython#87950",
+        situation="A __del__ asks for a stream after the exit handlers have run.",
+        right="An OpenAIStreamError at once, and nothing is sent.",
+        before="hangs: the thread never runs",
+        test="tests/test_exit.py::test_a_stream_that_a_destructor_asks_for_at_the_very_end",
+    ),
+    Situation(
+        name="A gevent.Timeout of a class that sockets raise",
+        source="",
+        situation="gevent.Timeout(1, TimeoutError) or eventlet's, around a call.",
+        right="That exception, at once; nothing is asked again.",
+        before="swallowed, asked again, and then never timed out",
+        test="tests/test_green_threads.py::test_a_timeout_of_the_users_is_not_the_networks",
+    ),
 )
