@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -370,6 +371,8 @@ def batch(
         concurrency = min(concurrency, _LOCAL_SLOTS)
     if target.local and scheduler not in (None, "local"):
         raise click.UsageError("the workers of a cluster do not reach a model on this machine")
+    if prompts == "-" and sys.stdin is None:
+        raise Failure("standard input is closed", Status.USAGE)
     with ExitStack() as stack:
         file = stack.enter_context(click.open_file(prompts, "rb"))
         given = "standard input" if prompts == "-" else prompts

@@ -190,7 +190,7 @@ class Answers:
         self.done: set[Key] = set()
         stream = open_stream(file)
         if stream is not None:
-            self._file = stream
+            self._path, self._file = Path(file.path or ""), stream
             return
         self._file = self._locked()
         try:

@@ -273,6 +273,17 @@ def test_ends_when_its_reader_has_gone(server: ScriptedServer, shell: SHELL, fol
     assert "Traceback" not in result.stderr
 
 
+def test_refuses_a_standard_input_that_is_closed(shell: SHELL, folder: Path) -> None:
+    result = shell("ask batch - -o a.jsonl <&-")
+    assert (result.returncode, result.stderr) == (2, "Error: standard input is closed\n")
+
+
+def test_names_the_stream_that_is_full(server: ScriptedServer, shell: SHELL, folder: Path) -> None:
+    server.always(echo)
+    result = shell("ask batch p.jsonl -o - >/dev/full")
+    assert "Error: -: No space left on device" in result.stderr
+
+
 def test_refuses_a_standard_output_that_is_closed(shell: SHELL, folder: Path) -> None:
     result = shell("ask batch p.jsonl -o - >&-")
     assert result.returncode == 1

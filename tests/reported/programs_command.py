@@ -237,4 +237,12 @@ ROWS: tuple[Situation, ...] = (
         before="right",
         test=f"{_SURROUNDINGS}test_streams_whatever_the_interpreter_is_told",
     ),
+    Situation(
+        name="A closed standard input",
+        source="pixelb/crudini#67",
+        situation="A service without standard input runs batch with - as its prompts.",
+        right="A usage error that says so.",
+        before="a traceback of click's",
+        test="tests/cli/test_files.py::test_refuses_a_standard_input_that_is_closed",
+    ),
 )
