@@ -96,7 +96,7 @@ def test_responses_reaches_a_session_of_our_own_too() -> None:
 @pytest.mark.parametrize("where", ["content", "raw"])
 def test_an_adapter_that_answers_from_memory(session: requests.Session, where: str) -> None:
     class Canned(requests.adapters.HTTPAdapter):
-        def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:
+        def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
             response = requests.Response()
             response.status_code, response.url = 200, request.url or ""
             response.headers["Content-Type"] = "text/event-stream"
