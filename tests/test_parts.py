@@ -228,6 +228,28 @@ def test_reads_every_spelling_of_reasoning_once(
     assert parts == [Reasoning("H"), Reasoning("m"), Text("a"), Finish("stop")]
 
 
+@pytest.mark.parametrize("blocks", [{"type": {}}, [[]], [{"type": []}, 1], {"text": {"text": 1}}])
+def test_reasoning_without_a_text_is_none(
+    client: Client, server: ScriptedServer, blocks: Any
+) -> None:
+    deltas = [{"reasoning_details": blocks}, {"thinking_blocks": blocks}, {"content": [blocks]}]
+    assert said(client, server, *map(chunk, deltas), STOP) == [Finish("stop")]
+
+
+def test_gives_arguments_nested_as_deep_as_json_may_be(
+    client: Client, server: ScriptedServer
+) -> None:
+    deep: Any = {}
+    for _ in range(400):
+        deep = {"text": [deep]}
+    *_, call, finish = said(
+        client, server, chunk({"reasoning": deep}), called(fragment(deep, id="c", name="n")), CALLED
+    )
+    assert isinstance(call, Call)
+    assert json.loads(call.arguments) == deep
+    assert finish == Finish("tool_calls")
+
+
 def test_joins_halves_of_characters(client: Client, server: ScriptedServer) -> None:
     pieces = ["a", "\ud83d", "\ude00é", "b\ud83d"]
     chunks = [json.dumps(chunk({"content": piece})) for piece in pieces]
@@ -359,6 +381,19 @@ def test_a_tool_that_ran_at_the_server_is_no_call(client: Client, server: Script
         server,
         event("output_item.added", output_index=0, item={**item, "arguments": ""}),
         event("mcp_call_arguments.delta", output_index=0, item_id="x", delta='{"a":1}'),
+        event("output_item.done", output_index=0, item=item),
+        end(output=[item]),
+    ) == [Finish("completed")]
+
+
+@pytest.mark.parametrize("kind", [[], {}, 1, None])
+def test_an_item_of_no_type_is_no_call(client: Client, server: ScriptedServer, kind: Any) -> None:
+    item = {"type": kind, "id": "x", "arguments": '{"a":1}'}
+    assert respond(
+        client,
+        server,
+        event("output_item.added", output_index=0, item=item),
+        event("function_call_arguments.delta", output_index=0, item_id="x", delta='{"a":1}'),
         event("output_item.done", output_index=0, item=item),
         end(output=[item]),
     ) == [Finish("completed")]

@@ -85,11 +85,13 @@ def as_json_text(given: Any) -> str:
         return given
     if given is None:
         return ""
-    text = json.dumps(given, ensure_ascii=False)
     try:
+        text = json.dumps(given, ensure_ascii=False)
         text.encode()
     except UnicodeEncodeError:  # half a character
         return json.dumps(given)
+    except RecursionError:  # nested deeper than JSON can be written
+        return ""
     return text
 
 

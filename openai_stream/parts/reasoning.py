@@ -27,6 +27,8 @@ _SPELLINGS = (
     "reasoning_details",
 )
 _FIELDS = frozenset(_SPELLINGS) - {"content"}
+#: Nobody nests a text deeper.
+_DEEPEST = 12
 _PARTS = ("thinking", "reasoning")
 _TEXTS = ("text", "thinking", "reasoning", "summary", "content")
 
@@ -84,16 +86,18 @@ def _of_parts(content: Any) -> Iterator[str]:
             yield _text_of(part)
 
 
-def _text_of(entry: Any) -> str:
+def _text_of(entry: Any, depth: int = 0) -> str:
     """The text of a block, or of the parts in it."""
     if type(entry) is str:
         return entry
+    if depth > _DEEPEST:
+        return ""
     if type(entry) is list:
-        return "".join(map(_text_of, entry))
+        return "".join([_text_of(one, depth + 1) for one in entry])
     if type(entry) is dict:
         for key in _TEXTS:
             if not is_void(entry.get(key)):
-                return _text_of(entry[key])
+                return _text_of(entry[key], depth + 1)
     return ""
 
 
@@ -135,16 +139,25 @@ class _Blocks:
         self._last: Any = None
 
     def read(self, items: list[Any], ends: bool) -> str:
-        entries = self._entries
-        count = len(entries)
-        if (
-            count
-            and len(items) >= count
-            and items[:count] == entries
-            and (len(items) > count or not all(map(is_piece, entries)))
-        ):
-            items = items[count:]
+        """What a list adds.
+
+        :param ends: it came with the finish reason.
+        """
+        if self._is_begun_by(items):
+            items = items[len(self._entries) :]
         return "".join([self._of(item, ends) for item in items])
+
+    def _is_begun_by(self, items: list[Any]) -> bool:
+        entries = self._entries
+        if not entries or len(items) < len(entries):
+            return False
+        try:
+            if items[: len(entries)] != entries:
+                return False
+        except RecursionError:  # nested too deep to compare
+            return False
+        # "ha", "ha": two pieces that happen to be the same.
+        return len(items) > len(entries) or not all(map(is_piece, entries))
 
     def _of(self, item: Any, ends: bool) -> str:
         text = _text_of(item)
@@ -154,7 +167,8 @@ class _Blocks:
         index = index_of(item.get("index"))
         if index is None:
             self._entries.append(item)
-        place = (index, item.get("type"))
+        kind = item.get("type")
+        place = (index, kind if type(kind) is str else None)
         if index is None and place != self._last:
             self._runs.pop(place, None)  # a block of another type stood between them
         self._last = place

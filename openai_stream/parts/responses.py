@@ -71,10 +71,16 @@ class _Call:
         return [] if self.progress.is_done else self.progress.complete(*_call_of(fields))
 
 
+def _is_call(fields: dict[str, Any]) -> bool:
+    """Whether an item is a call that the program is to run."""
+    kind = fields.get("type")
+    return type(kind) is str and kind in _CALLS
+
+
 def _call_of(fields: dict[str, Any]) -> tuple[str | None, str, Any]:
     """Id, name and arguments of a call's item."""
     ident, name = fields.get("call_id"), fields.get("name")
-    field = _CALLS.get(fields.get("type", ""), "arguments")
+    field = _CALLS[fields["type"]] if _is_call(fields) else "arguments"
     given = fields.get(field)
     # There are servers that stream the input of every tool as a function's arguments.
     if not given and field == "input":
@@ -179,7 +185,7 @@ class ResponseParts:
                     self._close(parts, item)
         elif type(kind) is str and kind.endswith((".done", ".added")):
             for item in self._answer.items:
-                if item.fields.get("type") in _CALLS:
+                if _is_call(item.fields):
                     self._call(item)  # it begins here, whichever is whole first
                 if item not in self._settled:
                     self._catch_up(parts, item)
@@ -189,7 +195,7 @@ class ResponseParts:
 
     def _grow(self, parts: list[Part], item: Item, target: Target, piece: str) -> None:
         """A delta of an item."""
-        if item.fields.get("type") in _CALLS:
+        if _is_call(item.fields):
             parts += self._call(item).grow(item.fields)
             return
         if target.item == "reasoning":
@@ -221,7 +227,7 @@ class ResponseParts:
 
     def _close(self, parts: list[Part], item: Item) -> None:
         """The arguments of an item are whole."""
-        if item.fields.get("type") in _CALLS:
+        if _is_call(item.fields):
             ident, name, _ = _call_of(item.fields)
             if name and ident is not None:  # which may come later, with the item
                 parts += self._call(item).finish(item.fields)
@@ -266,7 +272,7 @@ class ResponseParts:
             given = [piece for item in self._answer.items for piece in self._given_of(item, kind)]
             self._give(parts, kind, given, text)
         told = [one for one in output if type(one) is dict] if type(output) is list else []
-        self._finish_calls(parts, [one for one in told if one.get("type") in _CALLS])
+        self._finish_calls(parts, [one for one in told if _is_call(one)])
         reason = "completed"
         if whole.get("status") == "incomplete":
             details = whole.get("incomplete_details")
@@ -279,9 +285,7 @@ class ResponseParts:
         places, as there are proxies that make ids anew.
         """
         begun = [
-            item
-            for item in self._answer.items
-            if item in self._calls or item.fields.get("type") in _CALLS
+            item for item in self._answer.items if item in self._calls or _is_call(item.fields)
         ]
         by_id = {_call_of(item.fields)[0]: item for item in begun}
         for place, fields in enumerate(told):
