@@ -43,7 +43,8 @@ chat = Client(api_key="test", base_url={sys.argv[1]!r}, max_retries=0).create_ch
 arguments = dict(model="any", messages=[], stream=True)
 '''), flush=True)
     for cell in sys.argv[2:]:
-        message = client.execute(cell)
+        # Else the kernel turns away what comes in the moment after a cell that failed.
+        message = client.execute(cell, stop_on_error=False)
         sys.stdin.readline()  # the server has the request
         manager.interrupt_kernel()
         while True:
