@@ -51,6 +51,7 @@ nitpick_ignore_regex = [("py:class", r"(openai_stream\.\S+\.)?(E|E_co|W|W_co|C|M
 DOCUMENTED_AS = {
     **{name: f"openai_stream.{name}" for name in openai_stream.__all__},
     "BaseClient": "openai_stream.Client",
+    "Part": "openai_stream.parts.Part",
     "openai_stream.client.BaseClient": "openai_stream.Client",
     "requests.models.PreparedRequest": "requests.PreparedRequest",
     "requests.models.Response": "requests.Response",
