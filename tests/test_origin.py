@@ -11,7 +11,7 @@ import time
 import pytest
 
 from openai_stream import Client
-from openai_stream.origin import by_handler, is_timeout, of_user
+from openai_stream.origin import Interrupted, by_handler, is_timeout, of_user
 from openai_stream.testing import Hang, ScriptedServer, answer, chat_chunks
 
 SOON = 10.0  # seconds; what is waited for happens at once
@@ -24,7 +24,8 @@ def test_a_time_out_of_the_system_is_a_broken_connection(
     """As after keep-alives that nobody answered: it has a number, and none of our time passed."""
     server.play(answer([WHOLE[0], Hang()]))
     error = TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-    early = TimeoutError("somebody else's")
+    early = TimeoutError("timed out")
+    users = TimeoutError("as gevent.Timeout raises it for its user")
     assert not is_timeout(error)
     events = client.create_chat_completion(model="any", messages=[], stream=True)
     events.get(timeout=SOON)
@@ -34,6 +35,9 @@ def test_a_time_out_of_the_system_is_a_broken_connection(
             exchange.failed(one, time.monotonic())
         assert caught.value is one
         assert exchange.expired is None
+    with pytest.raises(Interrupted) as interrupted:
+        exchange.failed(users, time.monotonic())
+    assert interrupted.value.error is users
     events.close()
 
 
