@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import threading
 from concurrent.futures import CancelledError
@@ -118,7 +119,7 @@ def test_a_dict_is_a_field_of_the_body(server: ScriptedServer, client: Client) -
         ("create_response", {"text_format": Solution, "text": {"format": {}}}, "do not go"),
         (
             "create_response",
-            {"text_format": attrs.make_class("Odd", {"f": attrs.field(type=bytes)})},
+            {"text_format": dataclasses.make_dataclass("Odd", [("f", bytes)])},
             "Odd.f cannot be asked for",
         ),
     ],
