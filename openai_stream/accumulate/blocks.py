@@ -212,18 +212,9 @@ class Blocks(Node):
 
     def _is_begun_by(self, items: list[Any]) -> bool:
         """Whether the items are all that is there, perhaps with more after it."""
-        entries = self._entries
-        if not entries or len(items) < len(entries):
-            return False
         if all(type(item) in (int, float) for item in items):
             return False
-        try:
-            if items[: len(entries)] != entries:
-                return False
-        except RecursionError:  # nested too deep to compare
-            return False
-        # "ha", "ha": two pieces that happen to be the same.
-        return len(items) > len(entries) or not all(map(is_piece, entries))
+        return begins_with(items, self._entries)
 
     def _block(self, index: int, kind: Any) -> Block:
         """The entry with an index. Some servers number each type of their own."""
@@ -274,6 +265,19 @@ class Blocks(Node):
         ]
         placed.sort(key=itemgetter(0))
         return [frozen(entry) for _, entry in placed]
+
+
+def begins_with(items: list[Any], entries: list[Any]) -> bool:
+    """Whether a list is all entries that came before, perhaps with more after them."""
+    if not entries or len(items) < len(entries):
+        return False
+    try:
+        if items[: len(entries)] != entries:
+            return False
+    except RecursionError:  # nested too deep to compare
+        return False
+    # "ha", "ha": two pieces that happen to be the same.
+    return len(items) > len(entries) or not all(map(is_piece, entries))
 
 
 def is_piece(entry: Any) -> bool:

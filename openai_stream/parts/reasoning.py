@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from openai_stream.accumulate.blocks import is_piece
+from openai_stream.accumulate.blocks import begins_with
 from openai_stream.accumulate.pieces import index_of, is_void
 
 __all__ = ["ReasoningTexts"]
@@ -143,21 +143,9 @@ class _Blocks:
 
         :param ends: it came with the finish reason.
         """
-        if self._is_begun_by(items):
+        if begins_with(items, self._entries):
             items = items[len(self._entries) :]
         return "".join([self._of(item, ends) for item in items])
-
-    def _is_begun_by(self, items: list[Any]) -> bool:
-        entries = self._entries
-        if not entries or len(items) < len(entries):
-            return False
-        try:
-            if items[: len(entries)] != entries:
-                return False
-        except RecursionError:  # nested too deep to compare
-            return False
-        # "ha", "ha": two pieces that happen to be the same.
-        return len(items) > len(entries) or not all(map(is_piece, entries))
 
     def _of(self, item: Any, ends: bool) -> str:
         text = _text_of(item)
