@@ -313,7 +313,8 @@ class _JSON:
         """
         if self._source.is_closed():
             raise concurrent.futures.CancelledError(CLOSED)
-        self._feed(self._pieces.end())
+        if rest := self._pieces.end():
+            self._feed(rest)
         answer = self._pieces.answer()
         try:
             if self.broken is not None:

@@ -263,6 +263,17 @@ def test_a_cut_gives_what_came_then_raises(server: ScriptedServer, client: Clien
     assert caught.value.text == "Sure: {"
 
 
+def test_a_cut_gives_nothing_twice(server: ScriptedServer, client: Client) -> None:
+    rest = threading.Event()
+    role, piece, end = chunks('{"a": ["b', finish="length")
+    server.play(answer([role, piece, Wait(rest), end]))
+    values = ask(client).partials()
+    assert next(values) == {"a": ["b"]}
+    rest.set()
+    with pytest.raises(StructuredOutputError):
+        next(values)
+
+
 def test_a_closed_stream_never_looks_whole(server: ScriptedServer, client: Client) -> None:
     server.play(answer([*chunks('{"a": 1')[:2], Hang()]))
     events = ask(client)
