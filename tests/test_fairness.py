@@ -215,7 +215,7 @@ class TestTotal:
         """The last event came in time, and so did its end: that its function took longer is no
         failure of the stream.
         """
-        server.play(answer(WHOLE[-1:]))
+        server.play(answer(WHOLE[-1:], events_per_chunk=2))  # and [DONE], at once
         stream = self.start(client, mode, lambda event: time.sleep(0.4), 0.3)
         assert stream.exception(SOON) is None
 
