@@ -52,7 +52,7 @@ DOCUMENTED_AS = {
     **{name: f"openai_stream.{name}" for name in openai_stream.__all__},
     "BaseClient": "openai_stream.Client",
     "Part": "openai_stream.parts.Part",
-    "openai_stream.client.BaseClient": "openai_stream.Client",
+    "openai_stream.base_client.BaseClient": "openai_stream.Client",
     "requests.models.PreparedRequest": "requests.PreparedRequest",
     "requests.models.Response": "requests.Response",
     "requests.sessions.Session": "requests.Session",

@@ -13,7 +13,8 @@ PYTEST_DONT_REWRITE
 """
 
 from .api import create_chat_completion, create_completion, create_response
-from .client import AzureClient, Client
+from .azure import AzureClient
+from .client import Client
 from .errors import (
     APIConnectionError,
     APIStatusError,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from .arguments import signature
-from .client import BaseClient, Client
+from .arguments import signature, typed
+from .base_client import BaseClient
+from .client import Client
 from .redaction import forgets
-from .signatures import CreateChatCompletion, CreateCompletion, CreateResponse, typed
+from .signatures import CreateChatCompletion, CreateCompletion, CreateResponse
 
 __all__ = ["create_chat_completion", "create_completion", "create_response"]
 

@@ -10,13 +10,15 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import attrs
 
 from .bodies import ChatBody, CompletionBody, ResponseBody
 
-__all__ = ["STREAM_ARGUMENTS", "Streaming", "check_fields", "check_function", "signature"]
+__all__ = ["STREAM_ARGUMENTS", "Streaming", "check_fields", "check_function", "signature", "typed"]
+
+F = TypeVar("F")
 
 
 @attrs.frozen
@@ -171,6 +173,16 @@ def signature(
             *([kinds("body", kinds.VAR_KEYWORD)] if body else []),
         ]
     )
+
+
+def typed(kind: type[F], signature: inspect.Signature) -> Callable[[Callable[..., Any]], F]:
+    """A decorator: the function is of that kind for type checkers, and has that signature."""
+
+    def decorate(function: Callable[..., Any]) -> F:
+        function.__signature__ = signature  # type: ignore[attr-defined]
+        return cast("F", function)
+
+    return decorate
 
 
 def check_fields(body: Iterable[str]) -> None:

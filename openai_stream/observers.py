@@ -9,12 +9,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
-
-if TYPE_CHECKING:
-    from .client import BaseClient
 
 __all__ = ["Call", "Ended", "Observer", "Outcome", "begin"]
 
@@ -25,7 +22,7 @@ _log = logging.getLogger("openai_stream")
 class Call:
     """A call that begins.
 
-    :param client: makes it.
+    :param provider: ``"azure"``, of an :class:`AzureClient`; ``None``: only the URL can say.
     :param path: of the endpoint, below the base URL.
     :param url: where it goes.
     :param content: the body, as it is sent.
@@ -33,7 +30,7 @@ class Call:
     :param clean: takes secrets out of a text.
     """
 
-    client: BaseClient
+    provider: str | None
     path: str
     url: str
     content: bytes

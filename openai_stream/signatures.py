@@ -7,9 +7,8 @@ against each other.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, overload
 
 from .bodies import ChatBody, CompletionBody, ResponseBody
 from .items import Restarted
@@ -34,12 +33,10 @@ __all__ = [
     "CreateResponse",
     "Sink",
     "StreamAny",
-    "typed",
 ]
 
 #: The clients that a call takes: ``NoReturn``, none, where it is a client's own method.
 C_contra = TypeVar("C_contra", contravariant=True)
-F = TypeVar("F")
 
 
 class Sink(Protocol):
@@ -408,13 +405,3 @@ class StreamAny(Protocol):
         restarts: int = 0,
         **arguments: Unpack[AnyStreamArguments],
     ) -> Stream[ServerEvent, Any]: ...
-
-
-def typed(kind: type[F], signature: inspect.Signature) -> Callable[[Callable[..., Any]], F]:
-    """A decorator: the function is of that kind for type checkers, and has that signature."""
-
-    def decorate(function: Callable[..., Any]) -> F:
-        function.__signature__ = signature  # type: ignore[attr-defined]
-        return cast("F", function)
-
-    return decorate

@@ -27,7 +27,7 @@ from machine import EXAMPLES, HELD_UP
 
 import _openai_stream_pytest as plugin
 from openai_stream import Client
-from openai_stream.client import BaseClient
+from openai_stream.base_client import BaseClient
 from openai_stream.testing import ScriptedServer
 
 # A project of its own, for an environment of its own.

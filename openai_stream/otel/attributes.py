@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from openai_stream.client import AzureClient
 from openai_stream.observers import Call
 
 __all__ = [
@@ -78,7 +77,7 @@ def common(call: Call, body: Mapping[str, Any]) -> Attributes:
     """What spans and metrics both have, and samplers want at the start."""
     url = urlsplit(call.url)
     host = url.hostname or ""
-    azure = isinstance(call.client, AzureClient) or host.endswith(".openai.azure.com")
+    azure = call.provider == "azure" or host.endswith(".openai.azure.com")
     provider = "azure.ai.openai" if azure else _PROVIDERS.get(host, "openai")
     told: Attributes = {
         "gen_ai.operation.name": _OPERATIONS.get(call.path, call.path.strip("/")),

@@ -1,0 +1,349 @@
+"""What all clients do: a call, from its arguments to its answer or its stream.
+
+Where a client's requests go and with which key is the client's own: :mod:`.client`, :mod:`.azure`.
+How a request is tried, and how a stream lives, is told elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
+
+import requests
+
+from . import observers
+from ._version import VERSION
+from .accumulate import Asked
+from .arguments import Streaming, check_fields, signature, typed
+from .attempts import Attempts, Trace
+from .endpoints import CHAT_COMPLETIONS, COMPLETIONS, Endpoint
+from .errors import ConfigurationError, OpenAIStreamError, StreamError
+from .redaction import Mask, Secrets, forget_locals, of_proxies, purge, shown
+from .request import (
+    Headers,
+    Request,
+    check_headers,
+    check_key,
+    check_session,
+    encode,
+    merge,
+    take_mapping,
+    with_query,
+)
+from .signatures import CreateChatCompletion, CreateCompletion
+from .stream import Callbacks, Core, Stream
+from .structured import take_class
+from .timeouts import Timeout, timeout_of, without_stream
+from .transport import Session, Tap
+from .unstreamed import ask
+
+__all__ = [
+    "METHOD",
+    "MOST_EVENT_BYTES",
+    "BaseClient",
+    "Key",
+    "TapMaker",
+    "from_environment",
+    "keys_kept",
+    "start_taps",
+    "stop_taps",
+]
+
+#: The default of ``max_event_bytes``.
+MOST_EVENT_BYTES = 32 * 1024 * 1024
+
+E = TypeVar("E")
+W = TypeVar("W")
+C = TypeVar("C", bound="BaseClient")
+
+
+def from_environment(*names: str) -> str | None:
+    """The first of the variables that is set; a blank one is not."""
+    values = (os.environ.get(name) or "" for name in names)
+    return next((value for value in values if value.strip()), None)
+
+
+#: A key, or what gives one for each attempt.
+Key = str | Callable[[], "str | None"] | None
+
+
+class TapMaker(Protocol):
+    """Who may have the attempts of a client told: a recorder.
+
+    :param path: where it writes.
+    """
+
+    path: str
+
+    def tap(self, request: requests.PreparedRequest, mask: Mask) -> Tap:
+        """What looks at an attempt's bytes; of its request, and of what hides the secrets."""
+
+
+def keys_kept() -> deque[str]:
+    return deque(maxlen=16)
+
+
+#: The arguments of a method that may stream or not.
+METHOD = signature("self")
+#: The body of a request is made of a call's arguments.
+_ARGUMENTS: Any = object()
+
+
+class BaseClient:
+    """What all clients do; where they differ is in four small methods of theirs."""
+
+    #: The cloud that it speaks to, if that does not follow from the URL.
+    _provider: ClassVar[str | None] = None
+
+    # An attrs mixin without fields: each client lists its own, in the order of its arguments.
+    api_key: Key
+    timeout: Timeout
+    max_retries: int
+    max_event_bytes: int
+    headers: Headers | None
+    session: requests.Session | None
+    trace: Trace | None
+    _own_sessions: dict[int, Session]
+    _tap_maker: TapMaker | None  # set by :func:`start_taps`
+    # The newest keys that a function gave: what a server says of one may come after the next.
+    _asked_for: deque[str]
+
+    def _url(self, endpoint: str, body: Any) -> str:
+        """Where a request goes, without ``extra_query``."""
+        raise NotImplementedError
+
+    def _own_headers(self) -> Headers:
+        """The headers that only this client sends; without the key."""
+        return {}
+
+    def _authorization(self) -> tuple[str, str] | None:
+        """The header with the key, anew for each attempt."""
+        raise NotImplementedError
+
+    def _check(self) -> None:
+        """Refuse what cannot be.
+
+        :raises ConfigurationError: naming the argument.
+        """
+        if self.headers is not None:
+            check_headers("headers", self.headers)
+        if self.session is not None:
+            check_session(self.session)
+        for name, least in (("max_retries", 0), ("max_event_bytes", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ConfigurationError(f"{name} must be an int of at least {least}: {value!r}")
+
+    # -- calls --------------------------------------------------------------------------------
+
+    @typed(CreateChatCompletion[NoReturn], METHOD)
+    def create_chat_completion(self, **arguments: Any) -> Any:
+        """``POST /chat/completions``. See :func:`openai_stream.create_chat_completion`."""
+        return self._call(CHAT_COMPLETIONS, arguments)
+
+    @typed(CreateCompletion[NoReturn], METHOD)
+    def create_completion(self, **arguments: Any) -> Any:
+        """``POST /completions``. See :func:`openai_stream.create_completion`."""
+        return self._call(COMPLETIONS, arguments)
+
+    def _call(
+        self, endpoint: Endpoint[E, W], arguments: dict[str, Any], body: Any = _ARGUMENTS
+    ) -> Any:
+        """Make a call.
+
+        :param body: the request's; otherwise what is left of the arguments.
+        """
+        secrets = Secrets(self._keys, self._passwords)
+        if (outside := sys.exc_info()[1]) is not None:
+            secrets.outside = id(outside)
+        del outside
+        try:
+            return self._call_with(secrets, endpoint, arguments, body)
+        except BaseException as error:
+            # Some report errors with the locals of each frame, this one's and its caller's too.
+            arguments.clear()
+            forget_locals(error.__traceback__)
+            if isinstance(error, OpenAIStreamError):
+                purge(error, secrets)
+            raise
+        finally:
+            secrets.outside = None
+
+    def _call_with(
+        self, secrets: Secrets, endpoint: Endpoint[E, W], arguments: dict[str, Any], body: Any
+    ) -> Any:
+        stream = arguments.pop("stream", False)
+        streaming = Streaming.taken_from(arguments)
+        streaming.check(stream)
+        timeout = arguments.pop("timeout", None)
+        timeout = self.timeout if timeout is None else timeout_of(timeout)
+        if not stream:
+            timeout = without_stream(timeout)
+        request = self._prepare(endpoint, arguments, stream, body)
+        secrets.add_request(request.headers, request.url)
+        attempts = self._attempts(secrets)
+        ended = None
+        if observers.observer is not None:
+            call = observers.Call(
+                self._provider, endpoint.path, request.url, request.body, stream, secrets.of_name
+            )
+            ended = observers.begin(call)
+        if not stream:
+            try:
+                answer = ask(endpoint, request, timeout, attempts, self.max_event_bytes)
+            except BaseException as error:
+                if isinstance(error, StreamError):
+                    error.url = secrets(shown(request.url))
+                    purge(error, secrets)
+                if ended is not None:
+                    ended(observers.Outcome(error))
+                raise
+            if ended is not None:
+                ended(observers.Outcome(answer=lambda: answer))
+            return answer
+
+        core = Core(
+            endpoint,
+            request.asked,
+            timeout,
+            lambda exchange: attempts.open(request, exchange),
+            self.max_event_bytes,
+            secrets,
+            Callbacks(streaming.on_next, streaming.on_done, streaming.on_error),
+            live_on=streaming.makes_no_queue,
+            replay=streaming.replay,
+            restarts=streaming.restarts,
+            ended=ended,
+        )
+        handle = Stream(core)
+        events = None
+        if streaming.queue is not None:
+            core.put_on(streaming.queue.put, streaming.tag)
+        elif streaming.on_next is None:
+            events = core.make_queue(handle, streaming.maxsize, streaming.stream_close)
+        if not streaming.nowait:
+            core.connect()
+        core.start()
+        return handle if events is None else events
+
+    # -- requests -----------------------------------------------------------------------------
+
+    def _prepare(
+        self, endpoint: Endpoint[Any, Any], arguments: dict[str, Any], stream: bool, body: Any
+    ) -> Request:
+        """Everything that is the same for each attempt, checked before anything is sent."""
+        headers = take_mapping(arguments, "extra_headers")
+        query = take_mapping(arguments, "extra_query")
+        extra_body = take_mapping(arguments, "extra_body")
+        check_headers("extra_headers", headers)
+        cls = None
+        if body is _ARGUMENTS:
+            check_fields(arguments)
+            cls = take_class(arguments, endpoint.class_argument)
+            body = {**arguments, **({"stream": True} if stream else {})}
+        if extra_body:
+            if not isinstance(body, dict):
+                raise TypeError(f"extra_body cannot be added to a {type(body).__name__}")
+            body = {**body, **extra_body}
+        return Request(
+            url=with_query(self._url(endpoint.path, body), query),
+            headers=merge(
+                {
+                    "Accept": "text/event-stream" if stream else "application/json",
+                    # Compression holds events back until its window fills.
+                    "Accept-Encoding": "identity",
+                    "Content-Type": "application/json",
+                    "User-Agent": f"openai-stream/{VERSION} requests/{requests.__version__}",
+                },
+                self._own_headers(),
+                self.headers or {},
+                headers,
+            ),
+            body=encode(body),
+            asked=Asked.of(body, cls),
+        )
+
+    def _attempts(self, secrets: Secrets) -> Attempts:
+        # A session that has its own ``auth`` keeps it.
+        own = self.session is not None and self.session.auth and not self._has_key()
+        return Attempts(
+            session=self._session,
+            authorization=None if own else self._authorization,
+            secrets=secrets,
+            max_retries=self.max_retries,
+            trace=self.trace,
+            tap=None if self._tap_maker is None else self._tap_maker.tap,
+        )
+
+    def _has_key(self) -> bool:
+        """Whether there is something to ask for a key."""
+        raise NotImplementedError
+
+    def _asked(self, name: str, key: Callable[[], str | None]) -> str | None:
+        """Ask the user's function for a key; ``None`` if it has none."""
+        value = key()
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        check_key(name, value)
+        if value not in self._asked_for:
+            self._asked_for.append(value)
+        return value
+
+    def _keys(self) -> list[str | None]:
+        """The keys that this client sends, as far as it knows them."""
+        fixed = self.api_key if isinstance(self.api_key, str) else None
+        return [fixed, *self._asked_for]
+
+    def _passwords(self) -> Iterator[str]:
+        """The passwords of proxies."""
+        proxies = urllib.request.getproxies()
+        proxies.update(self._session().proxies)
+        return of_proxies(proxies.values())
+
+    # -- connections --------------------------------------------------------------------------
+
+    def _session(self) -> requests.Session:
+        if self.session is not None:
+            return self.session
+        # One a process: a forked child must not read from its parent's connections. Without a lock,
+        # which another thread of the parent's might have held at the fork, and so for ever in the
+        # child: of two threads that come here first, one drops a session that has done nothing yet.
+        process = os.getpid()
+        session = self._own_sessions.get(process)
+        if session is None:
+            session = self._own_sessions.setdefault(process, Session())
+        return session
+
+    def close(self) -> None:
+        """Close the connections that are kept. It ends no stream; a later call opens new ones."""
+        session = self._own_sessions.pop(os.getpid(), None)
+        if session is not None:
+            session.close()
+
+    def __enter__(self: C) -> C:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError("a client has a key and open connections, and is not to be pickled")
+
+
+def start_taps(client: BaseClient, maker: TapMaker) -> TapMaker:
+    """Have *maker* make a tap for each attempt of a client from now on.
+
+    :returns: who does so from now on: another, if there is one already.
+    """
+    if client._tap_maker is None:
+        client._tap_maker = maker
+    return client._tap_maker
+
+
+def stop_taps(client: BaseClient) -> None:
+    """Have no taps made any longer."""
+    client._tap_maker = None

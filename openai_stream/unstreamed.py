@@ -1,0 +1,60 @@
+"""A call without a stream: one answer, read whole."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from .attempts import Attempts
+from .endpoints import Endpoint
+from .errors import StreamDecodeError
+from .misframed import unframed
+from .request import Request
+from .server_errors import api_error, clip, parse_leniently, says_failure
+from .sse import begins_event_stream, decode_json
+from .timeouts import Timeout
+from .transport import Exchange
+
+__all__ = ["ask"]
+
+W = TypeVar("W")
+
+
+def ask(
+    endpoint: Endpoint[Any, W],
+    request: Request,
+    timeout: Timeout,
+    attempts: Attempts,
+    max_bytes: int,
+) -> W:
+    """Make the call and wait for its answer.
+
+    :param max_bytes: the most that the answer may have.
+    :raises OpenAIStreamError: there is none, or it says a failure.
+    """
+    exchange = Exchange(timeout, streaming=False)
+    response = attempts.open(request, exchange, max_bytes)
+    try:
+        text = response.content.decode()
+    except UnicodeDecodeError as error:
+        raise StreamDecodeError(f"the server's answer is not UTF-8: {error.reason}") from error
+    try:
+        # Gateways that take every answer for a stream end this one as such.
+        answer = decode_json(text.rstrip().removesuffix("data: [DONE]"))
+    except StreamDecodeError as error:
+        said = parse_leniently(unframed(text))
+        if says_failure(said, body=True):
+            raise api_error(said, attempts.secrets) from None
+        if begins_event_stream(response.content):
+            raise StreamDecodeError(
+                "the server streamed though it was not asked to: call with stream=True"
+            ) from error.__cause__
+        head = clip(attempts.secrets(text), 40)
+        raise StreamDecodeError(
+            f"the server's answer is not JSON; it begins with {head!r}: is the base URL right?"
+        ) from error.__cause__
+    if says_failure(answer, body=True):
+        is_whole = isinstance(answer, dict) and endpoint.is_whole(answer)
+        raise api_error(answer, attempts.secrets, endpoint.whole(answer) if is_whole else None)
+    if not isinstance(answer, dict):
+        raise StreamDecodeError("the server's answer is JSON, but no object")
+    return endpoint.whole(answer)
