@@ -17,7 +17,8 @@ from itertools import pairwise
 from typing import Any
 
 from openai_stream.endpoints import CHAT_COMPLETIONS as CHAT
-from openai_stream.sse import Frames, decode_json, events
+from openai_stream.sse import Frames, events
+from openai_stream.strict_json import decode_json
 from openai_stream.transport import _whole_chunks
 
 from .events import END, Answer, burst

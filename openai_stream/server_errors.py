@@ -19,7 +19,7 @@ import attrs
 
 from .errors import StreamAPIError, StreamDecodeError
 from .redaction import cleaned
-from .sse import decode_json
+from .strict_json import decode_json
 
 __all__ = [
     "api_error",

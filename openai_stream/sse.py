@@ -11,7 +11,6 @@ for each piece. Given whole frames with ``\\n`` line ends, none of it can happen
 from __future__ import annotations
 
 import codecs
-import json
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ import sseclient
 from .errors import StreamDecodeError
 from .redaction import without_secrets
 from .strays import Strays
+from .strict_json import decode_json
 
 __all__ = ["Frames", "begins_event_stream", "decode_json", "events"]
 
@@ -268,41 +268,3 @@ class _Silent:
 
     def debug(self, message: str, *args: object) -> None:
         """Nothing."""
-
-
-def _no_number(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")
-
-
-# ``json.loads`` without what it does around its scanner, which costs as much again on an event.
-_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder(  # type: ignore[attr-defined]
-    parse_constant=_no_number
-).scan_once
-
-
-_DEEP = 1000  # more than any JSON is nested that is meant well, also if its end is missing
-
-
-def decode_json(text: str) -> Any:
-    """Parse the data of an event, strictly: no NaN, no Infinity (RFC 8259, section 6).
-
-    :raises StreamDecodeError: it is no JSON, nested too deep, or has a number beyond Python's
-        limit of digits.
-    """
-    try:
-        value, end = _scan(text, 0)
-        if end == len(text):
-            return value
-    except (StopIteration, ValueError, RecursionError):
-        pass
-    # Rare: white space around the value, which RFC 8259, section 2, allows; or no JSON at all.
-    try:
-        return json.loads(text, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        # Python 3.14 reads deeper than older ones, and then only misses the end.
-        unclosed = sum(map(text.count, "[{")) - sum(map(text.count, "]}"))
-        deep = isinstance(error, RecursionError) or unclosed > _DEEP
-        problem = "it is nested too deep" if deep else str(error)
-        raise StreamDecodeError(
-            f"the server sent an event whose data is not JSON: {problem}"
-        ) from error

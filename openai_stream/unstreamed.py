@@ -10,7 +10,8 @@ from .errors import StreamDecodeError
 from .misframed import unframed
 from .request import Request
 from .server_errors import api_error, clip, parse_leniently, says_failure
-from .sse import begins_event_stream, decode_json
+from .sse import begins_event_stream
+from .strict_json import decode_json
 from .timeouts import Timeout
 from .transport import Exchange
 

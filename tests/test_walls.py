@@ -28,8 +28,6 @@ EXCEPTIONS = {
     "upward: exit imports stream",
     "upward: queues imports stream",
     "upward: sinks imports stream",
-    "private: models/shapes uses _keys",
-    "private: models/shapes uses _rest",
     "private: queues uses _core",
     "private: sinks uses _offer",
     "private: sinks uses _force",
@@ -57,7 +55,7 @@ class Module:
     :param name: dotted, below the package; ``""`` is the package's own ``__init__``.
     :param imports: modules of the package, each with the line.
     :param own: the names with an underscore that it binds.
-    :param used: those that it uses: line, name, and the class if it is one of the object's own.
+    :param used: those that it uses, with the line.
     :param classes: of each class the names of its bases, and the private names that it binds.
     """
 
@@ -65,7 +63,7 @@ class Module:
     lines: int
     imports: dict[str, int]
     own: set[str]
-    used: list[tuple[int, str, str | None]]
+    used: list[tuple[int, str]]
     classes: dict[str, tuple[list[str], set[str]]]
     acts: bool
 
@@ -101,7 +99,7 @@ def _module(package: str, name: str, text: str, is_package: bool, known: Iterabl
                 module.imports.setdefault(target, node.lineno)  # type: ignore[attr-defined]
         if isinstance(node, ast.ImportFrom):
             module.used += [
-                (node.lineno, alias.name, None) for alias in node.names if _private(alias.name)
+                (node.lineno, alias.name) for alias in node.names if _private(alias.name)
             ]
     _walk_names(tree, module, None)
     return module
@@ -159,11 +157,11 @@ def _walk_names(tree: ast.AST, module: Module, cls: str | None) -> None:
             if is_own and isinstance(node.ctx, ast.Store):
                 names = [node.attr]
             else:
-                module.used.append((node.lineno, node.attr, cls if is_own else None))
+                module.used.append((node.lineno, node.attr))
         elif isinstance(node, ast.Call) and _last_name(node.func) in _NAMED_BY_TEXT:
             told = node.args[1] if len(node.args) > 1 else None
             if isinstance(told, ast.Constant) and _private(str(told.value)):
-                module.used.append((node.lineno, str(told.value), None))
+                module.used.append((node.lineno, str(told.value)))
         private = {name for name in names if _private(name)}
         bound |= private
         module.own |= private
@@ -265,13 +263,13 @@ def _place(name: str, order: Sequence[str]) -> str | None:
 
 
 def trespasses(modules: dict[str, Module], allowed: set[str]) -> Iterator[str]:
-    """Uses of a ``_name`` that another module binds, or nobody here."""
+    """Uses of a ``_name`` that neither this module binds nor a base of one of its classes."""
     classes = {name: kin for one in modules.values() for name, kin in one.classes.items()}
     for module in modules.values():
+        own = module.own.union(allowed, *(_inherited(classes, cls) for cls in module.classes))
         told = set()
-        for _, name, cls in module.used:
-            inherited = cls is not None and name in _inherited(classes, cls)
-            if name not in module.own | allowed and not inherited and name not in told:
+        for _, name in module.used:
+            if name not in own and name not in told:
                 told.add(name)
                 yield f"private: {module.shown} uses {name}"
 

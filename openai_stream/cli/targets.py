@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,7 @@ from typing import Any, TypeAlias
 import attrs
 import click
 
-from openai_stream import AzureClient, Client, Timeout
+from openai_stream import AzureClient, Client, Timeout, strict_json
 from openai_stream.local import LocalServer
 from openai_stream.recordings import Recorder
 
@@ -204,12 +203,8 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def json_or_text(text: str) -> Any:
     """JSON where it is some, otherwise the string itself."""
-
-    def refuse(constant: str) -> Any:
-        raise ValueError(constant)
-
     try:
-        return json.loads(text, parse_constant=refuse)
+        return strict_json.loads(text)
     except (ValueError, RecursionError):
         return text
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 from .fields import Load
 from .plain_json import clipped, copied, same
-from .shapes import Wire
+from .shapes import Kept, Wire
 
 __all__ = ["Model", "as_sent", "missing", "unread", "wire"]
 
@@ -20,23 +20,16 @@ M = TypeVar("M", bound="Model")
 C = TypeVar("C", bound="type[Model]")
 
 
-class Model:
+class Model(Kept):
     """Base of the classes of the wire.
 
     Instances are not to be changed once made, the lists and dicts in their attributes included.
     """
 
-    # Not fields, so that attrs does not see them. ``_keys`` is the shape the object was read with
-    # (one tuple, shared by all events of that shape), ``None`` if it was made by hand. ``_rest``
-    # holds what the attributes cannot: unknown keys, and known keys with values of a wrong type.
-    # So the parsed dicts themselves need not be kept: they would slow the garbage collector down.
-    __slots__ = ("_keys", "_rest")
+    __slots__ = ()
 
     _wire: ClassVar[Wire]
     _cell: ClassVar[list[Load]]
-
-    _keys: tuple[str, ...] | None
-    _rest: dict[str, Any] | None
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "_keys", None)

@@ -15,7 +15,7 @@ import attrs
 
 from .fields import NULL_GIVEN, Field, Load, make_field, only_dicts
 
-__all__ = ["Wire"]
+__all__ = ["Kept", "Wire"]
 
 #: Shapes that each class remembers; a server that invents new ones makes it forget and start over.
 MAX_SHAPES = 64
@@ -27,6 +27,22 @@ MAX_SHAPE_CHARACTERS = 2048
 WRITE_AFTER = 16
 
 
+class Kept:
+    """What an object of the wire has beside its attributes.
+
+    ``_keys`` is the shape the object was read with (one tuple, shared by all events of that shape),
+    ``None`` if it was made by hand. ``_rest`` holds what the attributes cannot: unknown keys, and
+    known keys with values of a wrong type. So the parsed dicts themselves need not be kept: they
+    would slow the garbage collector down.
+    """
+
+    # Not fields, so that attrs does not see them.
+    __slots__ = ("_keys", "_rest")
+
+    _keys: tuple[str, ...] | None
+    _rest: dict[str, Any] | None
+
+
 class Wire:
     """The form of a class's objects on the wire.
 
@@ -34,7 +50,7 @@ class Wire:
     access is one operation on a dict or list, and what a race can lose is a count or a remembered
     shape, which costs time and changes no result.
 
-    :param cls: the class, a frozen one of ``attrs`` with slots, among them ``_keys`` and ``_rest``.
+    :param cls: the class, a frozen one of ``attrs`` with slots, and a :class:`Kept`.
     :param give: makes the JSON of an attribute that holds objects.
     :param form_of: the form of another class that a field may name; ``None`` if it has none.
     """

@@ -5,11 +5,11 @@ It reads the JSON of an answer of any endpoint, whole or as far as it has come.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import attrs
 
+from openai_stream import strict_json
 from openai_stream.errors import StructuredOutputError
 
 from .schema import convert
@@ -94,7 +94,7 @@ class JSONAnswer:
         :raises StructuredOutputError: it is none.
         """
         try:
-            value = json.loads(self.text, parse_constant=_no_number)
+            value = strict_json.loads(self.text)
         except (ValueError, RecursionError) as error:
             raise self.error(f"it is not JSON: {error}") from None
         self.check(value)
@@ -102,10 +102,6 @@ class JSONAnswer:
             return convert(value, cls)
         except ValueError as error:
             raise self.error(str(error)) from None
-
-
-def _no_number(text: str) -> Any:
-    raise ValueError(f"{text} where a value should be")
 
 
 def _add_content(content: Any, texts: list[str], refusals: list[str]) -> None:

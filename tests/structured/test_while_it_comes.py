@@ -181,7 +181,7 @@ REFUSED = {"output": [{"type": "message", "content": [{"type": "refusal", "refus
         (ChatCompletion.from_dict(message("{", "content_filter")), "content_filter", "filter"),
         (ChatCompletion.from_dict(message("Sure!")), "invalid", "not JSON"),
         (ChatCompletion.from_dict(message("")), "invalid", "not JSON"),
-        (ChatCompletion.from_dict(message('{"steps": NaN}')), "invalid", "JSON: NaN where"),
+        (ChatCompletion.from_dict(message('{"steps": NaN}')), "invalid", "JSON: NaN"),
         (ChatCompletion.from_dict(message("[" * 100_000)), "invalid", "not JSON"),
         (ChatCompletion.from_dict(message("[1]")), "invalid", "Expected `object`"),
         (ChatCompletion.from_dict({}), "invalid", "not JSON"),
