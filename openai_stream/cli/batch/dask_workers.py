@@ -24,14 +24,14 @@ from distributed import Event, Future, KilledWorker, LocalCluster, secede
 
 from openai_stream import OpenAIStreamError
 from openai_stream._version import VERSION
+from openai_stream.cli.characters import harmless
+from openai_stream.cli.endpoints import ENDPOINTS
+from openai_stream.cli.failures import Failure, told
+from openai_stream.cli.output import remark
+from openai_stream.cli.targets import AnyClient, Target
 from openai_stream.extras import install
 
-from .batch_files import Prompt
-from .characters import harmless
-from .endpoints import ENDPOINTS
-from .failures import Failure, told
-from .output import remark
-from .targets import AnyClient, Target
+from .prompts import Prompt
 from .workers import Answer, Outcome, Work, WorkerDied, Workers, start
 
 __all__ = ["DaskWorkers"]

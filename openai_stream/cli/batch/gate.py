@@ -21,7 +21,7 @@ class Gate:
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._limit: float = most
         #: When requests may begin, by :func:`time.monotonic`.
         self.opens_at = 0.0
@@ -43,7 +43,7 @@ class Gate:
     def answered(self) -> None:
         """Note that there was an answer."""
         self._strikes = 0
-        self._limit = min(self._most, self._limit + 1)
+        self._limit = min(self.most, self._limit + 1)
 
     def limited(self, begun: int, running: int, retry_after: float | None) -> None:
         """Note that a request met a rate limit.

@@ -14,10 +14,10 @@ from typing import Any
 import attrs
 
 from openai_stream import DONE, OpenAIStreamError, Stream, Tagged
+from openai_stream.cli.endpoints import ENDPOINTS, Endpoint, Reading
+from openai_stream.cli.targets import AnyClient
 
-from .batch_files import Prompt
-from .endpoints import ENDPOINTS, Endpoint, Reading
-from .targets import AnyClient
+from .prompts import Prompt
 
 __all__ = ["Answer", "Outcome", "Streams", "Work", "WorkerDied", "Workers", "start"]
 

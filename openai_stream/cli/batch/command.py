@@ -1,0 +1,185 @@
+"""The command ``batch``: its options, and the parts that it puts together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import click
+
+from openai_stream.cli.endpoints import CHAT
+from openai_stream.cli.failures import Failure, Status
+from openai_stream.cli.files import STDERR, File
+from openai_stream.cli.output import remark
+from openai_stream.cli.targets import (
+    Recording,
+    Target,
+    check_options,
+    client_of,
+    look_at_files,
+    request_options,
+    target_options,
+)
+from openai_stream.extras import install
+
+from .answers import Answers
+from .gate import Gate
+from .progress import Meter
+from .prompts import Defaults, Prompt, count_prompts, lines_of, read_prompts
+from .run import Batch
+from .workers import Streams, Workers
+
+__all__ = ["batch"]
+
+_LOCAL_SLOTS = 4
+
+
+def _missing(
+    prompts: Iterator[Prompt | None], answers: Answers, meter: Meter
+) -> Iterator[Prompt | None]:
+    """The prompts that have no answer yet."""
+    for prompt in prompts:
+        if prompt is not None and prompt.key in answers.done:
+            meter.present += 1
+        else:
+            yield prompt
+
+
+def _dask_workers(ctx: click.Context, scheduler: str, target: Target, meter: Meter) -> Workers:
+    try:
+        from .dask_workers import DaskWorkers  # noqa: PLC0415 - not everybody has it
+    except ImportError as error:
+        raise Failure(
+            f"--dask needs more packages ({error}): {install('dask')}", Status.USAGE
+        ) from error
+    return DaskWorkers(scheduler, target.with_address(), meter.add_tokens)
+
+
+@click.command(
+    short_help="Ask many prompts, and keep each answer once.",
+    epilog="""\b
+Examples:
+  openai-stream batch prompts.jsonl -o answers.jsonl
+  openai-stream batch prompts.jsonl -o answers.jsonl --concurrency 8 --system "Be brief."
+  openai-stream batch prompts.jsonl -o answers.jsonl --option temperature 0 --retries 10
+  openai-stream batch prompts.jsonl -o answers.jsonl --dask local
+""",
+)
+@click.argument("prompts", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="ANSWERS.jsonl",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="The file of answers; - is standard output.",
+)
+@click.option(
+    "-c",
+    "--concurrency",
+    type=click.IntRange(1, 1000),
+    default=50,
+    show_default=True,
+    help="How many prompts are asked at once; with --local at most 4.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    help="How often a prompt is asked again after faults that may pass. Rate limits do not count.",
+)
+@click.option(
+    "--keep-going",
+    is_flag=True,
+    help="Go on even if everything fails alike, as it does with a wrong model or a dead server.",
+)
+@click.option(
+    "--progress",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="How often a line tells how far it is, where standard error is not a terminal; 0 for "
+    "never.  [default: 10, after a minute 60]",
+)
+@click.option(
+    "--dask",
+    "scheduler",
+    metavar="SCHEDULER",
+    help="Spread the prompts over the workers of the Dask cluster at this address; 'local' starts "
+    "one on this machine.",
+)
+@click.option("-s", "--system", metavar="TEXT", help="What the model is told first.")
+@request_options("--option")
+@target_options
+@click.pass_context
+def batch(
+    ctx: click.Context,
+    prompts: str,
+    output: str,
+    concurrency: int,
+    retries: int,
+    keep_going: bool,
+    progress: float | None,
+    scheduler: str | None,
+    system: str | None,
+    options: dict[str, Any],
+    target: Target,
+    model: str | None,
+) -> None:
+    """Ask all PROMPTS, many at a time, and write each answer to ANSWERS.jsonl when it is whole.
+
+    Run it again, after Ctrl-C, a crash or failures, and it asks only what has no answer yet. Rate
+    limits slow it down, they fail nothing.
+
+    Each line of PROMPTS is JSON: a string; an object with "prompt" or "messages", whose other
+    fields go into the request; or a line of the API's own batch files, whose "body" is sent as it
+    is, to the endpoint of its "url". A line may have a "custom_id" or an "id", which then must be
+    its own; the others are known by their number and content. PROMPTS may be - for standard input.
+
+    Lines of answers have the form of the API's batch files, in the order in which they came:
+    "custom_id"; "response" with "status_code", "request_id" and "body"; and "error", which is null.
+    Where it is not, the prompt has failed; the next run drops that line and tries again.
+
+    With --dask, the workers need this package with its extras cli and dask, and take the API key
+    from their own environment: it is not sent to them. Those of 'local' inherit yours.
+    """
+    fields = dict.fromkeys(("messages", "prompt", "custom_id", "id"), "the prompts of a file")
+    check_options(options, "--option", {**fields, "model": model and "--model"})
+    into = File.written("the answers", output)
+    look_at_files(
+        ctx, target, model, reads=[File.read("the prompts", prompts)], writes=[into, STDERR]
+    )
+    if scheduler is not None and ctx.find_object(Recording) is not None:
+        raise click.UsageError("what the workers of --dask get cannot be recorded from here")
+    if target.local:
+        concurrency = min(concurrency, _LOCAL_SLOTS)
+    if target.local and scheduler not in (None, "local"):
+        raise click.UsageError("the workers of a cluster do not reach a model on this machine")
+    if prompts == "-" and sys.stdin is None:
+        raise Failure("standard input is closed", Status.USAGE)
+    with ExitStack() as stack:
+        file = stack.enter_context(click.open_file(prompts, "rb"))
+        given = "standard input" if prompts == "-" else prompts
+        # The ids do not depend on what is asked of which model.
+        total = count_prompts(file, given, Defaults(""))
+        if total == 0:
+            remark(f"{given} has no prompts")
+        answers = Answers(into)
+        stack.callback(answers.close)
+        target, name = stack.enter_context(target.opened(model, CHAT.model, concurrency))
+        meter = Meter(total, "standard output" if output == "-" else output, progress)
+        stack.enter_context(meter)
+        if scheduler is None:
+            client = stack.enter_context(client_of(ctx, target, max_retries=0))
+            workers: Workers = Streams(client, meter.add_tokens)
+        else:
+            workers = _dask_workers(ctx, scheduler, target, meter)
+        stack.callback(workers.close)
+        asked = read_prompts(lines_of(file), given, Defaults(name, system, options))
+        missing = _missing(asked, answers, meter)
+        gate = Gate(concurrency)
+        Batch(missing, answers, workers, gate, retries, meter, keep_going).run()
+    if meter.failures:
+        ctx.exit(Status.SOME_FAILED)

@@ -1,0 +1,169 @@
+"""The file of prompts: its lines, read as they are needed, and what each of them asks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import select
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+import attrs
+
+from openai_stream.cli.endpoints import CHAT, ENDPOINTS
+from openai_stream.cli.failures import Failure, Status
+
+__all__ = ["Defaults", "Key", "Prompt", "count_prompts", "lines_of", "read_prompts"]
+
+#: What tells one prompt from the other: an id of the user's, or number and content of the line.
+Key = str | int
+
+_IDS = ("custom_id", "id")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+@attrs.frozen
+class Prompt:
+    """One line of the prompts.
+
+    :param key: the same in each run.
+    :param path: the endpoint's.
+    :param body: of the request.
+    :param error: why the line is no prompt, ``None`` if it is one.
+    """
+
+    key: Key
+    path: str = CHAT.path
+    body: dict[str, Any] = attrs.field(factory=dict, repr=False)
+    error: str | None = None
+
+
+@attrs.frozen
+class Defaults:
+    """What a line does not say.
+
+    :param model: the model.
+    :param system: what the model is told first.
+    :param fields: other fields of the request.
+    """
+
+    model: str
+    system: str | None = None
+    fields: dict[str, Any] = attrs.field(factory=dict)
+
+
+def lines_of(file: IO[bytes]) -> Iterator[bytes | None]:
+    """The lines of a file; of a pipe or a terminal ``None`` while the next has not come yet.
+
+    Nothing of the file may have been read.
+    """
+    if file.seekable():
+        yield from file
+        return
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    begun: list[bytes] = []
+    while True:
+        if not poll.poll(0):
+            yield None
+            continue
+        block = os.read(file.fileno(), 65536)
+        if not block:
+            break
+        *lines, rest = block.split(b"\n")
+        for line in lines:
+            yield b"".join([*begun, line])
+            begun.clear()
+        begun.append(rest)
+    yield b"".join(begun)
+
+
+def count_prompts(file: IO[bytes], name: str, defaults: Defaults) -> int | None:
+    """How many prompts a file has; ``None`` if it can be read only once.
+
+    All are looked at, so that what is wrong with the file shows before the first is asked.
+
+    :param name: the file's, for messages.
+    :raises Failure: two lines have the same id, or no line is a prompt.
+    """
+    if not file.seekable():
+        return None
+    begin = file.tell()  # of standard input, some may have been read by another program
+    count = wrong = 0
+    first: str | None = None
+    for prompt in read_prompts(file, name, defaults):
+        count += 1
+        if prompt is not None and prompt.error is not None:
+            wrong += 1
+            first = first or prompt.error
+    file.seek(begin)
+    # One that is wrong is reported with its answers; of many, something else was given.
+    if wrong == count > 1:
+        raise Failure(f"{name}: none of its {count} lines is a prompt: {first}", Status.USAGE)
+    return count
+
+
+def read_prompts(
+    lines: Iterable[bytes | None], name: str, defaults: Defaults
+) -> Iterator[Prompt | None]:
+    """The prompts of the lines, each once it is wanted; empty lines are left out.
+
+    :param lines: of :func:`lines_of`; where one is ``None``, the prompt is too.
+    :param name: the file's, for messages.
+    :raises Failure: two lines have the same id, or it is not a file of lines in UTF-8.
+    """
+    seen: dict[Key, int] = {}
+    number = 0
+    for line in lines:
+        if line is None:
+            yield None
+            continue
+        number += 1
+        if number == 1 and line.startswith(_UTF_16):
+            raise Failure(f"{name}: this is UTF-16, and must be UTF-8", Status.USAGE)
+        if line.strip():
+            prompt = _parsed(number, line.strip(), defaults)
+            first = seen.setdefault(prompt.key, number)
+            if first != number:
+                raise Failure(
+                    f"{name}, line {number}: the id {prompt.key!r} is that of line {first} already",
+                    Status.USAGE,
+                )
+            yield prompt
+
+
+def _parsed(number: int, line: bytes, defaults: Defaults) -> Prompt:
+    key: Key = f"{number}-{hashlib.sha256(line).hexdigest()[:16]}"
+    try:
+        given = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return Prompt(key, error=f"line {number} is not JSON: {error}")
+    if isinstance(given, str):
+        given = {"prompt": given}
+    if not isinstance(given, dict):
+        return Prompt(key, error=f"line {number} is neither a JSON object nor a string")
+    name = next((given[name] for name in _IDS if given.get(name) is not None), key)
+    if not isinstance(name, (str, int)) or isinstance(name, bool):
+        return Prompt(key, error=f"line {number}: the id must be a string or a whole number")
+    path, body = CHAT.path, given.get("body")
+    if isinstance(body, dict):
+        url = str(given.get("url", path))
+        known = next((path for path in ENDPOINTS if url.endswith(path)), None)
+        if known is None:
+            return Prompt(name, error=f"line {number}: nothing is known of the url {url!r}")
+        path = known
+    else:
+        body = {**defaults.fields, **{k: v for k, v in given.items() if k not in _IDS}}
+        messages = body.get("messages")
+        if messages is None and isinstance(body.get("prompt"), str):
+            messages = [{"role": "user", "content": body.pop("prompt")}]
+        if not isinstance(messages, list):
+            return Prompt(name, error=f"line {number} has no prompt, messages or body")
+        told = any(
+            isinstance(one, dict) and one.get("role") in ("system", "developer") for one in messages
+        )
+        body |= CHAT.body(messages, None if told else defaults.system)
+    body = {"model": defaults.model, **body}
+    body.pop("stream", None)  # answers are always streamed
+    return Prompt(name, path, ENDPOINTS[path].with_usage(body))
