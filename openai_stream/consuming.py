@@ -125,13 +125,17 @@ def text(source: Source, choice: int) -> Iterator[str]:
         yield rest
 
 
-def parts(source: Source, choice: int) -> Iterator[Part]:
-    """The parts of one choice, as they come."""
+def parts(source: Source, choice: int, silence: float | None = None) -> Iterator[Part | None]:
+    """The parts of one choice, as they come.
+
+    :param silence: seconds without a part after which ``None`` is given, each time.
+    """
     reader = source.parts(choice)
     begun = given = False
+    due = 0.0 if silence is None else monotonic() + silence
     while True:
         try:
-            event = source.take()
+            event = source.take(None if silence is None else max(0.0, due - monotonic()))
             if event is DONE:
                 break
             if event.__class__ is Restarted:
@@ -141,6 +145,8 @@ def parts(source: Source, choice: int) -> Iterator[Part]:
                 continue
             begun = True
             found = reader.feed(event)
+        except queue.Empty:
+            found = []
         except Exception as error:
             if not begun and isinstance(error, StreamDecodeError) and error.snapshot is not None:
                 yield from reader.whole(error.snapshot.to_dict())  # it ignores ``stream``
@@ -149,6 +155,12 @@ def parts(source: Source, choice: int) -> Iterator[Part]:
         if found:
             given = True
             yield from found
+        elif silence is None or monotonic() < due:
+            continue
+        else:
+            yield None
+        if silence is not None:
+            due = monotonic() + silence
     yield from reader.rest()
     if not source.is_cut():
         yield from reader.end()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .parts.pieces import Reader
     from .stream import Stream
 
-__all__ = ["EventQueue", "Subscription"]
+__all__ = ["EventQueue", "QueueSource", "Subscription"]
 
 
 class _Failure:
@@ -189,9 +189,9 @@ class EventQueue(_Queue[E_co, W_co]):
         :raises ValueError: ``every`` is not above 0.
         """
         if every is None:
-            return consuming.text(_Source(self), choice)
+            return consuming.text(QueueSource(self), choice)
         consuming.check_every(every)
-        return consuming.text_every(_Source(self), choice, every)
+        return consuming.text_every(QueueSource(self), choice, every)
 
     def parts(self, choice: int = 0) -> Iterator[Part]:
         """Typed pieces of an answer, the same for all endpoints: :mod:`openai_stream.parts`.
@@ -207,10 +207,10 @@ class EventQueue(_Queue[E_co, W_co]):
         :raises RuntimeError: something else takes from the queue already.
         """
         consuming.check_index("choice", choice)
-        source = _Source(self)
+        source = QueueSource(self)
         source.parts(choice)
-        self._take_all("parts")
-        return consuming.parts(source, choice)
+        source.claim("parts")
+        return cast("Iterator[Part]", consuming.parts(source, choice))  # None needs a limit
 
     def partials(self, *, call: int | None = None) -> Iterator[Any]:
         """An answer that is JSON, as far as it has come, and at the end the whole value.
@@ -226,11 +226,11 @@ class EventQueue(_Queue[E_co, W_co]):
         :raises concurrent.futures.CancelledError: the stream was closed; from the loop.
         :raises RuntimeError: something else takes from the queue already.
         """
-        source = _Source(self)
+        source = QueueSource(self)
         if call is not None:
             consuming.check_index("call", call)
             source.parts(0)
-        self._take_all("partials")
+        source.claim("partials")
         return consuming.partials(source, call)
 
     def items(self, name: str) -> Iterator[Any]:
@@ -249,19 +249,9 @@ class EventQueue(_Queue[E_co, W_co]):
             raise TypeError(f"name must be a string, not {name!r}")
         cls = self._stream._core.asked.cls
         element = None if cls is None else consuming.element_class(cls, name)
-        self._take_all("items")
-        return consuming.items(_Source(self), name, element)
-
-    def _take_all(self, name: str) -> None:
-        """Only one of those that need every event may take them."""
-        with self.mutex:
-            if self._taken_by is not None:
-                raise RuntimeError(
-                    f"{self._taken_by}() takes the events of this queue already; for {name}() "
-                    "beside it, make the stream with replay=True and ask stream.subscribe() for a "
-                    "queue of its own"
-                )
-            self._taken_by = name
+        source = QueueSource(self)
+        source.claim("items")
+        return consuming.items(source, name, element)
 
     def _wait(self, block: bool, timeout: float | None, to_the_end: bool = False) -> Any:
         """Wait for an item; ``to_the_end``, as a loop does, also for the end that others take."""
@@ -427,6 +417,8 @@ class Subscription(EventQueue[E_co, W_co]):
     #: The number of the item before the first that it gives.
     after = 0
     _skipped = 0  # items that are still to be left out
+    _arrived = 0  # items that came
+    _was_asked = False  # for a place to begin at
 
     def begin(self, after: int | None, restarted_at: int, restarted: Restarted | None) -> None:
         """Choose where it begins; before any item, with the lock held.
@@ -435,6 +427,7 @@ class Subscription(EventQueue[E_co, W_co]):
         :param restarted_at: the number of the newest restart, 0 if there was none.
         :param restarted: that restart.
         """
+        self._was_asked = after is not None
         if after is None:
             after = restarted_at
         if after < restarted_at:
@@ -449,7 +442,20 @@ class Subscription(EventQueue[E_co, W_co]):
             skipped = min(self._skipped, len(events))
             self._skipped -= skipped
             events = events[skipped:]
+        self._arrived += len(events)
         return super()._force(events)
+
+    def position(self) -> int:
+        """The number of the item before the next that it gives."""
+        with self.mutex:
+            ahead = len(self.queue)
+            if ahead and self.queue[-1].__class__ in _ENDS:
+                ahead -= 1
+            return self.after + self._arrived - ahead
+
+    def is_from_the_start(self) -> bool:
+        """It was made without ``after``, and nothing was taken yet."""
+        return not self._was_asked and self.position() == self.after
 
     def close(self, drain: bool = False) -> None:
         """End this subscription: what is in the queue stays, then comes ``DONE``.
@@ -462,8 +468,8 @@ class Subscription(EventQueue[E_co, W_co]):
         """Nobody waits for room in it."""
 
 
-class _Source:
-    """A queue, as :mod:`.consuming` wants it."""
+class QueueSource:
+    """A queue, as those want it who consume it for somebody: :mod:`.consuming`, and web pages."""
 
     def __init__(self, queue: EventQueue[Any, Any]) -> None:
         self._queue = queue
@@ -495,6 +501,22 @@ class _Source:
             raise item.error
         return item
 
+    def claim(self, name: str) -> None:
+        """Only one of those that need every event may take them.
+
+        :param name: of the method or function that wants to.
+        :raises RuntimeError: one does already.
+        """
+        events = self._queue
+        with events.mutex:
+            if events._taken_by is not None:
+                raise RuntimeError(
+                    f"{events._taken_by}() takes the events of this queue already; for {name}() "
+                    "beside it, make the stream with replay=True and ask stream.subscribe() for a "
+                    "queue of its own"
+                )
+            events._taken_by = name
+
     def has_more(self) -> bool:
         """An item is there already."""
         return bool(self._queue.queue)
@@ -519,6 +541,17 @@ class _Source:
     def is_cut(self) -> bool:
         """The end that was taken is not that of the answer: it was closed, or drains."""
         return self._queue._is_cut
+
+    def is_let_go(self) -> bool:
+        """The end that was taken is a subscription's own: the stream goes on without it."""
+        events = self._queue
+        return (
+            isinstance(events, Subscription) and events._is_cut and not events._stream.cancelled()
+        )
+
+    def abandon(self) -> None:
+        """What a finalizer does in the place of closing the stream: it waits for nothing."""
+        self._queue._stream._core.handle_dropped()
 
     def answer(self) -> JSONAnswer:
         """What the answer says, as far as it has come."""

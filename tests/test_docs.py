@@ -287,7 +287,13 @@ def not_ours(example: Example) -> None:
     """Another language, or output: there to be read."""
 
 
-EVALUATORS = {"python": run_python, "sh": run_shell, "text": not_ours, "clojure": not_ours}
+EVALUATORS = {
+    "python": run_python,
+    "sh": run_shell,
+    "text": not_ours,
+    "clojure": not_ours,
+    "js": not_ours,
+}
 
 
 def blocks(document: Document) -> Iterable[Region]:
