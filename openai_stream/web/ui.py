@@ -9,7 +9,6 @@ the next begins. What a part is, and when a tool call is whole, is decided by
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ from openai_stream import consuming
 from openai_stream.parts import Call, CallDelta, Finish, Part, Reasoning
 from openai_stream.queues import EventQueue, QueueSource, Subscription
 from openai_stream.stream import Stream
+from openai_stream.strict_json import loads
 
 from .body import Body
 from .failures import ErrorText, check_error_text, told, words_of
@@ -215,7 +215,7 @@ class _Message:
         if _is_custom(part, self._stream.snapshot().to_dict()):
             return {"type": "tool-input-available", **call, "input": part.arguments}
         try:
-            given = json.loads(part.arguments, parse_constant=_refuse) if part.arguments else {}
+            given = loads(part.arguments) if part.arguments else {}
         except (ValueError, RecursionError):
             return {
                 "type": "tool-input-error",
@@ -259,7 +259,3 @@ def _is_custom(call: Call, answer: dict[str, Any]) -> bool:
 def _entries(holder: Any, name: str) -> list[dict[str, Any]]:
     entries = holder.get(name) if isinstance(holder, dict) else None
     return [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
