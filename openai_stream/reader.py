@@ -19,6 +19,7 @@ from .causes import NO_TLS
 from .decoding import codings_of
 from .endpoints import Accumulator, Endpoint
 from .errors import StreamAPIError, StreamDecodeError, StreamInterruptedError
+from .event_kinds import is_failed_chunk, is_failed_response, is_keep_alive, is_typed
 from .misframed import is_done, meant
 from .server_errors import api_error, clip, parse_leniently, says_error, says_failure
 from .sse import Frames, begins_event_stream, decode_json, events
@@ -30,8 +31,6 @@ __all__ = ["Reader", "expiry"]
 # What some servers send so that proxies see traffic, as an event's name or as its data.
 _KEEP_ALIVE_EVENTS = frozenset({"ping", "keep-alive", "keepalive", "heartbeat"})
 _KEEP_ALIVE_DATA = _KEEP_ALIVE_EVENTS | {"[ping]", "[keep-alive]", "[keepalive]", "[heartbeat]"}
-# The same as the type of an object. A tuple: what a server gives as a type may have no hash.
-_KEEP_ALIVE_TYPES = ("keepalive", "ping", "heartbeat", "keep_alive", "response.keep_alive")
 
 
 @attrs.frozen
@@ -220,19 +219,17 @@ class Reader:
                         "the server sent an event that is not a JSON object: "
                         f"its data is a {type(data).__name__}"
                     )
-            elif "choices" not in data and ("error" in data or not (last and _is_typed(data))):
+            elif "choices" not in data and ("error" in data or not (last and is_typed(data))):
                 if says_failure(data, known=server_event is None):
                     raise api_error(data, self._clean)
-                if data.get("type") in _KEEP_ALIVE_TYPES and not (
-                    server_event or data.get("usage")
-                ):
+                if server_event is None and is_keep_alive(data):
                     self.empty += 1
                     continue
             if not self.events:
                 self._begin(data, on_first)
             # A chunk that repeats what is known in all but its delta, as nearly all do, does not
             # say that anything failed.
-            if not add(data) and _is_failed_chunk(data):
+            if not add(data) and is_failed_chunk(data):
                 raise api_error(data, self._clean)
             self.events += 1
             if server_event is not None:
@@ -240,7 +237,7 @@ class Reader:
                 continue
             if last:
                 kind = data.get("type")
-                if kind in self._endpoint.failed or (kind in last and _is_failed_response(data)):
+                if kind in self._endpoint.failed or (kind in last and is_failed_response(data)):
                     raise api_error(data, self._clean)
             deliver(make(data))
             if last and kind in last and self._accumulator.complete:
@@ -249,7 +246,7 @@ class Reader:
 
     def _begin(self, data: Any, on_first: Callable[[], object]) -> None:
         """The first event is there; one that says that the server failed is none."""
-        if _is_failed_chunk(data):
+        if is_failed_chunk(data):
             self._accumulator.add(data)
             raise api_error(data, self._clean)
         self.first_event_seconds = self._exchange.last_byte - self._exchange.started
@@ -420,26 +417,6 @@ def _behind_a_broken_one(text: str) -> Any:
             if line[:1] == "{" and says_failure(said := parse_leniently(line)):
                 return said
     return None
-
-
-def _is_typed(data: dict[str, Any]) -> bool:
-    """Whether it is an event of ``/responses``, which says what it is, and no keep-alive."""
-    kind = data.get("type")
-    typed = kind.__class__ is str and kind.startswith("response.")
-    return typed and kind != "response.keep_alive"
-
-
-def _is_failed_response(data: dict[str, Any]) -> bool:
-    """Whether the last event of a response, whatever it is called, says that there is no answer."""
-    response = data.get("response")
-    if type(response) is not dict:
-        return False
-    return says_error(response) or response.get("status") in ("failed", "cancelled")
-
-
-def _is_failed_chunk(data: Any) -> bool:
-    """Whether something with choices says that the server failed."""
-    return data.__class__ is dict and "choices" in data and says_failure(data)
 
 
 def expiry(exchange: Exchange) -> str:
