@@ -15,6 +15,7 @@ PYTEST_DONT_REWRITE
 from .api import create_chat_completion, create_completion, create_response
 from .azure import AzureClient
 from .client import Client
+from .combining import combine
 from .errors import (
     APIConnectionError,
     APIStatusError,
@@ -88,6 +89,7 @@ __all__ = [
     "Tagged",
     "Timeout",
     "UnprocessableEntityError",
+    "combine",
     "create_chat_completion",
     "create_completion",
     "create_response",

@@ -41,6 +41,7 @@ from openai_stream import (
     StreamInterruptedError,
     StreamTimeoutError,
     Timeout,
+    combine,
 )
 from openai_stream.testing import (
     Fin,
@@ -148,10 +149,12 @@ def into_queue(
     events = client.create_chat_completion(
         model="m", messages=[], stream=True, timeout=row.timeout, **row.asked
     )
+    delivered: list[ChatCompletionChunk] = []
     for number, expected in enumerate(row.events, 1):
         event = events.get(timeout=WAIT)
         assert event is not DONE
         assert event.to_dict() == expected
+        delivered.append(event)
         if number == len(row.events):
             taken.set()
     error = None
@@ -171,6 +174,9 @@ def into_queue(
             with pytest.raises(type(error)) as again:
                 list(events)
             assert again.value is error
+    # A failing event is in the snapshot and was not delivered.
+    if delivered and not isinstance(error, StreamAPIError):
+        assert combine(delivered) == events.stream.snapshot()
     return events.stream, error
 
 

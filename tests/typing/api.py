@@ -30,6 +30,7 @@ from openai_stream import (
     StreamError,
     Tagged,
     Timeout,
+    combine,
     create_chat_completion,
     create_completion,
     create_response,
@@ -240,6 +241,21 @@ def a_completion(whole: ChatCompletion, response: Response) -> None:
     assert_type(whole.to_dict(), dict[str, Any])
     assert_type(ChatCompletion.from_dict({}), ChatCompletion)
     assert_type(response.id, str | None)
+
+
+def combined(
+    chunks: list[ChatCompletionChunk],
+    texts: Iterator[Completion],
+    restarted: list[ResponseEvent | Restarted],
+    events: ChatQueue,
+    dicts: list[dict[str, Any]],
+) -> None:
+    assert_type(combine(chunks), ChatCompletion)
+    assert_type(combine([*chunks, DONE]), ChatCompletion)
+    assert_type(combine(texts), Completion)
+    assert_type(combine(restarted), Response)
+    assert_type(combine(events), ChatCompletion)
+    assert_type(combine(dicts), Any)
 
 
 def a_tagged(item: Tagged) -> None:
