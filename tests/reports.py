@@ -18,6 +18,7 @@ from fault_table import escaped, table
 from reported import (
     deltas,
     errors,
+    next_turns,
     programs_command,
     programs_process,
     programs_secrets,
@@ -51,6 +52,7 @@ PROGRAMS: dict[str, Sequence[Situation]] = {
     "Processes, signals and threads": programs_process.ROWS,
     "The command and the plugin": programs_command.ROWS,
     "Secrets": programs_secrets.ROWS,
+    "Answers that are sent back": next_turns.ROWS,
 }
 REPORTS = [report for rows in AREAS.values() for report in rows]
 SITUATIONS = [situation for rows in PROGRAMS.values() for situation in rows]

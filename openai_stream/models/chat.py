@@ -12,6 +12,7 @@ from openai_stream.structured import JSONAnswer
 
 from .fields import NONE_GIVEN
 from .model import Model, missing, wire
+from .next_turn import assistant_param
 from .usage import Usage
 
 __all__ = [
@@ -286,6 +287,18 @@ class Message(Model):
     audio: Audio | None = None
     #: Deprecated by the API in favour of ``tool_calls``.
     function_call: FunctionCall | None = None
+
+    def to_param(self) -> dict[str, Any]:
+        """The message as the next request takes it: ``messages.append(message.to_param())``.
+
+        Its text and its tool calls, whose arguments are a JSON object (``{}`` if the model did not
+        give one). Reasoning goes back if servers want it back: signed or encrypted
+        (``reasoning_details``, ``thinking_blocks``, ``extra_content``) always, as it is, and
+        ``reasoning_content`` beside tool calls. What is of answers only is left out.
+
+        .. versionadded:: 0.1
+        """
+        return assistant_param(self.to_dict())
 
 
 _NO_MESSAGE = missing(Message)

@@ -13,6 +13,7 @@ from openai_stream.structured import JSONAnswer
 
 from .fields import NONE_GIVEN
 from .model import Model, wire
+from .next_turn import input_items
 
 __all__ = [
     "IncompleteDetails",
@@ -168,6 +169,17 @@ class Response(Model):
                     if isinstance(text, str):
                         texts.append(text)
         return "".join(texts)
+
+    def to_input(self) -> list[dict[str, Any]]:
+        """The output as the next request takes it: ``items += response.to_input()``.
+
+        Without what is of answers only. Reasoning goes back with the item that follows it, and not
+        without it. With ``store=False`` ids are left out, and reasoning goes back if it is
+        encrypted: ask for it with ``include=["reasoning.encrypted_content"]``.
+
+        .. versionadded:: 0.1
+        """
+        return input_items(self.to_dict())
 
     def parsed(self, cls: type[T]) -> T:
         """The answer, which is JSON, as an object of a class. Needs the extra ``structured``.

@@ -241,6 +241,8 @@ def a_completion(whole: ChatCompletion, response: Response) -> None:
     assert_type(whole.to_dict(), dict[str, Any])
     assert_type(ChatCompletion.from_dict({}), ChatCompletion)
     assert_type(response.id, str | None)
+    assert_type(whole.choices[0].message.to_param(), dict[str, Any])
+    assert_type(response.to_input(), list[dict[str, Any]])
 
 
 def combined(
