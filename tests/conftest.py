@@ -84,6 +84,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(folder.name))
 
 
+def pytest_collection_finish() -> None:
+    """Thousands of tests are objects that live to the end: no collection has to walk them."""
+    gc.collect()
+    gc.freeze()
+
+
 # Time limit ----------------------------------------------------------------------------------
 
 
