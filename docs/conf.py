@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from sphinx.addnodes import pending_xref
 
-import openai_stream
+import openai_stream.local
+import openai_stream.recordings
+import openai_stream.testing
 from openai_stream._version import VERSION
 
 here = Path(__file__).parent
@@ -46,6 +51,23 @@ intersphinx_mapping = {
 
 # Type variables: of an event, of a whole answer, of the class itself.
 nitpick_ignore_regex = [("py:class", r"(openai_stream\.\S+\.)?(E|E_co|W|W_co|C|M|T)")]
+
+
+def bring_home() -> None:
+    """Have public classes say again where they are written.
+
+    There autodoc looks for the comments at their attributes, and for the order of their members.
+    """
+    for name, module in [*sys.modules.items()]:
+        if name.partition(".")[0] != "openai_stream":
+            continue
+        source = inspect.getsource(module)
+        for thing in vars(module).values():
+            if isinstance(thing, type) and re.search(rf"^class {thing.__name__}\b", source, re.M):
+                thing.__module__ = name
+
+
+bring_home()
 
 #: What docstrings and signatures say, and where it is documented.
 DOCUMENTED_AS = {

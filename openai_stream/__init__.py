@@ -47,6 +47,7 @@ from .models import (
     ResponseEvent,
     ServerEvent,
 )
+from .publishing import publish
 from .queues import EventQueue
 from .stream import Stats, Stream
 from .timeouts import Timeout
@@ -94,3 +95,5 @@ __all__ = [
     "create_completion",
     "create_response",
 ]
+
+publish(globals())

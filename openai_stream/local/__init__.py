@@ -4,6 +4,10 @@
 question.
 """
 
+from openai_stream.publishing import publish
+
 from .server import LocalServer
 
 __all__ = ["LocalServer"]
+
+publish(globals())

@@ -3,6 +3,8 @@
 Nothing in here knows where the dicts come from, or how events add up to an answer.
 """
 
+from openai_stream.publishing import publish
+
 from .chat import (
     Annotation,
     Audio,
@@ -77,3 +79,5 @@ __all__ = [
     "URLCitation",
     "Usage",
 ]
+
+publish(globals())

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import attrs
 
+from openai_stream.publishing import publish
+
 __all__ = ["Call", "CallDelta", "Finish", "Part", "Reasoning", "Refusal", "Text"]
 
 
@@ -85,3 +87,5 @@ class Finish:
 
 
 Part = Text | Reasoning | Refusal | CallDelta | Call | Finish
+
+publish(globals())

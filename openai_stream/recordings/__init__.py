@@ -11,7 +11,11 @@
         print(exchange.request.json["model"], len(exchange.data), exchange.end)
 """
 
+from openai_stream.publishing import publish
+
 from .reading import RecordedExchange, RecordedRequest, read_recording
 from .recorder import Recorder
 
 __all__ = ["RecordedExchange", "RecordedRequest", "Recorder", "read_recording"]
+
+publish(globals())

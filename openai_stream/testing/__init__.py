@@ -23,6 +23,8 @@ What can go wrong is listed, by name, in :mod:`openai_stream.testing.faults`; an
 be a recording of a real one (:func:`recorded`).
 """
 
+from openai_stream.publishing import publish
+
 from .addresses import blackhole_url, refused_url
 from .answers import Event, answer
 from .chunks import chat_chunks, completion_chunks, tool_call_chunks
@@ -139,3 +141,5 @@ __all__ = [
     "unanswered",
     "whole_json",
 ]
+
+publish(globals())
