@@ -19,7 +19,7 @@ from typing import Any
 from openai_stream.endpoints import CHAT_COMPLETIONS as CHAT
 from openai_stream.sse import Frames, events
 from openai_stream.strict_json import decode_json
-from openai_stream.transport import _whole_chunks
+from openai_stream.transport.chunks import whole_chunks
 
 from .events import END, Answer, burst
 from .report import grid
@@ -52,7 +52,7 @@ class _Steps:
     def chunks(self) -> Iterator[bytes]:
         for block in self._arrived:
             parts: list[bytes] = []
-            _whole_chunks(block, 0, parts)
+            whole_chunks(block, 0, parts)
             yield b"".join(parts)
 
     def frames(self) -> Frames:

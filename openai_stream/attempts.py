@@ -14,7 +14,6 @@ import requests
 import urllib3
 import urllib3.exceptions
 
-from .causes import cause_of, drop_tracebacks, reason
 from .errors import (
     APIConnectionError,
     APITimeoutError,
@@ -23,13 +22,26 @@ from .errors import (
     StreamError,
     StreamTimeoutError,
 )
-from .origin import Interrupted, of_user
 from .reader import expiry
 from .redaction import Mask, Secrets, hiding_in_logs, is_secret, purge, shown
 from .request import Request
 from .server_errors import has_no_credit
 from .status_errors import status_error
-from .transport import Aborted, Body, Exchange, Expired, Tap, proxy_of, send, settle
+from .transport import (
+    Aborted,
+    Body,
+    Exchange,
+    Expired,
+    Interrupted,
+    Tap,
+    cause_of,
+    drop_tracebacks,
+    of_user,
+    proxy_of,
+    reason,
+    send,
+    settle,
+)
 
 __all__ = ["Attempts", "Trace"]
 

@@ -15,8 +15,6 @@ import attrs
 import requests
 from urllib3.response import HTTPResponse
 
-from .causes import NO_TLS
-from .decoding import codings_of
 from .endpoints import Accumulator, Endpoint
 from .errors import StreamAPIError, StreamDecodeError, StreamInterruptedError
 from .event_kinds import is_failed_chunk, is_failed_response, is_keep_alive, is_typed
@@ -24,7 +22,7 @@ from .misframed import is_done, meant
 from .server_errors import api_error, clip, parse_leniently, says_error, says_failure
 from .sse import Frames, begins_event_stream, decode_json, events
 from .strays import Strays
-from .transport import ASK_AGAIN, Body, Exchange
+from .transport import ASK_AGAIN, NO_TLS, Body, Exchange, codings_of
 
 __all__ = ["Reader", "expiry"]
 

@@ -45,7 +45,6 @@ import attrs
 
 from .accumulate import Asked
 from .arguments import check_function
-from .causes import drop_tracebacks
 from .endpoints import Endpoint
 from .errors import (
     CLOSED,
@@ -72,7 +71,7 @@ from .sinks import (
     SinkFailed,
 )
 from .structured import JSONAnswer
-from .transport import Aborted, Exchange, Expired
+from .transport import Aborted, Exchange, Expired, drop_tracebacks
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType

@@ -20,7 +20,6 @@ import json
 import pickle
 import random
 import re
-import threading
 import types
 import typing
 import zlib
@@ -57,6 +56,8 @@ from openai_stream.testing import (
     tool_call_chunks,
 )
 from openai_stream.timeouts import Timeout
+from openai_stream.transport.connection import Connection
+from openai_stream.transport.current import sending
 
 __all__ = ["TARGETS", "TOKENS", "seeds"]
 
@@ -382,17 +383,15 @@ def _respond(
 ) -> tuple[requests.Response, transport.Exchange] | None:
     """What a request brings over which connection comes this; ``None`` where no response."""
     exchange = transport.Exchange(_NEVER, streaming=True)
-    connection = transport._Connection("fuzz")
+    connection = Connection("fuzz")
     connection.sock = _Socket(blocks)
-    token = transport._current.set((threading.get_ident(), exchange))
     try:
-        exchange.begin()
-        connection.request("POST", "/v1", preload_content=False, decode_content=False)
-        return _ADAPTER.build_response(_REQUEST, connection.getresponse()), exchange
+        with sending(exchange):
+            exchange.begin()
+            connection.request("POST", "/v1", preload_content=False, decode_content=False)
+            return _ADAPTER.build_response(_REQUEST, connection.getresponse()), exchange
     except _NO_RESPONSE:
         return None
-    finally:
-        transport._current.reset(token)
 
 
 def wire(data: bytes) -> None:

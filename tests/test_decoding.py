@@ -11,8 +11,8 @@ import pytest
 import urllib3.exceptions
 
 from openai_stream import Client, ServerEvent, StreamInterruptedError
-from openai_stream.decoding import Decoding, codings_of
 from openai_stream.testing import ScriptedServer, answer, frame
+from openai_stream.transport.decoding import Decoding, codings_of
 
 TEXT = b"".join(b"%d and so on\n" % number for number in range(20_000))
 

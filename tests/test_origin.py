@@ -11,8 +11,8 @@ import time
 import pytest
 
 from openai_stream import Client
-from openai_stream.origin import Interrupted, by_handler, is_timeout, of_user
 from openai_stream.testing import Hang, ScriptedServer, answer, chat_chunks
+from openai_stream.transport.origin import Interrupted, by_handler, is_timeout, of_user
 
 SOON = 10.0  # seconds; what is waited for happens at once
 WHOLE = chat_chunks("one two three")

@@ -19,9 +19,9 @@ import requests
 import urllib3.exceptions
 
 from openai_stream import Client, StreamDecodeError, StreamInterruptedError, Timeout, transport
-from openai_stream.causes import reason
 from openai_stream.testing import Fin, Hang, ScriptedServer, head
-from openai_stream.transport import ASK_AGAIN, Aborted, Exchange, Expired
+from openai_stream.transport import ASK_AGAIN, Aborted, Exchange, Expired, call, reason
+from openai_stream.transport.current import current_exchange
 
 SOON = 30.0
 
@@ -39,7 +39,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(transport, "_now", clock)
+    monkeypatch.setattr(call, "monotonic", clock)
     return clock
 
 
@@ -90,18 +90,18 @@ def test_a_request_sent_from_within_another_gives_the_exchange_back() -> None:
 
     class Nesting(requests.Session):
         def send(self, request: Any, **kwargs: Any) -> Any:
-            inside.append(transport._current_exchange())
+            inside.append(current_exchange())
             if request.url.endswith("outer"):
                 made = requests.Request("GET", "http://localhost/inner")
                 transport.send(self, made, made.prepare(), inner)
-                inside.append(transport._current_exchange())
+                inside.append(current_exchange())
             return requests.Response()
 
     with Nesting() as session:
         made = requests.Request("GET", "http://localhost/outer")
         transport.send(session, made, made.prepare(), outer)
     assert inside == [outer, inner, outer]
-    assert transport._current_exchange() is None
+    assert current_exchange() is None
 
 
 # How long a wait may be ----------------------------------------------------------------------
@@ -367,9 +367,9 @@ def test_abort_shuts_what_was_entered_once() -> None:
         lambda: one.enter(None),
         lambda: one.enter_shut(None),
     ]
-    for call in calls:
+    for work in calls:
         with pytest.raises(Aborted):
-            call()
+            work()
     assert one.expired is None
     assert one.leave() is False
 

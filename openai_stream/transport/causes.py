@@ -16,8 +16,8 @@ import attrs
 import requests
 import urllib3.exceptions
 
-from .errors import APIConnectionError, APITimeoutError, ConfigurationError
-from .redaction import shown
+from openai_stream.errors import APIConnectionError, APITimeoutError, ConfigurationError
+from openai_stream.redaction import shown
 
 __all__ = ["NO_TLS", "Cause", "cause_of", "drop_tracebacks", "reason"]
 

@@ -1,0 +1,160 @@
+"""An attempt's request, sent through a session of ours or of the user's."""
+
+from __future__ import annotations
+
+import http.client
+import re
+from time import monotonic
+from typing import Any
+
+import requests
+from urllib3.util import parse_url
+
+from openai_stream.redaction import shown
+
+from .body import settle
+from .call import Exchange
+from .current import sending
+from .session import proxy_of
+
+__all__ = ["send"]
+
+
+def send(
+    session: requests.Session,
+    made: requests.Request,
+    prepared: requests.PreparedRequest,
+    exchange: Exchange,
+) -> requests.Response:
+    """Send an attempt's request and return when the headers are there.
+
+    :param session: a :class:`Session`; another one is timed and stopped as far as it allows.
+    :param made: the request.
+    :param prepared: the same, prepared by the session.
+    :raises Aborted: it was stopped.
+    :raises requests.RequestException: whatever ``requests`` raises; where a deadline is why,
+        :attr:`Exchange.expired` says so. Others leak through ``requests`` too: ``urllib3``'s,
+        ``http.client``'s, ``OSError`` and ``ValueError``; and whatever a given session raises.
+    """
+    proxy = proxy_of(session, made.url)
+    if proxy and not parse_url(proxy).host:  # requests would trip over it with a TypeError
+        if "://" in proxy:
+            why = f"the proxy's URL {shown(proxy)!r} has no host"
+        else:
+            why = f"the proxy's URL has no scheme: write {shown(f'http://{proxy}')}"
+        raise requests.exceptions.InvalidProxyURL(why)
+    with sending(exchange):
+        return _timed(session, made, prepared, exchange)
+
+
+def _timed(
+    session: requests.Session,
+    made: requests.Request,
+    prepared: requests.PreparedRequest,
+    exchange: Exchange,
+) -> requests.Response:
+    connect, wait = exchange.given_limits()
+    seen = _Seen()
+    start = monotonic()
+    try:
+        # What is not ours goes by these two numbers; each wait of ours is set by the exchange.
+        response = _send(session, made, prepared, seen, timeout=(connect, wait))
+    except requests.Timeout as error:
+        seen.close()
+        took = monotonic() - start
+        # A handshake that takes too long is a "read timeout" to requests.
+        connecting = isinstance(error, requests.ConnectTimeout) or took < wait
+        # One that comes before its time is another's: a mock's, say.
+        if exchange.expired is None and took >= (connect if connecting else wait):
+            exchange.given_timed_out(connecting)
+        raise
+    except requests.HTTPError:
+        # A hook of the session's raises for each bad status: what the server said is not lost.
+        if seen.response is None or seen.response.status_code < 400:
+            seen.close()
+            raise
+        response = seen.response
+    except requests.exceptions.RetryError as error:
+        seen.close()
+        if (status := _TOO_MANY.search(str(error))) is None:
+            raise
+        response = _bare_response(int(status[1]), prepared)
+    except BaseException:
+        seen.close()
+        raise
+    if response is not seen.response:  # a hook has put another in its place
+        seen.close()
+    seen.show_target(response)
+    return response
+
+
+#: A ``Retry`` of urllib3's that a session's adapter has was used up: it drops the answers.
+_TOO_MANY = re.compile(r"too many (\d{3}) error responses")
+
+
+def _bare_response(status: int, prepared: requests.PreparedRequest) -> requests.Response:
+    """A response of which nothing but its status is left."""
+    response = requests.Response()
+    response.status_code = status
+    response.reason = http.client.responses.get(status, "")
+    response.request = prepared
+    response.url = prepared.url or ""
+    settle(response, b"")
+    return response
+
+
+def _send(
+    session: requests.Session,
+    made: requests.Request,
+    prepared: requests.PreparedRequest,
+    seen: _Seen,
+    timeout: tuple[float, float],
+) -> requests.Response:
+    how: dict[str, Any] = {"allow_redirects": False, "timeout": timeout}
+    if getattr(session.request, "__func__", None) is requests.Session.request:
+        prepared.hooks["response"] = seen.around(prepared.hooks["response"])
+        settings = session.merge_environment_settings(made.url, {}, True, None, None)
+        return session.send(prepared, **how, **settings)
+    # It puts something of its own into each request there: a token (google-auth, OAuth 2), a time.
+    return session.request(
+        "POST",
+        made.url,
+        headers=made.headers.copy(),  # which it may add to
+        data=made.data,
+        auth=made.auth,
+        hooks={"response": seen.around(session.hooks.get("response", []))},
+        stream=True,
+        **how,
+    )
+
+
+class _Seen:
+    """What the hooks around those of a session's user see: a response before them and behind them.
+
+    Before: a hook that raises would leave a response open that nobody else has. Behind: a redirect
+    is kept from ``requests``, which would read its body to the end, although it is not to follow
+    it; and so for ever, if that has none.
+    """
+
+    response: requests.Response | None = None
+    _target: str | None = None
+
+    def around(self, hooks: Any) -> list[Any]:
+        return [self._keep, *([hooks] if callable(hooks) else hooks), self._hide_target]
+
+    def _keep(self, response: requests.Response, **_: Any) -> None:
+        self.close()  # a session may ask again with a new token, and forget the first answer
+        self.response = response
+
+    def _hide_target(self, response: requests.Response, **_: Any) -> None:
+        if 300 <= response.status_code < 400:
+            self._target = response.headers.pop("location", None)
+
+    def show_target(self, response: requests.Response) -> None:
+        if self._target is not None:
+            response.headers["location"] = self._target
+
+    def close(self) -> None:
+        if self.response is not None:
+            self.response.close()
+            self.response = None

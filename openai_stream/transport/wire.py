@@ -1,0 +1,92 @@
+"""A socket's receiving side, where each wait passes the deadlines of its call."""
+
+from __future__ import annotations
+
+import http.client
+import io
+from time import monotonic
+from typing import Any
+
+from .call import Exchange
+from .deadlines import Aborted, Expired
+
+__all__ = ["TappedWire", "Wire"]
+
+
+class Wire(io.RawIOBase):
+    """The socket's receiving side under ``http.client``'s buffer: every wait passes here.
+
+    It replaces the ``socket.SocketIO`` that ``makefile`` makes, and closes it in its turn.
+    """
+
+    def __init__(self, raw: Any, sock: Any, exchange: Exchange) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._recv_into = sock.recv_into
+        self._exchange = exchange
+        self._owner = exchange.wire()
+        self._last = 0.0  # when the last bytes came
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        exchange = self._exchange
+        if exchange.before_wait is not None:
+            exchange.before_wait()
+        elif self._last:
+            # What came was no event either: a flood of it shall not outrun the gap.
+            exchange.waited += monotonic() - self._last
+        exchange.arm(self._sock)
+        start = monotonic()
+        try:
+            count: int = self._recv_into(buffer)
+        except OSError as error:
+            exchange.waited += monotonic() - start
+            exchange.failed(error, start)
+        end = exchange.last_byte = self._last = monotonic()
+        exchange.waited += end - start
+        if exchange.aborted:
+            raise Aborted
+        if not count and not exchange.in_body:  # http.client would take it for the headers' end
+            raise http.client.RemoteDisconnected("the server closed the connection in the headers")
+        exchange.bytes += count
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            if self._owner:
+                self._exchange.leave()
+            self._raw.close()
+        super().close()
+
+
+class TappedWire(Wire):
+    """The same, and shows what comes to the exchange's tap."""
+
+    def __init__(self, raw: Any, sock: Any, exchange: Exchange) -> None:
+        super().__init__(raw, sock, exchange)
+        self._tap = exchange.tap if self._owner else None  # a proxy's answer is not the server's
+        if self._tap is not None:
+            self._tap.sent()
+
+    def readinto(self, buffer: Any) -> int:
+        tap = self._tap
+        if tap is None:
+            return super().readinto(buffer)
+        try:
+            count = super().readinto(buffer)
+        except http.client.RemoteDisconnected:
+            tap.ended("eof")
+            raise
+        except Expired:  # whoever gives up tells why
+            raise
+        except OSError:
+            if not self._exchange.aborted:  # a socket that was shut may also say so
+                tap.ended("reset")
+            raise
+        if count:
+            tap.received(bytes(buffer[:count]))
+        else:
+            tap.ended("eof")
+        return count
