@@ -99,13 +99,18 @@ ROOMS = {
     "errors": Room(["errors.py"], ["test_errors.py"]),
     "models": Room(["models/*"], ["models"]),
     "life": Room(
-        ["stream.py", "transport.py", "client.py"],
+        ["stream.py", "client.py"],
         [f"test_{name}.py" for name in _STREAMS],
         sample=60,
         scripts=[
             ("stream.x\u01c1_Exit\u01c1", "test_exit.py"),
             ("stream.x\u01c1Core\u01c1start__", "test_exit.py"),
         ],
+    ),
+    "transport": Room(
+        ["transport/*"],
+        [f"test_{name}.py" for name in ("decoding", "origin", *_STREAMS)],
+        sample=20,
     ),
 }
 

@@ -1,15 +1,35 @@
 """The network side of one call: a socket that can be stopped and timed from outside.
 
-:class:`Exchange` is the call as the network sees it, over all its attempts: it keeps the deadlines,
-and any thread may abort it. :class:`Session` is a ``requests`` session whose connections obey an
-exchange. :class:`Body` is a response as a source of bytes: what has arrived, now. What the bytes
-mean is left to others.
-
 Why the sockets are ours: a ``requests`` timeout starts anew with each byte, so a server that
 trickles evades it, and nothing in ``requests`` wakes a thread that waits for a handshake or for
-headers. Here each wait of a connection goes through its exchange, which knows how long it may last,
-and the exchange knows the socket, which ``shutdown()`` wakes within a millisecond.
+headers. Here each wait of a connection goes through its call, which knows how long it may last, and
+the call knows the socket, which ``shutdown()`` wakes within a millisecond. What the bytes mean is
+left to others.
+
+The modules, each of which imports only from those above it:
+
+=============== ==================================================================================
+``deadlines``   the limits of a call, and what is raised at them
+``tap``         what looks at the bytes of an attempt
+``origin``      whether the network raised an exception, or code of the user's
+``causes``      what the exceptions of ``requests``, ``urllib3`` and SOCKS mean
+``sockets``     what is set on each socket, and how one is shut from another thread
+``call``        the call over all its attempts; any thread may abort it
+``current``     which call is being sent on this thread
+``wire``        a socket's receiving side, where each wait passes the deadlines
+``chunks``      chunked bodies
+``decoding``    compressed bodies, and whether one was cut
+``head``        what ``http.client`` gets to read of a response's head
+``response``    a response of ``http.client``'s that reads through the wire
+``addresses``   the addresses of a name, tried side by side
+``connection``  connections of ``urllib3`` that a call times and stops, and their pools
+``session``     a ``requests`` session whose connections are such
+``body``        a response as a source of bytes: what has arrived, now
+``sending``     an attempt's request, sent through a session of ours or of the user's
+=============== ==================================================================================
 """
+
+from __future__ import annotations
 
 from .body import ASK_AGAIN, Body, settle
 from .call import Exchange
