@@ -620,7 +620,7 @@ class Core(Generic[E, W]):
             queue.begin(after, self._restarted_at, self._restarted)
             queue._force(self._history)
             if self.state in _OVER:
-                queue._end(self.error)
+                queue._end(self.error, cut=self.state is State.CANCELLED)
             else:
                 self._subscribers = [ref for ref in self._subscribers if ref() is not None]
                 self._subscribers.append(weakref.ref(queue))

@@ -508,3 +508,16 @@ def test_partials_of_a_call_that_was_cut_raises(client: Client, server: Scripted
         next(values)
     assert caught.value.reason == "length"
     assert caught.value.text == '{"a": [1, 2'
+
+
+def test_a_call_that_was_cut_is_not_given_to_who_subscribes_later(
+    client: Client, server: ScriptedServer
+) -> None:
+    pieces = [called(fragment('{"a": [1, 2', id="c0", name="x"))]
+    events = chat(client, server, broken(pieces, Hang()), replay=True)
+    stream = events.stream
+    events.get()
+    early = stream.subscribe()
+    stream.close()
+    for queue in (early, stream.subscribe()):
+        assert list(queue.parts()) == [CallDelta(0, "c0", "x", '{"a": [1, 2')]

@@ -148,6 +148,16 @@ def test_a_stream_that_was_closed_says_so(server: ScriptedServer, ask: Ask) -> N
         assert last(body) == Told("done", {"closed": True}, "2", "86400000")
 
 
+def test_a_stream_that_was_closed_before_the_page_came_says_so(
+    server: ScriptedServer, ask: Ask
+) -> None:
+    server.play(answer([*CHUNKS[:2], Hang()]))
+    stream = ask(replay=True).stream
+    stream.close()
+    assert last(event_stream(stream.subscribe())).data == {"closed": True}
+    assert last(event_stream(stream.subscribe(after=1))).data == {"closed": True}
+
+
 def test_a_stream_that_drains_is_closed_for_the_page(server: ScriptedServer, ask: Ask) -> None:
     more = threading.Event()
     server.play(answer([*CHUNKS[:2], Wait(more), *CHUNKS[2:]]))
