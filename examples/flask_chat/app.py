@@ -2,7 +2,8 @@
 
 An answer is a stream that belongs to the conversation, not to a page: it is asked for with
 ``replay=True``, and whoever looks at it, a reloaded page too, gets a queue of its own from
-``subscribe()``, with every event from the first. What the browser gets are server-sent events.
+``subscribe()``, with every event from the first. What the browser gets are server-sent events, made
+by ``event_stream``; after a cut it goes on where it was.
 
 Conversations live in the memory of this one process. Run it with many threads, not processes.
 """
@@ -10,10 +11,8 @@ Conversations live in the memory of this one process. Run it with many threads, 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
-import queue
 import secrets
 import sys
 import threading
@@ -27,7 +26,6 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from openai_stream import (
-    DONE,
     APIConnectionError,
     APIStatusError,
     AuthenticationError,
@@ -38,7 +36,6 @@ from openai_stream import (
     EventQueue,
     InternalServerError,
     NotFoundError,
-    OpenAIStreamError,
     PermissionDeniedError,
     RateLimitError,
     Stream,
@@ -46,6 +43,7 @@ from openai_stream import (
     StreamTimeoutError,
 )
 from openai_stream.local import LocalServer
+from openai_stream.web import EVENT_STREAM_HEADERS, event_stream
 
 COOKIE = "conversation"
 MODEL = os.environ.get("OPENAI_MODEL", "gpt-4o-mini")
@@ -157,13 +155,13 @@ class Conversation:
         self._said: list[Said] = []
         self._turn: Turn | None = None
 
-    @property
-    def turn(self) -> Turn | None:
-        """The newest question."""
-        return self._turn
+    def turn(self, number: int) -> Turn | None:
+        """The turn of that number, if it is the newest: of those before, the text is enough."""
+        with self._lock:
+            return self._turn if number == len(self._said) else None
 
-    def ask(self, question: str, client: Client, model: str, grace: float) -> None:
-        """Begin a turn; returns before the model's server has answered."""
+    def ask(self, question: str, client: Client, model: str, grace: float) -> int:
+        """Begin a turn, and give its number; returns before the model's server has answered."""
         with self._lock:
             if self._turn is not None and self._turn.stream.running():
                 abort(409, "There is an answer under way. Stop it before you ask again.")
@@ -178,6 +176,7 @@ class Conversation:
             )
             # Of the turns before, the text is enough; their events go.
             self._said, self._turn = said, Turn(question, events.stream, grace)
+            return len(said)
 
     def _all_said(self) -> list[Said]:
         return [*self._said, *([] if self._turn is None else [self._turn.said()])]
@@ -285,30 +284,13 @@ def _duration(seconds: float) -> str:
 # The site ------------------------------------------------------------------------------------
 
 
-def server_sent(event: str, data: object) -> str:
-    """One server-sent event; JSON has no line breaks of its own."""
-    return f"event: {event}\ndata: {json.dumps(data)}\n\n"
+def told(turn: Turn, last_event_id: str | None) -> Iterator[bytes]:
+    """The answer as server-sent events, for one more reader.
 
-
-def told(turn: Turn, heartbeat: float) -> Iterator[str]:
-    """The answer as server-sent events: ``text`` again and again, then one ``end``."""
-    yield ": the answer follows\n\n"  # so that the browser knows at once that it is connected
+    :param last_event_id: what the browser had when its connection was cut.
+    """
     with turn.reader() as events:
-        while True:
-            try:
-                event = events.get(timeout=heartbeat)
-            except queue.Empty:
-                # Only who writes learns that the browser has gone.
-                yield ": nothing yet\n\n"
-                continue
-            except OpenAIStreamError:
-                break  # what it was, said() knows
-            if event is DONE:
-                break
-            if isinstance(event, ChatCompletionChunk) and event.choices:
-                yield server_sent("text", event.choices[0].delta.content or "")
-    said = turn.said()
-    yield server_sent("end", {"state": said.state, "note": said.note})
+        yield from event_stream(events, last_event_id, error_text=in_words)
 
 
 def create_app(
@@ -317,7 +299,6 @@ def create_app(
     *,
     grace: float = 30,
     keep: float = 3600,
-    heartbeat: float = 5,
 ) -> Flask:
     """The site.
 
@@ -325,7 +306,6 @@ def create_app(
     :param model: the model's name.
     :param grace: seconds that an answer goes on when its page has gone: long enough for a reload.
     :param keep: seconds without use after which a conversation is dropped.
-    :param heartbeat: seconds of silence after which it is looked whether a page is still there.
     """
     asked = Client() if client is None else client
     app = Flask(__name__)
@@ -357,23 +337,21 @@ def create_app(
         known = conversation is not None
         if conversation is None:
             name, conversation = conversations.new()
-        conversation.ask(question.strip(), asked, model, grace)
-        response = jsonify(known=known)
+        number = conversation.ask(question.strip(), asked, model, grace)
+        response = jsonify(known=known, number=number)
         response.set_cookie(
             COOKIE, name or "", httponly=True, samesite="Lax", secure=request.is_secure
         )
         return response
 
-    @app.get("/answer")
-    def answer() -> ResponseReturnValue:
+    @app.get("/answers/<int:number>")
+    def answer(number: int) -> ResponseReturnValue:
         conversation = current()
-        if conversation is None or conversation.turn is None:
-            abort(404, "There is no answer under way.")
-        return Response(
-            told(conversation.turn, heartbeat),
-            mimetype="text/event-stream",
-            headers={"X-Accel-Buffering": "no"},  # nginx would collect it first
-        )
+        turn = None if conversation is None else conversation.turn(number)
+        if turn is None:
+            abort(404, "That answer is not there.")
+        body = told(turn, request.headers.get("Last-Event-ID"))
+        return Response(body, headers=EVENT_STREAM_HEADERS)
 
     @app.post("/stop")
     def stop() -> ResponseReturnValue:
@@ -395,7 +373,7 @@ def create_app(
 
     @app.after_request
     def guarded(response: Response) -> Response:
-        response.headers["Cache-Control"] = "no-store"
+        response.headers["Cache-Control"] = "no-store, no-transform"
         response.headers["Content-Security-Policy"] = (
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
             "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import signal
@@ -20,7 +21,7 @@ import requests
 pytest.importorskip("flask")
 
 from app import COOKIE, Conversations, create_app, in_words
-from flask import Flask, request
+from flask import Flask, Response, jsonify, request
 from werkzeug.serving import make_server
 from werkzeug.test import Client as Visitor
 
@@ -71,12 +72,17 @@ def site(server: ScriptedServer) -> Iterator[Callable[..., Flask]]:
 def serve(site: Callable[..., Flask]) -> Iterator[Callable[..., str]]:
     """Serves the site as ``app.run(threaded=True)`` does, and gives its address.
 
-    With *hold*, it takes no question before that is set.
+    With *hold*, it takes no question before that is set; *change* is called with the site.
     """
     stops: list[Callable[[], None]] = []
 
-    def start(hold: threading.Event | None = None, **settings: float) -> str:
+    def start(
+        hold: threading.Event | None = None,
+        change: Callable[[Flask], object] = lambda app: None,
+        **settings: float,
+    ) -> str:
         app = site(**settings)
+        change(app)
         if hold is not None:
 
             @app.before_request
@@ -125,10 +131,26 @@ def gated(text: str) -> tuple[list[Event], list[threading.Event]]:
     return [*events, last], gates
 
 
-def told(stream: str) -> list[tuple[str, Any]]:
-    """The server-sent events in it."""
-    found = re.findall(r"^event: (.*)\ndata: (.*)$", stream, re.MULTILINE)
-    return [(event, json.loads(data)) for event, data in found]
+def until(whole: Any, cut: threading.Event) -> Iterator[bytes]:
+    """A response, to where it is cut."""
+    try:
+        for block in whole:
+            if cut.is_set():
+                return
+            yield block
+    finally:
+        whole.close()
+
+
+def told(stream: str) -> tuple[str, str, Any]:
+    """The text in server-sent events, and the last of them: its name and data."""
+    found = re.findall(r"^(?:event: (.*)\n)?data: (.*)$", stream, re.MULTILINE)
+    events = [(event, json.loads(data)) for event, data in found]
+    pieces = [data["choices"][0]["delta"].get("content") for event, data in events if not event]
+    return "".join(filter(None, pieces)), *events[-1]
+
+
+DONE = ("done", {"closed": False})
 
 
 # In a browser --------------------------------------------------------------------------------
@@ -310,12 +332,87 @@ class TestPage:
         page.shows("One two three", "done")
         assert len(server.requests) == 1
 
-    def test_a_page_that_is_left_stops_the_model(
+    def test_a_cut_goes_on_where_it_was(
         self, server: ScriptedServer, visit: Callable[..., Page]
     ) -> None:
+        """The browser comes back by itself, with the number of what it had last."""
+        events, gates = gated("One two three")
+        server.play(answer(events))
+        cut = threading.Event()
+        had: list[str | None] = []
+
+        def break_off(app: Flask) -> None:
+            @app.after_request
+            def _(response: Response) -> Response:
+                if request.path.startswith("/answers/"):
+                    had.append(request.headers.get("Last-Event-ID"))
+                    if len(had) == 1:
+                        whole = response.response
+                        # At once, not after the browser's three seconds.
+                        response.response = itertools.chain([b"retry: 50\n\n"], until(whole, cut))
+                return response
+
+        page = visit(change=break_off)
+        page.ask("Count!")
+        gates[0].set()
+        page.shows("One two", "running")
+        cut.set()
+        gates[1].set()
+        page.shows("One two three", "running")
+        gates[2].set()
+        page.shows("One two three", "done")
+        # Of four events it had three or four: the last that had gone out may have been on the way.
+        assert had[0] is None
+        assert had[1:] in (["3"], ["4"])
+        assert len(server.requests) == 1
+
+    def test_the_test_of_stop_sees_that_there_is_none(
+        self, server: ScriptedServer, visit: Callable[..., Page]
+    ) -> None:
+        """Were the site to do nothing at a Stop, the model's server would not be told."""
+
+        def break_stop(app: Flask) -> None:
+            app.view_functions["stop"] = jsonify
+
+        events, gates = gated("One two three")
+        server.play(answer(events))
+        page = visit(change=break_stop)
+        page.ask("Count!")
+        gates[0].set()
+        page.shows("One two", "running")
+        page.find("#stop").click()
+        assert not server.connections[0].client_closed.wait(1)
+        page.shows("One two", "running")
+        for gate in gates:
+            gate.set()
+        page.shows("One two three", "done")
+
+    @pytest.mark.parametrize(
+        ("reason", "note"),
+        [("length", "greatest length"), ("content_filter", "content filter")],
+    )
+    def test_why_an_answer_ends_early_is_told(
+        self, server: ScriptedServer, visit: Callable[..., Page], reason: str, note: str
+    ) -> None:
+        server.play(answer(chat_chunks("One", finish_reason=reason)))
+        page = visit()
+        page.ask("Count!")
+        assert eventually(lambda: page.turns()[0][2] == "done")
+        assert note in page.turns()[0][3]
+        shown = page.turns()
+        page.open()
+        assert page.turns() == shown, "the site says it in the same words"
+
+    def test_a_page_that_is_left_stops_the_model(
+        self,
+        server: ScriptedServer,
+        visit: Callable[..., Page],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("openai_stream.web.events.SILENCE", 0.05)
         events, _ = gated("One two")
         server.play(answer(events))
-        page = visit(grace=0.2, heartbeat=0.05)
+        page = visit(grace=0.2)
         page.ask("Count!")
         page.shows("One", "running")
         page.chrome.get("about:blank")
@@ -547,13 +644,9 @@ class TestSite:
         assert len(cookie.value) >= 32
         assert cookie["httponly"]
         assert cookie["samesite"] == "Lax"
-        assert told(mine.get("/answer").text) == [
-            ("text", ""),
-            ("text", "One"),
-            ("text", ""),
-            ("end", {"state": "done", "note": ""}),
-        ]
-        assert other.get("/answer").status_code == 404
+        assert told(mine.get("/answers/0").text) == ("One", *DONE)
+        assert other.get("/answers/0").status_code == 404
+        assert mine.get("/answers/1").status_code == 404
         assert "Count!" not in other.get("/").text
         assert "Count!" in mine.get("/").text
 
@@ -571,9 +664,9 @@ class TestSite:
                 session.headers["Connection"] = "close"
                 session.post(f"{url}ask", json={"question": words}, timeout=SOON)
                 for _ in range(2):
-                    events = told(session.get(f"{url}answer", timeout=SOON).text)
-                    if "".join(data for event, data in events if event == "text") != words:
-                        failures.append(events)
+                    found = told(session.get(f"{url}answers/0", timeout=SOON).text)
+                    if found != (words, *DONE):
+                        failures.append(found)
 
         threads = [threading.Thread(target=converse, args=(number,)) for number in range(8)]
         for thread in threads:
@@ -594,7 +687,7 @@ class TestSite:
         assert refused.status_code == 409
         assert "Stop it" in refused.get_json()["error"]
         gates[0].set()
-        assert told(visitor.get("/answer").text)[-1] == ("end", {"state": "done", "note": ""})
+        assert told(visitor.get("/answers/0").text) == ("One", *DONE)
 
     def test_what_is_no_question(self, site: Callable[..., Flask]) -> None:
         visitor = Visitor(site())
@@ -609,9 +702,10 @@ class TestSite:
     ) -> None:
         server.play(answer(chat_chunks("One")), answer(chat_chunks("Two")))
         visitor = Visitor(site(keep=0))
-        assert visitor.post("/ask", json={"question": "Count!"}).get_json() == {"known": False}
-        assert visitor.get("/answer").status_code == 404
-        assert visitor.post("/ask", json={"question": "Go on!"}).get_json() == {"known": False}
+        begun = {"known": False, "number": 0}
+        assert visitor.post("/ask", json={"question": "Count!"}).get_json() == begun
+        assert visitor.get("/answers/0").status_code == 404
+        assert visitor.post("/ask", json={"question": "Go on!"}).get_json() == begun
 
     def test_an_answer_that_nobody_reads_is_stopped(
         self, server: ScriptedServer, site: Callable[..., Flask]
@@ -622,25 +716,16 @@ class TestSite:
         visitor.post("/ask", json={"question": "Count!"})
         assert server.wait_for_connections(1)[0].client_closed.wait(SOON)
 
-    def test_the_greatest_length_is_told(
-        self, server: ScriptedServer, site: Callable[..., Flask]
-    ) -> None:
-        server.play(answer(chat_chunks("One", finish_reason="length")))
-        visitor = Visitor(site())
-        visitor.post("/ask", json={"question": "Count!"})
-        event, end = told(visitor.get("/answer").text)[-1]
-        assert (event, end["state"]) == ("end", "done")
-        assert "greatest length" in end["note"]
-
     def test_no_server(self) -> None:
         with refused_url() as url, Client(base_url=url, max_retries=0) as client:
             app = create_app(client, "gpt-4o-mini")
             with closing(app.extensions["conversations"]):
                 visitor = Visitor(app)
                 visitor.post("/ask", json={"question": "Count!"})
-                stream = visitor.get("/answer").text
-        note = told(stream)[-1][1]["note"]
-        assert note == "The model's server cannot be reached. Try again in a moment."
+                stream = visitor.get("/answers/0").text
+        _, event, data = told(stream)
+        assert (event, data["type"]) == ("failed", "APIConnectionError")
+        assert data["text"] == "The model's server cannot be reached. Try again in a moment."
         assert url not in stream
 
     @pytest.mark.parametrize(
@@ -682,11 +767,11 @@ class TestProgram:
         )
         with requests.Session() as session:
             session.post(f"{address}/ask", json={"question": "Count!"}, timeout=SOON)
-            stream = session.get(f"{address}/answer", timeout=SOON).text
+            stream = session.get(f"{address}/answers/0", timeout=SOON).text
             elsewhere = session.get(address, headers={"Host": "a.test"}, timeout=SOON)
         process.send_signal(signal.SIGINT)
         _, complaints = process.communicate(timeout=SOON)
-        assert "".join(data for event, data in told(stream) if event == "text") == "One two"
+        assert told(stream) == ("One two", *DONE)
         assert elsewhere.status_code == 400
         assert server.requests[0].json["model"] == "m"
         assert "Traceback" not in complaints

@@ -8,6 +8,12 @@ const [log, form, question, send, stop, status, scroller] = [
 const UNREACHABLE = "This site cannot be reached. Look at your connection, then try again.";
 const NEAR = 60; // pixels from the end in which one counts as reading along
 
+// Why an answer ended that nobody stopped and that did not fail, where there is something to say.
+const NOTES = {
+  length: "The answer has reached the greatest length that the model is allowed.",
+  content_filter: "The rest was held back by the content filter of the model's server.",
+};
+
 let running = null; // the turn whose answer is being written
 let asked = null; // settled when the site has taken the question
 
@@ -65,20 +71,25 @@ function follow(turn) {
   const text = document.createTextNode("");
   turn.querySelector(".answer").replaceChildren(text);
   show(turn, "running");
-  const source = new EventSource("answer");
-  // The browser connects again by itself, and gets everything once more.
-  source.onopen = () => {
-    text.data = "";
-    tell("The answer is being written.");
+  const source = new EventSource(`answers/${turn.dataset.number}`);
+  let reason = null;
+  source.onopen = () => tell("The answer is being written.");
+  source.onmessage = ({ data }) => {
+    const [choice] = JSON.parse(data).choices;
+    reason = choice?.finish_reason ?? reason;
+    if (choice?.delta.content) keepingPlace(() => text.appendData(choice.delta.content));
   };
-  source.addEventListener("text", (event) => {
-    keepingPlace(() => text.appendData(JSON.parse(event.data)));
-  });
-  source.addEventListener("end", (event) => {
+  source.addEventListener("restarted", () => (text.data = ""));
+  source.addEventListener("done", ({ data }) => {
     source.close();
-    const { state, note } = JSON.parse(event.data);
-    show(turn, state, note);
+    if (JSON.parse(data).closed) show(turn, "stopped", "Stopped.");
+    else show(turn, "done", NOTES[reason]);
   });
+  source.addEventListener("failed", ({ data }) => {
+    source.close();
+    show(turn, "failed", JSON.parse(data).text);
+  });
+  // The browser connects again by itself, and says what it had last.
   source.onerror = () => {
     if (source.readyState === EventSource.CLOSED) show(turn, "failed", UNREACHABLE);
     else tell("The connection is lost. Connecting again.", true);
@@ -94,7 +105,8 @@ async function ask(words) {
   show(turn, "running");
   asked = post("ask", { question: words });
   try {
-    const { known } = await asked;
+    const { known, number } = await asked;
+    turn.dataset.number = number;
     if (!known && log.childElementCount > 1) {
       const parting = document.createElement("p");
       parting.className = "parting";
