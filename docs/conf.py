@@ -13,6 +13,7 @@ from sphinx.addnodes import pending_xref
 import openai_stream.local
 import openai_stream.recordings
 import openai_stream.testing
+import openai_stream.web
 from openai_stream._version import VERSION
 
 here = Path(__file__).parent

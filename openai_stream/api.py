@@ -69,6 +69,8 @@ def create_chat_completion(*, client: BaseClient | None = None, **arguments: Any
     :raises APIConnectionError: no response. With ``nowait`` this and the next are the stream's.
     :raises APIStatusError: the server answered with an error status.
     :raises StreamError: without ``stream``: the answer broke off, or is no completion.
+
+    .. versionadded:: 0.1
     """
     return _client(client).create_chat_completion(**arguments)
 
@@ -80,6 +82,8 @@ def create_completion(*, client: BaseClient | None = None, **arguments: Any) -> 
 
     Everything is as with :func:`create_chat_completion`; the fields of the request are those of
     the OpenAI API reference, "Completions (legacy)", *Create completion*: ``model``, ``prompt``, …
+
+    .. versionadded:: 0.1
     """
     return _client(client).create_completion(**arguments)
 
@@ -91,6 +95,8 @@ def create_response(*, client: Client | None = None, **arguments: Any) -> Any:
 
     Everything is as with :func:`create_chat_completion`; the fields of the request are those of
     the OpenAI API reference, "Responses", *Create a model response*: ``model``, ``input``, …
+
+    .. versionadded:: 0.1
     """
     chosen = _client(client)
     if not isinstance(chosen, Client):

@@ -45,6 +45,8 @@ class AzureClient(BaseClient):
     :param azure_ad_token: a Microsoft Entra ID token, sent as ``Authorization`` and in the place
         of a key; or a function that returns one, asked before each attempt.
     :raises ConfigurationError: no endpoint, or neither key nor token.
+
+    .. versionadded:: 0.1
     """
 
     _provider = "azure"

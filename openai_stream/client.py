@@ -62,6 +62,8 @@ class Client(BaseClient):
         request carries the key.
     :raises ConfigurationError: no key for OpenAI's own URL; a key, URL, header or session that
         cannot be.
+
+    .. versionadded:: 0.1
     """
 
     api_key: Key = attrs.field(default=None, repr=False)

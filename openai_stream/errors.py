@@ -47,6 +47,8 @@ class OpenAIStreamError(Exception):
     """The base of all errors of this library.
 
     :param message: what happened, where, and what to do about it.
+
+    .. versionadded:: 0.1
     """
 
     def __init__(self, message: str = "", **attributes: Any) -> None:
@@ -77,23 +79,32 @@ class ConfigurationError(OpenAIStreamError, ValueError):
 
     No API key for the default base URL, a key with a line break in it, a URL without a scheme, a
     body that JSON cannot carry. The message names the argument.
+
+    .. versionadded:: 0.1
     """
 
 
 class APIConnectionError(OpenAIStreamError):
     """No response: the connection was refused or broke, TLS failed, a proxy said no, or the server
     answered with a redirect, which is never followed (it would carry the key and the body along).
+
+    .. versionadded:: 0.1
     """
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
-    """Time was up while connecting, sending, or waiting for the response to begin."""
+    """Time was up while connecting, sending, or waiting for the response to begin.
+
+    .. versionadded:: 0.1
+    """
 
 
 class APIStatusError(OpenAIStreamError):
     """The server answered with an HTTP error status.
 
     The subclasses name the usual ones; any other status is this class itself.
+
+    .. versionadded:: 0.1
     """
 
     #: The HTTP status.
@@ -113,35 +124,59 @@ class APIStatusError(OpenAIStreamError):
 
 
 class BadRequestError(APIStatusError):
-    """400: the server does not understand the request, or refuses one of its fields."""
+    """400: the server does not understand the request, or refuses one of its fields.
+
+    .. versionadded:: 0.1
+    """
 
 
 class AuthenticationError(APIStatusError):
-    """401: the API key is missing, wrong or revoked."""
+    """401: the API key is missing, wrong or revoked.
+
+    .. versionadded:: 0.1
+    """
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: the key is known but may not do this."""
+    """403: the key is known but may not do this.
+
+    .. versionadded:: 0.1
+    """
 
 
 class NotFoundError(APIStatusError):
-    """404: no such model, deployment or path."""
+    """404: no such model, deployment or path.
+
+    .. versionadded:: 0.1
+    """
 
 
 class ConflictError(APIStatusError):
-    """409: the resource was changed by another request."""
+    """409: the resource was changed by another request.
+
+    .. versionadded:: 0.1
+    """
 
 
 class UnprocessableEntityError(APIStatusError):
-    """422: the request is well-formed, but its content is not."""
+    """422: the request is well-formed, but its content is not.
+
+    .. versionadded:: 0.1
+    """
 
 
 class RateLimitError(APIStatusError):
-    """429: too many requests, or the quota is used up."""
+    """429: too many requests, or the quota is used up.
+
+    .. versionadded:: 0.1
+    """
 
 
 class InternalServerError(APIStatusError):
-    """5xx: the server failed."""
+    """5xx: the server failed.
+
+    .. versionadded:: 0.1
+    """
 
 
 class StreamError(OpenAIStreamError):
@@ -149,6 +184,8 @@ class StreamError(OpenAIStreamError):
 
     Whatever arrived before is not lost: the events were delivered, and :attr:`snapshot` holds the
     completion as far as it came.
+
+    .. versionadded:: 0.1
     """
 
     #: What had arrived, accumulated; ``None`` for a call without ``stream=True``.
@@ -163,11 +200,17 @@ class StreamError(OpenAIStreamError):
 
 
 class StreamInterruptedError(StreamError):
-    """The connection ended, or was cut, before the stream was complete."""
+    """The connection ended, or was cut, before the stream was complete.
+
+    .. versionadded:: 0.1
+    """
 
 
 class StreamTimeoutError(StreamError, TimeoutError):
-    """The idle, gap or total time was up after the response had begun."""
+    """The idle, gap or total time was up after the response had begun.
+
+    .. versionadded:: 0.1
+    """
 
     #: Which of them: ``"idle"``, ``"gap"`` or ``"total"``.
     deadline: str | None = None
@@ -176,6 +219,8 @@ class StreamTimeoutError(StreamError, TimeoutError):
 class StreamDecodeError(StreamError):
     """What the server sent is no event stream: wrong content type, not UTF-8, not JSON, or an
     event larger than ``max_event_bytes``.
+
+    .. versionadded:: 0.1
     """
 
     #: Asking again would bring the same: a wrong content type, an event too large.
@@ -183,7 +228,10 @@ class StreamDecodeError(StreamError):
 
 
 class StreamAPIError(StreamError):
-    """The server sent an error in the stream."""
+    """The server sent an error in the stream.
+
+    .. versionadded:: 0.1
+    """
 
     #: ``code`` of the error object, ``None`` where it has none.
     code: str | None = None
@@ -194,7 +242,10 @@ class StreamAPIError(StreamError):
 
 
 class StructuredOutputError(StreamError):
-    """The answer is not JSON of the class that was asked for."""
+    """The answer is not JSON of the class that was asked for.
+
+    .. versionadded:: 0.1
+    """
 
     #: The text of the answer.
     text: str = ""
@@ -204,7 +255,10 @@ class StructuredOutputError(StreamError):
 
 
 class RecordingError(OpenAIStreamError):
-    """A recording is none, is broken or of a newer version, or could not be written whole."""
+    """A recording is none, is broken or of a newer version, or could not be written whole.
+
+    .. versionadded:: 0.1
+    """
 
 
 _BY_STATUS: dict[int, type[APIStatusError]] = {

@@ -53,6 +53,8 @@ class Timeout(_Origin):
         Without ``stream=True`` it bounds the wait for the headers.
     :param total: from the call to its end: connecting, retries, and everything else.
     :raises ConfigurationError: a value is not a number above 0.
+
+    .. versionadded:: 0.1
     """
 
     connect: float | None = attrs.field(default=10.0, converter=_limit, validator=_seconds)

@@ -10,13 +10,18 @@ import importlib
 import inspect
 import pickle
 import pydoc
+import re
 import types
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+from public_methods import FIRST_METHODS
+
+import openai_stream
 
 #: What users import from. The first that has a name is the module that the name says.
 MODULES = (
@@ -26,7 +31,13 @@ MODULES = (
     "openai_stream.testing",
     "openai_stream.local",
     "openai_stream.recordings",
+    "openai_stream.web",
+    "openai_stream.otel",
 )
+PACKAGE = str(Path(openai_stream.__file__).parent)
+VERSION_ADDED = re.compile(r"^ *\.\. versionadded:: \d+\.\d+$", re.MULTILINE)
+#: The file that has them is being taken apart.
+LATER = {"Done", "EventQueue", "Restarted", "ShutDown", "Stats", "Stream", "Tagged"}
 
 
 def _public(kind: Any) -> dict[str, Any]:
@@ -48,13 +59,19 @@ THINGS = CLASSES | FUNCTIONS
 each = pytest.mark.parametrize("thing", THINGS.values(), ids=list(THINGS))
 
 
-def methods(cls: type) -> Iterator[types.FunctionType]:
-    """Those that are written in our source."""
-    for thing in vars(cls).values():
-        function = thing.fget if isinstance(thing, property) else inspect.unwrap(thing)
-        function = getattr(function, "__func__", function)
-        if isinstance(function, types.FunctionType) and function.__code__.co_filename[0] != "<":
-            yield function
+def methods(cls: type) -> Iterator[tuple[str, types.FunctionType]]:
+    """Those that are written in our source, in the class or in a base that is not public."""
+    for base in cls.__mro__:
+        if base is not cls and base in CLASSES.values():
+            continue
+        for name, thing in vars(base).items():
+            function = thing.fget if isinstance(thing, property) else inspect.unwrap(thing)
+            function = getattr(function, "__func__", function)
+            if (
+                isinstance(function, types.FunctionType)
+                and PACKAGE in function.__code__.co_filename
+            ):
+                yield name, function
 
 
 def test_there_are_some() -> None:
@@ -99,7 +116,7 @@ def test_help_is_there(thing: Any) -> None:
 
 @each_class
 def test_the_source_of_its_methods_is_found(cls: type) -> None:
-    for function in methods(cls):
+    for _, function in methods(cls):
         assert f"def {function.__name__}" in inspect.getsource(function)
 
 
@@ -115,3 +132,21 @@ def test_a_traceback_names_an_error_as_users_import_it() -> None:
 
     (line,) = format_exception_only(StreamInterruptedError("it broke off"))
     assert line == "openai_stream.StreamInterruptedError: it broke off\n"
+
+
+@each
+def test_says_since_when_it_is_there(thing: Any) -> None:
+    assert bool(VERSION_ADDED.search(thing.__doc__)) is (thing.__name__ not in LATER)
+
+
+def test_says_of_later_methods_since_when_they_are_there() -> None:
+    found = {
+        f"{name}.{method}": function
+        for name, cls in CLASSES.items()
+        for method, function in methods(cls)
+        if not method.startswith("_")
+    }
+    first = {f"{cls}.{name}" for cls, names in FIRST_METHODS.items() for name in names.split()}
+    assert first - found.keys() == set()
+    new = found.keys() - first
+    assert [name for name in new if not VERSION_ADDED.search(found[name].__doc__ or "")] == []

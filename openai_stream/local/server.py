@@ -46,6 +46,8 @@ class LocalServer:
     :param sse_ping_interval: seconds of silence after which a stream gets a keep-alive comment.
     :param start_timeout: seconds that :meth:`start` waits for the model to be loaded.
     :raises ConfigurationError: one of these numbers is not above zero.
+
+    .. versionadded:: 0.1
     """
 
     def __init__(

@@ -11,7 +11,6 @@ from .chat import (
     ChatCompletion,
     ChatCompletionChunk,
     Choice,
-    ChoiceLogprobs,
     ChunkChoice,
     CustomCall,
     Delta,
@@ -20,13 +19,12 @@ from .chat import (
     Moderation,
     ModerationOutcome,
     ModerationResult,
-    TokenLogprob,
     ToolCall,
     ToolCallDelta,
-    TopLogprob,
     URLCitation,
 )
 from .completions import Completion, CompletionChoice, CompletionLogprobs
+from .logprobs import ChoiceLogprobs, TokenLogprob, TopLogprob
 from .model import Model
 from .model import as_sent as as_sent
 from .model import unread as unread

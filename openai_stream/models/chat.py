@@ -11,6 +11,7 @@ import attrs
 from openai_stream.structured import JSONAnswer
 
 from .fields import NONE_GIVEN
+from .logprobs import ChoiceLogprobs
 from .model import Model, missing, wire
 from .next_turn import assistant_param
 from .usage import Usage
@@ -21,7 +22,6 @@ __all__ = [
     "ChatCompletion",
     "ChatCompletionChunk",
     "Choice",
-    "ChoiceLogprobs",
     "ChunkChoice",
     "CustomCall",
     "Delta",
@@ -30,10 +30,8 @@ __all__ = [
     "Moderation",
     "ModerationOutcome",
     "ModerationResult",
-    "TokenLogprob",
     "ToolCall",
     "ToolCallDelta",
-    "TopLogprob",
     "URLCitation",
 ]
 
@@ -46,7 +44,10 @@ T = TypeVar("T")
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class FunctionCall(Model):
-    """The call of a function; in a delta, a piece of one."""
+    """The call of a function; in a delta, a piece of one.
+
+    .. versionadded:: 0.1
+    """
 
     #: The function's arguments as JSON text, which the model may have got wrong.
     arguments: str | None = None
@@ -56,7 +57,10 @@ class FunctionCall(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class CustomCall(Model):
-    """The call of a custom tool; in a delta, a piece of one."""
+    """The call of a custom tool; in a delta, a piece of one.
+
+    .. versionadded:: 0.1
+    """
 
     #: The tool's input, in whatever form the tool was declared to take.
     input: str | None = None
@@ -66,7 +70,10 @@ class CustomCall(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class Audio(Model):
-    """Spoken output; in a delta, a piece of it."""
+    """Spoken output; in a delta, a piece of it.
+
+    .. versionadded:: 0.1
+    """
 
     #: Names the audio in later turns of the conversation.
     id: str | None = None
@@ -80,45 +87,11 @@ class Audio(Model):
 
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
-class TopLogprob(Model):
-    """A token that might have come in a token's place."""
-
-    token: str | None = None
-    #: The token's UTF-8 bytes; some characters are spread over several tokens.
-    bytes: list[int] = NONE_GIVEN
-    #: Natural logarithm of the probability; ``-9999.0`` stands for very unlikely.
-    logprob: float | None = None
-
-
-@wire
-@attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
-class TokenLogprob(Model):
-    """A token of the answer and how probable it was."""
-
-    token: str | None = None
-    #: The token's UTF-8 bytes; some characters are spread over several tokens.
-    bytes: list[int] = NONE_GIVEN
-    #: Natural logarithm of the probability; ``-9999.0`` stands for very unlikely.
-    logprob: float | None = None
-    #: The most likely tokens at this place.
-    top_logprobs: list[TopLogprob] = NONE_GIVEN
-
-
-@wire
-@attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
-class ChoiceLogprobs(Model):
-    """Log probabilities of a choice's tokens; in a chunk, of that chunk's tokens."""
-
-    #: For the tokens of ``content``.
-    content: list[TokenLogprob] = NONE_GIVEN
-    #: For the tokens of ``refusal``.
-    refusal: list[TokenLogprob] = NONE_GIVEN
-
-
-@wire
-@attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class ModerationResult(Model):
-    """One verdict of a moderation model."""
+    """One verdict of a moderation model.
+
+    .. versionadded:: 0.1
+    """
 
     #: For each category, whether it applies.
     categories: dict[str, Any] | None = None
@@ -135,7 +108,10 @@ class ModerationResult(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class ModerationOutcome(Model):
-    """Verdicts on the input or on the output, or (type ``"error"``) why there are none."""
+    """Verdicts on the input or on the output, or (type ``"error"``) why there are none.
+
+    .. versionadded:: 0.1
+    """
 
     #: ``"moderation_results"`` or ``"error"``.
     type: str | None = None
@@ -151,7 +127,10 @@ class ModerationOutcome(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class Moderation(Model):
-    """Moderation of a request and its answer, where that was asked for."""
+    """Moderation of a request and its answer, where that was asked for.
+
+    .. versionadded:: 0.1
+    """
 
     input: ModerationOutcome | None = None
     output: ModerationOutcome | None = None
@@ -163,7 +142,10 @@ class Moderation(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class ToolCallDelta(Model):
-    """A piece of a tool call."""
+    """A piece of a tool call.
+
+    .. versionadded:: 0.1
+    """
 
     #: Which of the message's tool calls it is a piece of.
     index: int | None = None
@@ -178,7 +160,10 @@ class ToolCallDelta(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class Delta(Model):
-    """What a chunk adds to a choice's message."""
+    """What a chunk adds to a choice's message.
+
+    .. versionadded:: 0.1
+    """
 
     #: Only in a message's first piece.
     role: str | None = None
@@ -199,7 +184,10 @@ _NO_DELTA = missing(Delta)
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class ChunkChoice(Model):
-    """What a chunk adds to one of the answers that were asked for with ``n``."""
+    """What a chunk adds to one of the answers that were asked for with ``n``.
+
+    .. versionadded:: 0.1
+    """
 
     #: Which of the answers.
     index: int | None = None
@@ -213,7 +201,10 @@ class ChunkChoice(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class ChatCompletionChunk(Model):
-    """One event of a streamed chat completion (*The chat completion chunk object*)."""
+    """One event of a streamed chat completion (*The chat completion chunk object*).
+
+    .. versionadded:: 0.1
+    """
 
     #: The same in all chunks of an answer.
     id: str | None = None
@@ -239,7 +230,10 @@ class ChatCompletionChunk(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class URLCitation(Model):
-    """A page that the text cites."""
+    """A page that the text cites.
+
+    .. versionadded:: 0.1
+    """
 
     #: First character of the passage, counted in ``content``.
     start_index: int | None = None
@@ -252,7 +246,10 @@ class URLCitation(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class Annotation(Model):
-    """A note on a passage of the text, as web search makes them."""
+    """A note on a passage of the text, as web search makes them.
+
+    .. versionadded:: 0.1
+    """
 
     #: ``"url_citation"``.
     type: str | None = None
@@ -262,7 +259,10 @@ class Annotation(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class ToolCall(Model):
-    """A tool that the model wants to be called."""
+    """A tool that the model wants to be called.
+
+    .. versionadded:: 0.1
+    """
 
     #: To be sent back with the tool's result.
     id: str | None = None
@@ -275,7 +275,10 @@ class ToolCall(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class Message(Model):
-    """The answer of the model."""
+    """The answer of the model.
+
+    .. versionadded:: 0.1
+    """
 
     role: str | None = None
     #: The text.
@@ -307,7 +310,10 @@ _NO_MESSAGE = missing(Message)
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class Choice(Model):
-    """One of the answers that were asked for with ``n``."""
+    """One of the answers that were asked for with ``n``.
+
+    .. versionadded:: 0.1
+    """
 
     #: Which of the answers.
     index: int | None = None
@@ -321,7 +327,10 @@ class Choice(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class ChatCompletion(Model):
-    """A whole answer (*The chat completion object*)."""
+    """A whole answer (*The chat completion object*).
+
+    .. versionadded:: 0.1
+    """
 
     id: str | None = None
     model: str | None = None

@@ -18,7 +18,10 @@ __all__ = ["Completion", "CompletionChoice", "CompletionLogprobs"]
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class CompletionLogprobs(Model):
-    """Log probabilities of a choice's tokens: lists of one length, an item a token."""
+    """Log probabilities of a choice's tokens: lists of one length, an item a token.
+
+    .. versionadded:: 0.1
+    """
 
     #: Where each token starts, in characters of the text.
     text_offset: list[int] = NONE_GIVEN
@@ -32,7 +35,10 @@ class CompletionLogprobs(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class CompletionChoice(Model):
-    """One of the answers that were asked for with ``n``; in a stream, a piece of one."""
+    """One of the answers that were asked for with ``n``; in a stream, a piece of one.
+
+    .. versionadded:: 0.1
+    """
 
     #: Which of the answers.
     index: int | None = None
@@ -46,7 +52,10 @@ class CompletionChoice(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class Completion(Model):
-    """A text completion, or one event of a streamed one (*The completion object*)."""
+    """A text completion, or one event of a streamed one (*The completion object*).
+
+    .. versionadded:: 0.1
+    """
 
     #: The same in all chunks of an answer.
     id: str | None = None

@@ -24,6 +24,8 @@ class Model(Kept):
     """Base of the classes of the wire.
 
     Instances are not to be changed once made, the lists and dicts in their attributes included.
+
+    .. versionadded:: 0.1
     """
 
     __slots__ = ()

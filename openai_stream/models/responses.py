@@ -31,7 +31,10 @@ T = TypeVar("T")
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class InputTokensDetails(Model):
-    """What the input's tokens were (*usage.input_tokens_details*)."""
+    """What the input's tokens were (*usage.input_tokens_details*).
+
+    .. versionadded:: 0.1
+    """
 
     #: Tokens written to the prompt cache.
     cache_write_tokens: int | None = None
@@ -44,7 +47,10 @@ class InputTokensDetails(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class OutputTokensDetails(Model):
-    """What the output's tokens were (*usage.output_tokens_details*)."""
+    """What the output's tokens were (*usage.output_tokens_details*).
+
+    .. versionadded:: 0.1
+    """
 
     #: Tokens that the model spent on reasoning.
     reasoning_tokens: int | None = None
@@ -53,7 +59,10 @@ class OutputTokensDetails(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class ResponseUsage(Model):
-    """Tokens that were used, in the whole and of which kinds (*usage*)."""
+    """Tokens that were used, in the whole and of which kinds (*usage*).
+
+    .. versionadded:: 0.1
+    """
 
     #: Tokens of the input.
     input_tokens: int | None = None
@@ -68,7 +77,10 @@ class ResponseUsage(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class ResponseError(Model):
-    """Why a response failed (*error*). Not an exception."""
+    """Why a response failed (*error*). Not an exception.
+
+    .. versionadded:: 0.1
+    """
 
     code: str | None = None
     #: For people.
@@ -84,7 +96,10 @@ class ResponseError(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class IncompleteDetails(Model):
-    """Why a response is incomplete (*incomplete_details*)."""
+    """Why a response is incomplete (*incomplete_details*).
+
+    .. versionadded:: 0.1
+    """
 
     #: ``"max_output_tokens"``, ``"content_filter"``, …
     reason: str | None = None
@@ -93,7 +108,10 @@ class IncompleteDetails(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class Response(Model):
-    """A response (*The response object*), whole or as far as it is."""
+    """A response (*The response object*), whole or as far as it is.
+
+    .. versionadded:: 0.1
+    """
 
     id: str | None = None
     #: ``"completed"``, ``"failed"``, ``"in_progress"``, ``"cancelled"``, ``"queued"`` or
@@ -198,6 +216,8 @@ class ResponseEvent(Model):
 
     One class for all its kinds: :attr:`type` tells which of the other attributes are there. The
     text, for one, comes in the :attr:`delta` of ``"response.output_text.delta"``.
+
+    .. versionadded:: 0.1
     """
 
     #: The kind of event, such as ``"response.output_text.delta"``.

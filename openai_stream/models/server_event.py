@@ -17,6 +17,8 @@ class ServerEvent:
 
     The names are those of the *server-sent events* section of the HTML standard, except that
     :attr:`data` is parsed.
+
+    .. versionadded:: 0.1
     """
 
     #: The event's type; ``"message"`` where the server gave none.

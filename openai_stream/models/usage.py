@@ -10,7 +10,10 @@ __all__ = ["CompletionTokensDetails", "PromptTokensDetails", "Usage"]
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class PromptTokensDetails(Model):
-    """What the prompt's tokens were (*usage.prompt_tokens_details*)."""
+    """What the prompt's tokens were (*usage.prompt_tokens_details*).
+
+    .. versionadded:: 0.1
+    """
 
     #: Tokens of audio.
     audio_tokens: int | None = None
@@ -27,7 +30,10 @@ class PromptTokensDetails(Model):
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
 class CompletionTokensDetails(Model):
-    """What the answer's tokens were (*usage.completion_tokens_details*)."""
+    """What the answer's tokens were (*usage.completion_tokens_details*).
+
+    .. versionadded:: 0.1
+    """
 
     #: Tokens of a predicted output that are in the answer.
     accepted_prediction_tokens: int | None = None
@@ -48,6 +54,8 @@ class Usage(Model):
 
     A streamed answer has it in its last chunk, and only if it was asked for with
     ``stream_options={"include_usage": True}``.
+
+    .. versionadded:: 0.1
     """
 
     #: Tokens of the answer.

@@ -70,6 +70,8 @@ def instrument(
     :param content: also keep what was asked and answered, as ``gen_ai.input.messages``,
         ``gen_ai.output.messages`` and ``gen_ai.system_instructions``, and the message of an error,
         in which a server may quote it.
+
+    .. versionadded:: 0.1
     """
     tracer = get_tracer("openai_stream", VERSION, tracer_provider)
     meter = get_meter("openai_stream", VERSION, meter_provider)
@@ -107,7 +109,10 @@ def instrument(
 
 
 def uninstrument() -> None:
-    """Make no more spans and metrics; those of calls that have begun are ended yet."""
+    """Make no more spans and metrics; those of calls that have begun are ended yet.
+
+    .. versionadded:: 0.1
+    """
     observers.observer = None
 
 

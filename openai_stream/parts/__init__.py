@@ -18,6 +18,8 @@ class Text:
     """A piece of the text.
 
     :param text: it can be encoded; joined, the pieces are the text of the answer.
+
+    .. versionadded:: 0.1
     """
 
     text: str
@@ -28,6 +30,8 @@ class Reasoning:
     """A piece of what the model thinks, or of its summary, whatever the server calls that.
 
     :param text: it can be encoded.
+
+    .. versionadded:: 0.1
     """
 
     text: str
@@ -38,6 +42,8 @@ class Refusal:
     """A piece of the text with which the model refuses.
 
     :param text: it can be encoded.
+
+    .. versionadded:: 0.1
     """
 
     text: str
@@ -51,6 +57,8 @@ class CallDelta:
     :param id: of the call, if it has one.
     :param name: of the tool, in the first piece of a call; ``None`` in all others.
     :param arguments: the piece.
+
+    .. versionadded:: 0.1
     """
 
     index: int
@@ -67,6 +75,8 @@ class Call:
     :param id: to be sent back with the tool's result; ``None`` of a server that gives none.
     :param name: of the tool.
     :param arguments: JSON text, which the model may have got wrong; of a custom tool its input.
+
+    .. versionadded:: 0.1
     """
 
     index: int
@@ -81,6 +91,8 @@ class Finish:
 
     :param reason: the finish reason of a choice; of a response ``"completed"``, or the reason why
         it is incomplete.
+
+    .. versionadded:: 0.1
     """
 
     reason: str

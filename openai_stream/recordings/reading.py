@@ -30,6 +30,8 @@ class RecordedRequest:
     :param target: the path and the query, as sent.
     :param headers: without those that are secret: their values are stars.
     :param body: as sent.
+
+    .. versionadded:: 0.1
     """
 
     method: str
@@ -60,6 +62,8 @@ class RecordedExchange:
         deadline was over; ``"closed"``: the stream was stopped, or the answer was none that the
         library reads on; ``None``: the recording ended first.
     :param end_at: when, in seconds since the request.
+
+    .. versionadded:: 0.1
     """
 
     request: RecordedRequest
@@ -81,6 +85,8 @@ def read_recording(path: str | os.PathLike[str]) -> list[RecordedExchange]:
 
     :raises RecordingError: it is no recording, it is broken, or of a newer version.
     :raises OSError: it cannot be read.
+
+    .. versionadded:: 0.1
     """
     exchanges: dict[int, _Unfinished] = {}
     for number, line in _lines(path):

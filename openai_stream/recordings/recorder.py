@@ -53,6 +53,8 @@ class Recorder:
     :param path: the file; or a descriptor that is open for writing, as for :func:`open`.
     :raises OSError: it cannot be opened.
     :raises RecordingError: another recorder writes to it.
+
+    .. versionadded:: 0.1
     """
 
     def __init__(self, path: str | os.PathLike[str] | int) -> None:

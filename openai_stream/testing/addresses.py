@@ -12,7 +12,10 @@ __all__ = ["blackhole_url", "refused_url"]
 
 @contextmanager
 def refused_url() -> Iterator[str]:
-    """A base URL on loopback at which every connection is refused."""
+    """A base URL on loopback at which every connection is refused.
+
+    .. versionadded:: 0.1
+    """
     # Bound and not listening: nobody else can come to listen there in the meantime.
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
@@ -21,7 +24,10 @@ def refused_url() -> Iterator[str]:
 
 @contextmanager
 def blackhole_url() -> Iterator[str]:
-    """A base URL on loopback at which connecting takes for ever: nothing is ever answered."""
+    """A base URL on loopback at which connecting takes for ever: nothing is ever answered.
+
+    .. versionadded:: 0.1
+    """
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         address = listener.getsockname()

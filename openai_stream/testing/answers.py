@@ -53,6 +53,8 @@ def answer(
     :param bytes_per_chunk: cut the body by size instead, wherever that falls; 1: byte by byte.
     :param delay: pause after each chunk, in seconds.
     :raises ValueError: there is no such fault, or it would come after the answer's end.
+
+    .. versionadded:: 0.1
     """
     if fault is not None:
         fault = fault_of(fault)

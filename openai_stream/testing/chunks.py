@@ -27,6 +27,8 @@ def chat_chunks(
     :param text: the pieces, one a chunk; a string is cut before its spaces.
     :param usage: whether a last chunk, without choices, tells the usage.
     :param seed: of the id, and of the random padding that each chunk carries.
+
+    .. versionadded:: 0.1
     """
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": "", "refusal": None}]
     deltas += [{"content": piece} for piece in _pieces(text)]
@@ -42,6 +44,8 @@ def tool_call_chunks(
     """The chunks of a chat completion that calls tools, as OpenAI sends them.
 
     :param calls: of each the function's name and its arguments, a JSON text.
+
+    .. versionadded:: 0.1
     """
     source = _source(seed)
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": None}]
@@ -62,7 +66,10 @@ def completion_chunks(
     usage: bool = False,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The chunks of a text completion as OpenAI sends them; see :func:`chat_chunks`."""
+    """The chunks of a text completion as OpenAI sends them; see :func:`chat_chunks`.
+
+    .. versionadded:: 0.1
+    """
     source = _source(seed)
     base = {
         "id": f"cmpl-{_token(source, 29)}",

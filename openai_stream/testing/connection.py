@@ -44,6 +44,8 @@ class Step(ABC):
     steps is played on the thread of its connection, and gives way at once, ending the script, when
     the client closes the connection or the server is closed. Subclass it for a step of your own,
     out of the methods of :class:`Connection`.
+
+    .. versionadded:: 0.1
     """
 
     @abstractmethod
@@ -82,7 +84,10 @@ class Host:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A request as it was read from the wire."""
+    """A request as it was read from the wire.
+
+    .. versionadded:: 0.1
+    """
 
     method: str
     #: The request target, as sent.
@@ -116,6 +121,8 @@ class Connection:
     """One accepted connection; what a test may look at, and what a :class:`Step` is made of.
 
     The attributes may be read from any thread; the methods are for the connection's own.
+
+    .. versionadded:: 0.1
     """
 
     def __init__(self, host: Host, number: int, accepted: socket.socket) -> None:

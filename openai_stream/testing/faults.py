@@ -49,7 +49,10 @@ _MOMENT = 0.1  # seconds, within which a client reads what has come
 
 @dataclass(frozen=True)
 class Rest:
-    """The rest of an answer, from the place where a fault comes."""
+    """The rest of an answer, from the place where a fault comes.
+
+    .. versionadded:: 0.1
+    """
 
     #: What would have been sent, and played.
     parts: Sequence[Step | bytes]
@@ -77,6 +80,8 @@ class Fault:
     :param encoding: the compression that the answer must have for it.
     :param framing: the framing that it must have.
     :param ends_length: a content-length counts no more than what comes before the fault.
+
+    .. versionadded:: 0.1
     """
 
     name: str
@@ -93,7 +98,10 @@ class Fault:
 
 
 def cut(after: int = 2) -> Fault:
-    """The server closes the connection in the middle of the answer."""
+    """The server closes the connection in the middle of the answer.
+
+    .. versionadded:: 0.1
+    """
     return Fault("cut", after, rest=lambda rest: [Fin()])
 
 
@@ -101,6 +109,8 @@ def reset(after: int = 2) -> Fault:
     """The connection breaks in the middle of the answer: a RST.
 
     It comes a moment after the events: what has not been read then is lost.
+
+    .. versionadded:: 0.1
     """
     return Fault("reset", after, rest=lambda rest: [Pause(_MOMENT), Reset()])
 
@@ -109,6 +119,8 @@ def stall(after: int = 2, seconds: float | None = None) -> Fault:
     """The server falls silent.
 
     :param seconds: for so long, and then goes on; ``None``: for ever.
+
+    .. versionadded:: 0.1
     """
     if seconds is None:
         return Fault("stall", after, rest=lambda rest: [Hang()])
@@ -119,6 +131,8 @@ def keep_alives(after: int = 2, every: float = 0.05) -> Fault:
     """From there the server sends nothing but comments that keep the connection alive.
 
     :param every: seconds between them.
+
+    .. versionadded:: 0.1
     """
     comment = b": keep-alive\n\n"
     return Fault(
@@ -130,6 +144,8 @@ def trickle(after: int = 2, delay: float = 0.001) -> Fault:
     """From there the answer comes byte by byte.
 
     :param delay: seconds after each byte.
+
+    .. versionadded:: 0.1
     """
     return Fault(
         "trickle",
@@ -141,12 +157,18 @@ def trickle(after: int = 2, delay: float = 0.001) -> Fault:
 
 
 def no_response() -> Fault:
-    """The server closes the connection instead of answering."""
+    """The server closes the connection instead of answering.
+
+    .. versionadded:: 0.1
+    """
     return Fault("no_response", instead=[Fin()])
 
 
 def unanswered() -> Fault:
-    """The server takes the request and says nothing, for ever."""
+    """The server takes the request and says nothing, for ever.
+
+    .. versionadded:: 0.1
+    """
     return Fault("unanswered", instead=[Hang()])
 
 
@@ -157,6 +179,8 @@ def rate_limited(retry_after: float | None = None) -> Fault:
     """Status 429.
 
     :param retry_after: seconds that the server asks to wait.
+
+    .. versionadded:: 0.1
     """
     return Fault(
         "rate_limited",
@@ -171,13 +195,19 @@ def rate_limited(retry_after: float | None = None) -> Fault:
 
 
 def server_error(status: int = 500) -> Fault:
-    """A status of the server's failure: 500, 502, 503 or another."""
+    """A status of the server's failure: 500, 502, 503 or another.
+
+    .. versionadded:: 0.1
+    """
     said = "The server had an error while processing your request"
     return Fault("server_error", instead=error_answer(status, said, type="server_error"))
 
 
 def redirect(location: str = "http://elsewhere.invalid/v1") -> Fault:
-    """Status 307, to another address."""
+    """Status 307, to another address.
+
+    .. versionadded:: 0.1
+    """
     headers = {"Location": location, "Content-Length": "0"}
     return Fault("redirect", instead=[head(307, headers)])
 
@@ -186,17 +216,26 @@ def redirect(location: str = "http://elsewhere.invalid/v1") -> Fault:
 
 
 def truncated(after: int = 2) -> Fault:
-    """The answer ends too early, and in good order: as HTTP it is whole."""
+    """The answer ends too early, and in good order: as HTTP it is whole.
+
+    .. versionadded:: 0.1
+    """
     return Fault("truncated", after, rest=lambda rest: rest.end, ends_length=True)
 
 
 def short_length(after: int = 2) -> Fault:
-    """The content-length is that of the first events only, although the others are sent too."""
+    """The content-length is that of the first events only, although the others are sent too.
+
+    .. versionadded:: 0.1
+    """
     return Fault("short_length", after, framing="length", ends_length=True)
 
 
 def corrupt_chunk(after: int = 2) -> Fault:
-    """A part of a chunked body begins with what is no chunk size."""
+    """A part of a chunked body begins with what is no chunk size.
+
+    .. versionadded:: 0.1
+    """
     return Fault(
         "corrupt_chunk", after, rest=lambda rest: [b"zz\r\n", *rest.parts], framing="chunked"
     )
@@ -206,6 +245,8 @@ def corrupt_gzip(after: int = 2) -> Fault:
     """The body is compressed, and the compression is broken.
 
     That comes a moment after the events: what is decompressed in one go with it is lost.
+
+    .. versionadded:: 0.1
     """
     return Fault(
         "corrupt_gzip",
@@ -216,7 +257,10 @@ def corrupt_gzip(after: int = 2) -> Fault:
 
 
 def html_page() -> Fault:
-    """A web page instead of an event stream, with status 200: a wrong base URL, say."""
+    """A web page instead of an event stream, with status 200: a wrong base URL, say.
+
+    .. versionadded:: 0.1
+    """
     page = b"<!DOCTYPE html><html><body>It works!</body></html>"
     headers = {"Content-Type": "text/html", "Content-Length": str(len(page))}
     return Fault("html_page", instead=[head(200, headers) + page])
@@ -226,6 +270,8 @@ def whole_json(text: str = "Hello") -> Fault:
     """A whole completion, as if ``stream=True`` had not been asked for.
 
     :param text: the completion's.
+
+    .. versionadded:: 0.1
     """
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -240,12 +286,17 @@ def malformed(after: int = 2, data: str = '{"choices": [') -> Fault:
     """An event whose data is no JSON; then the answer goes on.
 
     :param data: the event's data.
+
+    .. versionadded:: 0.1
     """
     return Fault("malformed", after, events=(frame(data),))
 
 
 def invalid_utf8(after: int = 2) -> Fault:
-    """An event that is no UTF-8; then the answer goes on."""
+    """An event that is no UTF-8; then the answer goes on.
+
+    .. versionadded:: 0.1
+    """
     return Fault("invalid_utf8", after, events=(b'data: {"choices": "\xff"}\n\n',))
 
 
@@ -258,6 +309,8 @@ def error_event(
     """An error object in the stream, which ends there.
 
     :param message: the error's, as the next two.
+
+    .. versionadded:: 0.1
     """
     error = {"message": message, "type": type, "param": None, "code": code}
     return Fault(
@@ -270,7 +323,10 @@ def error_event(
 
 
 def endless_event(after: int = 2) -> Fault:
-    """An event that never ends, sent as fast as it is read."""
+    """An event that never ends, sent as fast as it is read.
+
+    .. versionadded:: 0.1
+    """
     return Fault(
         "endless_event", after, rest=lambda rest: [Repeat(rest.framed(b"data: " + b"x" * 65530))]
     )
@@ -293,6 +349,8 @@ def fault_of(fault: Any) -> Fault:
 
     :raises ValueError: it is the name of none.
     :raises TypeError: it is neither a fault nor a name.
+
+    .. versionadded:: 0.1
     """
     if isinstance(fault, Fault):
         return fault

@@ -28,6 +28,8 @@ def recorded(exchange: RecordedExchange, speed: float | None = 1.0) -> list[Step
 
     :param exchange: of :func:`~openai_stream.recordings.read_recording`.
     :param speed: 1 keeps the recorded pace, 2 is twice as fast; 0 or ``None`` waits for nothing.
+
+    .. versionadded:: 0.1
     """
     if speed is not None and speed < 0:
         raise ValueError(f"speed must not be negative: {speed}")

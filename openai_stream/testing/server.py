@@ -47,6 +47,8 @@ class ScriptedServer:
     :param send_buffer: the size of the sockets' send buffer, in bytes; a small one shows
         backpressure early, one below 64 KiB also waits for delayed acknowledgements.
     :param receive_buffer: the same for receiving, for clients that send a lot.
+
+    .. versionadded:: 0.1
     """
 
     def __init__(

@@ -32,7 +32,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Send(Step):
-    """Send the bytes as they are; blocks while the client does not read."""
+    """Send the bytes as they are; blocks while the client does not read.
+
+    .. versionadded:: 0.1
+    """
 
     data: bytes
 
@@ -42,7 +45,10 @@ class Send(Step):
 
 @dataclass(frozen=True)
 class Repeat(Step):
-    """Send the bytes again and again, endlessly unless *times* is given, *delay* seconds apart."""
+    """Send the bytes again and again, endlessly unless *times* is given, *delay* seconds apart.
+
+    .. versionadded:: 0.1
+    """
 
     data: bytes
     times: int | None = None
@@ -56,7 +62,10 @@ class Repeat(Step):
 
 @dataclass(frozen=True)
 class Drip(Step):
-    """Send the bytes in pieces of *size*, each followed by a pause of *delay* seconds."""
+    """Send the bytes in pieces of *size*, each followed by a pause of *delay* seconds.
+
+    .. versionadded:: 0.1
+    """
 
     data: bytes
     size: int = 1
@@ -70,7 +79,10 @@ class Drip(Step):
 
 @dataclass(frozen=True)
 class Pause(Step):
-    """Do nothing for so many seconds."""
+    """Do nothing for so many seconds.
+
+    .. versionadded:: 0.1
+    """
 
     seconds: float
 
@@ -83,6 +95,8 @@ class Until(Step):
     """Do nothing until so many seconds have passed since the request that is answered came whole.
 
     A script of these keeps a pace that does not drift, however long its other steps take.
+
+    .. versionadded:: 0.1
     """
 
     seconds: float
@@ -93,7 +107,10 @@ class Until(Step):
 
 @dataclass(frozen=True)
 class Wait(Step):
-    """Do nothing until the test sets the event."""
+    """Do nothing until the test sets the event.
+
+    .. versionadded:: 0.1
+    """
 
     event: threading.Event
 
@@ -103,7 +120,10 @@ class Wait(Step):
 
 @dataclass(frozen=True)
 class Hang(Step):
-    """Keep the connection open and say nothing, until the client closes it or the server ends."""
+    """Keep the connection open and say nothing, until the client closes it or the server ends.
+
+    .. versionadded:: 0.1
+    """
 
     def play(self, connection: Connection) -> None:
         connection.wait()
@@ -115,6 +135,8 @@ class Receive(Step):
 
     For scripts that are played before a request was read. What has come is not taken away: the
     request can still be read whole. What has not come stays unread, and holds the client back.
+
+    .. versionadded:: 0.1
     """
 
     size: int = 0
@@ -132,6 +154,8 @@ class Handshake(Step):
     scripts that come earlier, and for the server that plays a proxy and the origin behind it.
 
     :param context: the server's own if ``None``.
+
+    .. versionadded:: 0.1
     """
 
     context: ssl.SSLContext | None = None
@@ -148,6 +172,8 @@ class Fin(Step):
     closes too, so that no reset can overtake the last bytes.
 
     :param close_notify: over TLS, say goodbye first, as the standard asks.
+
+    .. versionadded:: 0.1
     """
 
     close_notify: bool = True
@@ -158,7 +184,10 @@ class Fin(Step):
 
 @dataclass(frozen=True)
 class Reset(Step):
-    """End the connection with a RST, after which nothing of the script is played."""
+    """End the connection with a RST, after which nothing of the script is played.
+
+    .. versionadded:: 0.1
+    """
 
     def play(self, connection: Connection) -> None:
         connection.reset()
@@ -166,7 +195,10 @@ class Reset(Step):
 
 @dataclass(frozen=True)
 class Call(Step):
-    """Call a function, on the thread of the connection; nothing can interrupt it."""
+    """Call a function, on the thread of the connection; nothing can interrupt it.
+
+    .. versionadded:: 0.1
+    """
 
     function: Callable[[], object]
 

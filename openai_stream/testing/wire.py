@@ -29,7 +29,10 @@ Headers: TypeAlias = Mapping[str, str | None]
 
 
 def head(status: int = 200, headers: Headers | None = None) -> bytes:
-    """The status line and the header lines; a header that is ``None`` is left out."""
+    """The status line and the header lines; a header that is ``None`` is left out.
+
+    .. versionadded:: 0.1
+    """
     reason = next((known.phrase for known in HTTPStatus if known == status), "")
     lines = [f"HTTP/1.1 {status} {reason}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items() if value is not None]
@@ -37,7 +40,10 @@ def head(status: int = 200, headers: Headers | None = None) -> bytes:
 
 
 def chunk(data: bytes) -> bytes:
-    """The bytes as one chunk of a chunked body."""
+    """The bytes as one chunk of a chunked body.
+
+    .. versionadded:: 0.1
+    """
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
@@ -48,7 +54,10 @@ def frame(
     id: str | None = None,
     line_end: str = "\n",
 ) -> bytes:
-    """One frame of an event stream; a dict is sent as JSON, a string line by line."""
+    """One frame of an event stream; a dict is sent as JSON, a string line by line.
+
+    .. versionadded:: 0.1
+    """
     text = data if isinstance(data, str) else _compact(data)
     fields = {"event": event, "id": id}
     lines = [f"{name}: {value}" for name, value in fields.items() if value is not None]
@@ -59,7 +68,10 @@ def frame(
 def json_answer(
     body: object, status: int = 200, headers: Headers | None = None
 ) -> list[Step | bytes]:
-    """A script that answers with a JSON body."""
+    """A script that answers with a JSON body.
+
+    .. versionadded:: 0.1
+    """
     content = _compact(body).encode()
     own = {"Content-Type": "application/json", "Content-Length": str(len(content))}
     return [head(status, {**own, **(headers or {})}) + content]
@@ -73,18 +85,27 @@ def error_answer(
     type: str | None = "invalid_request_error",
     headers: Headers | None = None,
 ) -> list[Step | bytes]:
-    """A script that answers with an error status and the API's error object."""
+    """A script that answers with an error status and the API's error object.
+
+    .. versionadded:: 0.1
+    """
     error = {"message": message, "type": type, "param": None, "code": code}
     return json_answer({"error": error}, status, headers)
 
 
 def endless_headers() -> list[Step | bytes]:
-    """A script that answers with header lines, and never stops."""
+    """A script that answers with header lines, and never stops.
+
+    .. versionadded:: 0.1
+    """
     return [b"HTTP/1.1 200 OK\r\n", Repeat(b"X-Padding: 0\r\n" * 1000)]
 
 
 def endless_chunk_size() -> list[Step | bytes]:
-    """A script whose first chunk has a size line that never ends."""
+    """A script whose first chunk has a size line that never ends.
+
+    .. versionadded:: 0.1
+    """
     start = head(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
     return [start, Repeat(b"0" * 65536)]
 

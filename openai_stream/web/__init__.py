@@ -10,6 +10,8 @@
 AI SDK of Vercel (``useChat``). Both give a :class:`Body`. No web framework is imported here.
 """
 
+from openai_stream.publishing import publish
+
 from .body import Body
 from .events import EVENT_STREAM_HEADERS, event_stream
 from .ui import UI_MESSAGES_HEADERS, ui_messages
@@ -21,3 +23,5 @@ __all__ = [
     "event_stream",
     "ui_messages",
 ]
+
+publish(globals())

@@ -18,6 +18,8 @@ class Body(Iterator[bytes]):
 
     Each block is one event or comment, whole: it may be sent on its own. One thread reads it;
     :meth:`close` may be called by any.
+
+    .. versionadded:: 0.1
     """
 
     def __init__(
