@@ -30,9 +30,9 @@ from .status_errors import status_error
 from .transport import (
     Aborted,
     Body,
-    Exchange,
     Expired,
     Interrupted,
+    NetworkCall,
     Tap,
     cause_of,
     drop_tracebacks,
@@ -91,19 +91,19 @@ class Attempts:
     tap: MakeTap | None = None
 
     def open(
-        self, request: Request, exchange: Exchange, whole: int | None = None
+        self, request: Request, call: NetworkCall, whole: int | None = None
     ) -> requests.Response:
         """Try until there is a response with a good status.
 
         :param whole: read its body too, before anybody looks at it: so many bytes at most.
         :raises OpenAIStreamError: there is none, or its body could not be read.
-        :raises Aborted: the exchange was aborted.
+        :raises Aborted: the call was aborted.
         """
         retries = 0
         while True:
             try:
-                exchange.begin()
-                outcome = self._try(request, exchange, whole)
+                call.begin()
+                outcome = self._try(request, call, whole)
                 if isinstance(outcome, requests.Response):
                     return outcome
                 wait = outcome.after
@@ -111,17 +111,17 @@ class Attempts:
                 if not outcome.retry or retries >= self.max_retries or long:
                     break
                 if wait is None:
-                    exchange.back_off(retries)
+                    call.back_off(retries)
                 else:
-                    exchange.sleep(wait)
+                    call.sleep(wait)
                 retries += 1
             except Expired:
-                raise APITimeoutError(f"{expiry(exchange)}, after {retries} retries") from None
+                raise APITimeoutError(f"{expiry(call)}, after {retries} retries") from None
         purge(outcome.error, self.secrets)
         raise outcome.error
 
     def _try(
-        self, request: Request, exchange: Exchange, whole: int | None
+        self, request: Request, call: NetworkCall, whole: int | None
     ) -> requests.Response | _Failure:
         session = self.session()
         response: requests.Response | None = None
@@ -131,10 +131,10 @@ class Attempts:
         made, prepared = self._prepared(session, request)
         self.secrets.add_request(prepared.headers, prepared.url)
         if self.tap is not None:
-            exchange.tap = self.tap(prepared, self.secrets.mask())
+            call.tap = self.tap(prepared, self.secrets.mask())
         try:
             with hiding_in_logs(self.secrets):
-                response = send(session, made, prepared, exchange)
+                response = send(session, made, prepared, call)
         except (
             requests.RequestException,
             urllib3.exceptions.HTTPError,
@@ -142,8 +142,8 @@ class Attempts:
             OSError,
             ValueError,
         ) as error:
-            exchange.end_tap()
-            if exchange.aborted:
+            call.end_tap()
+            if call.aborted:
                 raise Aborted from None
             sent = getattr(error, "request", None)
             if isinstance(sent, requests.PreparedRequest):  # a session may have made another
@@ -153,12 +153,12 @@ class Attempts:
                 drop_tracebacks(
                     error, self.secrets.outside
                 )  # or a queue that the caller drops would live on
-                failure = self._no_response(error, exchange, session, request.url)
+                failure = self._no_response(error, call, session, request.url)
         except Interrupted as interrupted:
-            exchange.end_tap()
+            call.end_tap()
             users = interrupted.error
         except BaseException:
-            exchange.end_tap()
+            call.end_tap()
             raise
         if users is not None:
             raise users
@@ -169,9 +169,9 @@ class Attempts:
                     self.secrets.add_request(prepared.headers, prepared.url)
                 good = 200 <= response.status_code < 300
                 if not good:
-                    _take_error_in(response, exchange)
+                    _take_error_in(response, call)
                 elif whole is not None:
-                    broken = _take_in(response, exchange, whole)
+                    broken = _take_in(response, call, whole)
             if self.trace is not None:
                 self.trace(prepared, response)
             if response is None:
@@ -182,7 +182,7 @@ class Attempts:
             return response if good else self._bad_status(response, prepared, request.url)
         except BaseException:
             if response is not None:
-                exchange.end_tap()
+                call.end_tap()
                 response.close()
             raise
 
@@ -217,15 +217,15 @@ class Attempts:
         return made, prepared
 
     def _no_response(
-        self, error: Exception, exchange: Exchange, session: requests.Session, url: str
+        self, error: Exception, call: NetworkCall, session: requests.Session, url: str
     ) -> _Failure:
         """What to tell of an attempt that brought no response."""
         where = self.secrets(shown(url))
         told: OpenAIStreamError
-        if exchange.expired is not None:
-            told = APITimeoutError(f"{where}: {expiry(exchange)}")
-            retry = exchange.expired != "total"
-            exchange.expired = None
+        if call.expired is not None:
+            told = APITimeoutError(f"{where}: {expiry(call)}")
+            retry = call.expired != "total"
+            call.expired = None
         else:
             cause = cause_of(error, proxy_of(session, url))
             told = cause.error(f"{where}: {self.secrets(cause.said)}")
@@ -261,29 +261,29 @@ def _leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _take_error_in(response: requests.Response, exchange: Exchange) -> None:
+def _take_error_in(response: requests.Response, call: NetworkCall) -> None:
     """Read an error's body, as far as it comes in a few seconds; a redirect's is not looked at."""
-    body = Body(response, exchange)
+    body = Body(response, call)
     content = bytearray()
     try:
         if not 300 <= response.status_code < 400:
-            exchange.limit(_ERROR_BODY_SECONDS)
+            call.limit(_ERROR_BODY_SECONDS)
             while len(content) < _ERROR_BODY and (block := body.read()):
                 content += block
             body.finish()
     except (Expired, StreamError):
-        exchange.expired = None
+        call.expired = None
     finally:
         body.close()
         settle(response, bytes(content[:_ERROR_BODY]))
 
 
-def _take_in(response: requests.Response, exchange: Exchange, limit: int) -> StreamError | None:
+def _take_in(response: requests.Response, call: NetworkCall, limit: int) -> StreamError | None:
     """Read a whole answer.
 
     :returns: why there is no more of it than what the response has now.
     """
-    body = Body(response, exchange)
+    body = Body(response, call)
     blocks: list[bytes] = []
     try:
         for block in body.blocks(limit):
@@ -292,7 +292,7 @@ def _take_in(response: requests.Response, exchange: Exchange, limit: int) -> Str
     except StreamError as error:
         return error
     except Expired:
-        return StreamTimeoutError(expiry(exchange))
+        return StreamTimeoutError(expiry(call))
     finally:
         body.close()
         settle(response, b"".join(blocks))

@@ -22,7 +22,7 @@ from .misframed import is_done, meant
 from .server_errors import api_error, clip, parse_leniently, says_error, says_failure
 from .sse import Frames, begins_event_stream, decode_json, events
 from .strays import Strays
-from .transport import ASK_AGAIN, NO_TLS, Body, Exchange, codings_of
+from .transport import ASK_AGAIN, NO_TLS, Body, NetworkCall, codings_of
 
 __all__ = ["Reader", "expiry"]
 
@@ -61,7 +61,7 @@ class Reader:
     """Reads one response to its end. For one thread; :attr:`events` and its like for any.
 
     :param response: a streamed response with a good status.
-    :param exchange: the exchange that it came from.
+    :param exchange: the call that it came from.
     :param endpoint: the endpoint that was asked.
     :param accumulator: takes in each event before it is delivered.
     :param limit: the most bytes of one event.
@@ -71,7 +71,7 @@ class Reader:
     def __init__(
         self,
         response: requests.Response,
-        exchange: Exchange,
+        exchange: NetworkCall,
         endpoint: Endpoint[Any, Any],
         accumulator: Accumulator,
         limit: int,
@@ -120,7 +120,7 @@ class Reader:
         :param flush: called before each wait for the network.
         :param on_first: called before the first event is delivered.
         :returns: when the answer is complete.
-        :raises Aborted: the exchange was aborted.
+        :raises Aborted: the call was aborted.
         :raises StreamInterruptedError: it ended before it was complete.
         :raises Expired: idle, gap or total time was up; :func:`expiry` says it in words.
         :raises StreamDecodeError: it is no event stream, or what is in it is not JSON.
@@ -417,7 +417,7 @@ def _behind_a_broken_one(text: str) -> Any:
     return None
 
 
-def expiry(exchange: Exchange) -> str:
+def expiry(exchange: NetworkCall) -> str:
     """What a deadline that is over says, and what to do about it."""
     limits = exchange.timeout
     if exchange.expired == "connect" and exchange.in_handshake:

@@ -84,7 +84,7 @@ class QueueSink:
                         # flush tells that time is up.
                         queue._force(burst)
                         return
-                    left = core.exchange.total_left()
+                    left = core.exchange.seconds_of_total()
                     del queue  # waiting must not keep it alive
                     core.room.wait(left)
                     if not core.streaming:

@@ -71,7 +71,7 @@ from .sinks import (
     SinkFailed,
 )
 from .structured import JSONAnswer
-from .transport import Aborted, Exchange, Expired, drop_tracebacks
+from .transport import Aborted, Expired, NetworkCall, drop_tracebacks
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -177,7 +177,7 @@ class Core(Generic[E, W]):
         endpoint: Endpoint[E, W],
         asked: Asked,
         timeout: Timeout,
-        connect: Callable[[Exchange], requests.Response],
+        connect: Callable[[NetworkCall], requests.Response],
         limit: int,
         secrets: Secrets,
         callbacks: Callbacks,
@@ -198,7 +198,7 @@ class Core(Generic[E, W]):
         self.lock = HandoverLock()
         self.room = threading.Condition(self.lock)  # type: ignore[arg-type]
         self.calling = threading.Lock()
-        self.exchange = Exchange(timeout, streaming=True, lock=self.lock)
+        self.exchange = NetworkCall(timeout, streaming=True, lock=self.lock)
         self._accumulator = endpoint.accumulator(asked)
         self._over = threading.Condition(self.lock)  # type: ignore[arg-type]
         self._connect = connect

@@ -13,7 +13,7 @@ from .server_errors import api_error, clip, parse_leniently, says_failure
 from .sse import begins_event_stream
 from .strict_json import decode_json
 from .timeouts import Timeout
-from .transport import Exchange
+from .transport import NetworkCall
 
 __all__ = ["ask"]
 
@@ -32,7 +32,7 @@ def ask(
     :param max_bytes: the most that the answer may have.
     :raises OpenAIStreamError: there is none, or it says a failure.
     """
-    exchange = Exchange(timeout, streaming=False)
+    exchange = NetworkCall(timeout, streaming=False)
     response = attempts.open(request, exchange, max_bytes)
     try:
         text = response.content.decode()

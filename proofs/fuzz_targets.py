@@ -248,7 +248,7 @@ def events(data: bytes) -> None:
         response.headers["content-type"] = content_type
         response.headers["transfer-encoding"] = "chunked"
         response.raw = _Raw(blocks)
-        exchange = transport.Exchange(_NEVER, streaming=True)
+        exchange = transport.NetworkCall(_NEVER, streaming=True)
         outcomes.append(_read(response, exchange, endpoint, limit))
     sent, _, _ = whatwg(stream)
     _check_events(outcomes[0], stream, sent, endpoint)
@@ -260,7 +260,7 @@ def events(data: bytes) -> None:
 
 def _read(
     response: requests.Response,
-    exchange: transport.Exchange,
+    exchange: transport.NetworkCall,
     endpoint: Endpoint[Any, Any],
     limit: int,
 ) -> _Outcome:
@@ -380,9 +380,9 @@ _NO_RESPONSE = (
 
 def _respond(
     blocks: Iterable[bytes],
-) -> tuple[requests.Response, transport.Exchange] | None:
+) -> tuple[requests.Response, transport.NetworkCall] | None:
     """What a request brings over which connection comes this; ``None`` where no response."""
-    exchange = transport.Exchange(_NEVER, streaming=True)
+    exchange = transport.NetworkCall(_NEVER, streaming=True)
     connection = Connection("fuzz")
     connection.sock = _Socket(blocks)
     try:

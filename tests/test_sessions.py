@@ -50,7 +50,7 @@ from openai_stream.testing import (
     head,
     json_answer,
 )
-from openai_stream.transport import Exchange
+from openai_stream.transport import NetworkCall
 
 KEY = "sk-session-secret"
 WAIT = 30.0  # seconds, for what takes milliseconds
@@ -733,7 +733,7 @@ def test_a_proxy_that_is_down(
 
 @pytest.mark.parametrize(("status", "tries"), [(403, 1), (407, 1), (502, 3), (503, 3)])
 def test_what_a_proxy_answers(monkeypatch: pytest.MonkeyPatch, status: int, tries: int) -> None:
-    monkeypatch.setattr(Exchange, "back_off", lambda *_: None)
+    monkeypatch.setattr(NetworkCall, "back_off", lambda *_: None)
     with ScriptedServer() as proxy:
         proxy.always([head(status, {"Content-Length": "0"})])
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")

@@ -20,8 +20,8 @@ import urllib3.exceptions
 
 from openai_stream import Client, StreamDecodeError, StreamInterruptedError, Timeout, transport
 from openai_stream.testing import Fin, Hang, ScriptedServer, head
-from openai_stream.transport import ASK_AGAIN, Aborted, Exchange, Expired, call, reason
-from openai_stream.transport.current import current_exchange
+from openai_stream.transport import ASK_AGAIN, Aborted, Expired, NetworkCall, reason
+from openai_stream.transport.current import current_call
 
 SOON = 30.0
 
@@ -39,7 +39,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(call, "monotonic", clock)
+    monkeypatch.setattr("openai_stream.transport.call.monotonic", clock)
     return clock
 
 
@@ -63,15 +63,15 @@ class Notes:
         return min(self._takes, len(data))
 
 
-def exchange(streaming: bool = True, **limits: float | None) -> Exchange:
+def begun_call(streaming: bool = True, **limits: float | None) -> NetworkCall:
     never = dict.fromkeys(("connect", "idle", "gap", "total"))
-    begun = Exchange(Timeout(**{**never, **limits}), streaming=streaming)
+    begun = NetworkCall(Timeout(**{**never, **limits}), streaming=streaming)
     begun.begin()
     begun.connected(0.0)
     return begun
 
 
-def timeout_of_a_wait(of: Exchange, *, sending: bool = False) -> float:
+def timeout_of_a_wait(of: NetworkCall, *, sending: bool = False) -> float:
     sock = Notes()
     of.enter(None)  # another socket, as far as it knows: nothing is set on it yet
     of.arm(sock, sending=sending)
@@ -79,29 +79,29 @@ def timeout_of_a_wait(of: Exchange, *, sending: bool = False) -> float:
     return seconds
 
 
-def abort(one: Exchange) -> None:
+def abort(one: NetworkCall) -> None:
     with one.lock:
         one.abort()
 
 
 def test_a_request_sent_from_within_another_gives_the_exchange_back() -> None:
     inside = []
-    outer, inner = exchange(), exchange()
+    outer, inner = begun_call(), begun_call()
 
     class Nesting(requests.Session):
         def send(self, request: Any, **kwargs: Any) -> Any:
-            inside.append(current_exchange())
+            inside.append(current_call())
             if request.url.endswith("outer"):
                 made = requests.Request("GET", "http://localhost/inner")
                 transport.send(self, made, made.prepare(), inner)
-                inside.append(current_exchange())
+                inside.append(current_call())
             return requests.Response()
 
     with Nesting() as session:
         made = requests.Request("GET", "http://localhost/outer")
         transport.send(session, made, made.prepare(), outer)
     assert inside == [outer, inner, outer]
-    assert current_exchange() is None
+    assert current_call() is None
 
 
 # How long a wait may be ----------------------------------------------------------------------
@@ -121,7 +121,7 @@ def test_a_request_sent_from_within_another_gives_the_exchange_back() -> None:
 def test_the_nearest_deadline_bounds_the_wait_and_is_told(
     limits: dict[str, Any], wait: float, deadline: str
 ) -> None:
-    one = exchange(**limits)
+    one = begun_call(**limits)
     assert timeout_of_a_wait(one) == wait
     with pytest.raises(Expired, match=f"^the {deadline} time is up$"):
         one.timed_out()
@@ -130,14 +130,14 @@ def test_the_nearest_deadline_bounds_the_wait_and_is_told(
 
 @pytest.mark.usefixtures("clock")
 def test_without_limits_a_wait_is_as_long_as_a_socket_can_bear() -> None:
-    seconds = timeout_of_a_wait(exchange())
+    seconds = timeout_of_a_wait(begun_call())
     assert 3600 * 24 * 30 < seconds < math.inf
     with socket.socket() as sock:
         sock.settimeout(seconds)
 
 
 def test_gap_and_total_run_on_and_idle_starts_anew(clock: Clock) -> None:
-    one = exchange(idle=10.0, gap=5.0, total=100.0)
+    one = begun_call(idle=10.0, gap=5.0, total=100.0)
     one.waited = 3.0
     assert timeout_of_a_wait(one) == 2.0
     one.waited = 0.0
@@ -148,7 +148,7 @@ def test_gap_and_total_run_on_and_idle_starts_anew(clock: Clock) -> None:
 
 
 def test_the_deadline_is_the_one_that_was_nearest_as_the_wait_began(clock: Clock) -> None:
-    one = exchange(idle=3.0, total=10.0)
+    one = begun_call(idle=3.0, total=10.0)
     clock.time += 6.9
     assert timeout_of_a_wait(one) == 3.0
     clock.time += 3.0
@@ -157,7 +157,7 @@ def test_the_deadline_is_the_one_that_was_nearest_as_the_wait_began(clock: Clock
 
 
 def test_where_no_time_is_left(clock: Clock) -> None:
-    one = exchange(gap=5.0, total=20.0)
+    one = begun_call(gap=5.0, total=20.0)
     one.waited = 5.0
     sock = Notes()
     with pytest.raises(Expired):
@@ -174,7 +174,7 @@ def test_where_no_time_is_left(clock: Clock) -> None:
 
 @pytest.mark.usefixtures("clock")
 def test_without_events_gap_is_for_the_headers_and_idle_for_the_rest() -> None:
-    one = exchange(streaming=False, idle=3.0, gap=5.0)
+    one = begun_call(streaming=False, idle=3.0, gap=5.0)
     assert timeout_of_a_wait(one, sending=True) == 3.0
     assert timeout_of_a_wait(one) == 5.0
     one.in_body = True
@@ -186,7 +186,7 @@ def test_without_events_gap_is_for_the_headers_and_idle_for_the_rest() -> None:
 
 
 def test_what_is_left_can_be_limited_further(clock: Clock) -> None:
-    one = exchange(idle=3.0)
+    one = begun_call(idle=3.0)
     one.limit(0.5)
     clock.time += 0.2
     assert timeout_of_a_wait(one) == pytest.approx(0.3)
@@ -196,7 +196,7 @@ def test_what_is_left_can_be_limited_further(clock: Clock) -> None:
 
 
 def test_a_timeout_is_set_only_where_the_old_one_will_not_do(clock: Clock) -> None:
-    one = exchange(idle=3.0, total=10.0)
+    one = begun_call(idle=3.0, total=10.0)
     sock = Notes()
     for _ in range(5):
         one.arm(sock)
@@ -211,53 +211,53 @@ def test_a_timeout_is_set_only_where_the_old_one_will_not_do(clock: Clock) -> No
 
 @pytest.mark.usefixtures("clock")
 def test_limits_of_connections_that_are_not_ours() -> None:
-    assert exchange(idle=3.0, gap=5.0, connect=2.0).given_limits() == (2.0, 3.0)
-    assert exchange(idle=7.0, gap=5.0).given_limits()[1] == 5.0
-    assert exchange(idle=7.0, gap=5.0, connect=3.0, total=2.0).given_limits() == (2.0, 2.0)
-    assert exchange(streaming=False, idle=3.0, gap=5.0).given_limits()[1] == 5.0
-    assert min(exchange().given_limits()) > 3600
-    late = exchange(gap=1e-9, connect=1e-9)
+    assert begun_call(idle=3.0, gap=5.0, connect=2.0).given_limits() == (2.0, 3.0)
+    assert begun_call(idle=7.0, gap=5.0).given_limits()[1] == 5.0
+    assert begun_call(idle=7.0, gap=5.0, connect=3.0, total=2.0).given_limits() == (2.0, 2.0)
+    assert begun_call(streaming=False, idle=3.0, gap=5.0).given_limits()[1] == 5.0
+    assert min(begun_call().given_limits()) > 3600
+    late = begun_call(gap=1e-9, connect=1e-9)
     assert late.given_limits() == (0.001, 0.001)  # 0 would be: do not wait
 
 
 @pytest.mark.usefixtures("clock")
 def test_connect_is_not_watched_before_a_connection_of_ours_begins(clock: Clock) -> None:
-    one = Exchange(Timeout(connect=4.0, idle=9.0), streaming=True)
+    one = NetworkCall(Timeout(connect=4.0, idle=9.0), streaming=True)
     one.begin()
     clock.time += 5.0
-    assert one.connect_left() > 3600
+    assert one.seconds_to_connect() > 3600
     assert timeout_of_a_wait(one) == 9.0
     one.connecting()
-    assert one.connect_left() == 4.0
+    assert one.seconds_to_connect() == 4.0
 
 
 # Connecting ----------------------------------------------------------------------------------
 
 
 def test_connecting_has_one_limit_for_each_attempt(clock: Clock) -> None:
-    one = Exchange(Timeout(connect=4.0, total=10.0), streaming=True)
+    one = NetworkCall(Timeout(connect=4.0, total=10.0), streaming=True)
     one.begin()
     one.connecting()
-    assert one.connect_left() == 4.0
+    assert one.seconds_to_connect() == 4.0
     clock.time += 3.0
-    assert one.connect_left() == 1.0
+    assert one.seconds_to_connect() == 1.0
     clock.time += 1.0
     with pytest.raises(Expired, match=r"^the connect time is up$"):
-        one.connect_left()
+        one.seconds_to_connect()
     assert one.expired == "connect"
     one.begin()
     one.connecting()
-    assert one.connect_left() == 4.0
+    assert one.seconds_to_connect() == 4.0
     clock.time += 3.5
-    assert one.connect_left() == 0.5
+    assert one.seconds_to_connect() == 0.5
     one.begin()
     one.connecting()
-    assert one.connect_left() == 2.5  # of total
+    assert one.seconds_to_connect() == 2.5  # of total
     with pytest.raises(Expired):
         one.connecting_timed_out()
     assert one.expired == "connect"
     clock.time += 2.5
-    for what in (one.connect_left, one.connecting_timed_out, one.begin, one.check):
+    for what in (one.seconds_to_connect, one.connecting_timed_out, one.begin, one.check):
         with pytest.raises(Expired):
             what()
         assert str(one.expired) == "total"  # no more what it was above
@@ -265,33 +265,33 @@ def test_connecting_has_one_limit_for_each_attempt(clock: Clock) -> None:
 
 
 def test_a_proxys_answer_is_read_while_connecting(clock: Clock) -> None:
-    one = Exchange(Timeout(connect=4.0, idle=9.0), streaming=True)
+    one = NetworkCall(Timeout(connect=4.0, idle=9.0), streaming=True)
     one.begin()
     one.connecting()
-    assert one.wire() is False
-    assert one.wired is False
+    assert one.begin_response() is False
+    assert one.response_has_socket is False
     assert timeout_of_a_wait(one) == 4.0
     with pytest.raises(Expired):
         one.timed_out()
     assert one.expired == "connect"
     one.connected(1.5)
     assert timeout_of_a_wait(one) == 9.0
-    assert one.wire() is True
-    assert one.wired is True
+    assert one.begin_response() is True
+    assert one.response_has_socket is True
     clock.time += 1.0
     one.begin()
-    assert one.wired is False
+    assert one.response_has_socket is False
 
 
 def test_the_time_to_connect_is_the_first_attempts() -> None:
-    one = exchange()
+    one = begun_call()
     assert one.connect_seconds == 0.0
     one.connected(1.5)
     assert one.connect_seconds == 0.0
 
 
 def test_each_attempt_begins_at_nought() -> None:
-    one = exchange(gap=5.0)
+    one = begun_call(gap=5.0)
     one.waited, one.in_body = 4.0, True
     one.begin()
     assert (one.waited, one.in_body, one.attempts) == (0.0, False, 2)
@@ -300,7 +300,7 @@ def test_each_attempt_begins_at_nought() -> None:
 # Between attempts ----------------------------------------------------------------------------
 
 
-class Sleepless(Exchange):
+class Sleepless(NetworkCall):
     """One that notes how long it would have slept."""
 
     slept: list[float]
@@ -320,14 +320,14 @@ def test_waits_grow_to_8_seconds_and_differ() -> None:
 
 
 def test_a_sleep_ends_with_total() -> None:
-    one = exchange(total=0.02)
+    one = begun_call(total=0.02)
     with pytest.raises(Expired):
         one.sleep(60.0)
     assert one.expired == "total"
 
 
 def test_a_sleep_is_woken_by_abort() -> None:
-    one = exchange()
+    one = begun_call()
     raised: list[BaseException] = []
 
     def sleep() -> None:
@@ -349,7 +349,7 @@ def test_a_sleep_is_woken_by_abort() -> None:
 
 
 def test_abort_shuts_what_was_entered_once() -> None:
-    one = exchange()
+    one = begun_call()
     shut: list[str] = []
     one.enter_shut(lambda: shut.append("first"))
     one.enter_shut(lambda: shut.append("second"))
@@ -359,7 +359,7 @@ def test_abort_shuts_what_was_entered_once() -> None:
     calls: list[Callable[[], object]] = [
         one.begin,
         one.check,
-        one.connect_left,
+        one.seconds_to_connect,
         one.connecting_timed_out,
         one.timed_out,
         lambda: one.sleep(0),
@@ -375,7 +375,7 @@ def test_abort_shuts_what_was_entered_once() -> None:
 
 
 def test_what_has_left_is_not_shut() -> None:
-    one = exchange()
+    one = begun_call()
     shut: list[str] = []
     one.enter_shut(lambda: shut.append("shut"))
     assert one.leave() is True
@@ -388,7 +388,7 @@ def test_what_cannot_be_shut_is_none_of_aborts_business(error: type[Exception]) 
     def shut() -> None:
         raise error
 
-    one = exchange()
+    one = begun_call()
     one.enter_shut(shut)
     abort(one)
     assert one.aborted
@@ -399,7 +399,7 @@ def test_both_directions_are_shut() -> None:
     with ours, theirs:
         ours.settimeout(SOON)
         theirs.settimeout(SOON)
-        one = exchange()
+        one = begun_call()
         one.enter(ours)
         abort(one)
         assert ours.recv(1) == b""
@@ -407,7 +407,7 @@ def test_both_directions_are_shut() -> None:
 
 
 def test_a_forked_child_shuts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = exchange()
+    one = begun_call()
     shut: list[str] = []
     one.enter_shut(lambda: shut.append("shut"))
     monkeypatch.setattr(os, "getpid", lambda: -1)
@@ -420,7 +420,7 @@ def test_a_forked_child_shuts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_sending_takes_as_many_waits_as_it_needs(clock: Clock) -> None:
-    one = exchange(idle=3.0)
+    one = begun_call(idle=3.0)
     sock = Notes(clock, takes=5, seconds=2.0)
     one.send(sock, b"a longer request")  # type: ignore[arg-type]
     assert sock.sent == b"a longer request"
@@ -428,7 +428,7 @@ def test_sending_takes_as_many_waits_as_it_needs(clock: Clock) -> None:
 
 
 def test_a_request_that_cannot_be_sent(clock: Clock) -> None:
-    one = exchange(streaming=False, idle=3.0, gap=9.0)
+    one = begun_call(streaming=False, idle=3.0, gap=9.0)
     sock = Notes(clock, takes=0, seconds=3.0)
     with pytest.raises(Expired):
         one.send(sock, b"request")  # type: ignore[arg-type]
@@ -440,7 +440,7 @@ def test_without_events_a_slow_request_uses_up_nothing_of_the_wait_for_the_heade
     clock: Clock,
 ) -> None:
     for streaming, waited in ((True, 8.0), (False, 0.0)):
-        one = exchange(streaming=streaming, idle=3.0, gap=9.0)
+        one = begun_call(streaming=streaming, idle=3.0, gap=9.0)
         one.send(Notes(clock, takes=5, seconds=2.0), b"a longer request")  # type: ignore[arg-type]
         assert one.waited == waited
 

@@ -32,7 +32,7 @@ The modules, each of which imports only from those above it:
 from __future__ import annotations
 
 from .body import ASK_AGAIN, Body, settle
-from .call import Exchange
+from .call import NetworkCall
 from .causes import NO_TLS, Cause, cause_of, drop_tracebacks, reason
 from .deadlines import Aborted, Deadline, Expired
 from .decoding import codings_of
@@ -49,9 +49,9 @@ __all__ = [
     "Cause",
     "Deadline",
     "End",
-    "Exchange",
     "Expired",
     "Interrupted",
+    "NetworkCall",
     "Session",
     "Tap",
     "cause_of",

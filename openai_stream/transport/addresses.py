@@ -12,7 +12,7 @@ from typing import Any
 
 from urllib3.util.connection import allowed_gai_family
 
-from .call import Exchange
+from .call import NetworkCall
 from .origin import Interrupted, by_handler
 from .sockets import shut_all
 
@@ -22,7 +22,7 @@ _NEXT_ADDRESS = 0.25  # seconds that an address gets before the next one is trie
 
 
 def connect(
-    exchange: Exchange,
+    call: NetworkCall,
     host: str,
     port: int,
     options: Any,
@@ -44,7 +44,7 @@ def connect(
     racing: list[socket.socket] = []
     pending = 0
     chosen: socket.socket | None = None
-    exchange.enter_shut(partial(shut_all, racing))
+    call.enter_shut(partial(shut_all, racing))
     try:
         # Looked up here: gevent and eventlet put theirs in the place of it.
         with selectors.DefaultSelector() as selector:
@@ -60,7 +60,7 @@ def connect(
                     selector.register(started, selectors.EVENT_WRITE)
                     pending += 1
                 # A stop that came before the socket had begun to connect has not woken it.
-                left = exchange.connect_left()
+                left = call.seconds_to_connect()
                 turn = min(_NEXT_ADDRESS, left / (1 + len(waiting)))
                 for key, _ in selector.select(turn):
                     sock: Any = key.fileobj
@@ -72,14 +72,14 @@ def connect(
                     selector.unregister(sock)
                     pending -= 1
         if chosen is None:
-            exchange.check()
+            call.check()
             raise failure
-        exchange.enter(chosen)
+        call.enter(chosen)
         racing.remove(chosen)
-        chosen.settimeout(exchange.connect_left())
+        chosen.settimeout(call.seconds_to_connect())
         return chosen
     except BaseException:
-        exchange.leave()
+        call.leave()
         if chosen is not None:
             chosen.close()
         raise

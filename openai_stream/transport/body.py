@@ -15,7 +15,7 @@ import urllib3.exceptions
 
 from openai_stream.errors import StreamDecodeError, StreamInterruptedError
 
-from .call import Exchange
+from .call import NetworkCall
 from .causes import reason
 from .deadlines import Aborted, Expired
 from .decoding import Decoding, codings_of
@@ -58,22 +58,22 @@ class _Untimed:
 class Body:
     """A response as a source of bytes: what has arrived, as soon as it has.
 
-    For the working thread of the exchange only. It decides when the connection goes back to the
+    For the working thread of the call only. It decides when the connection goes back to the
     pool: ``urllib3`` would give it away inside the last read, before anyone else knows.
     """
 
-    def __init__(self, response: requests.Response, exchange: Exchange) -> None:
+    def __init__(self, response: requests.Response, call: NetworkCall) -> None:
         raw = response.raw
         self._response = response
         self._raw = raw
-        self._exchange = exchange
+        self._call = call
         self._release: Callable[[], object] = getattr(raw, "release_conn", _nothing)
         if raw is not None:
             raw.release_conn = _nothing  # type: ignore[method-assign]
-        self._wired = exchange.wired
-        if not self._wired:
-            exchange.enter_shut(getattr(raw, "shutdown", None))
-        exchange.in_body = True
+        self._is_ours = call.response_has_socket
+        if not self._is_ours:
+            call.enter_shut(getattr(raw, "shutdown", None))
+        call.in_body = True
         # What a recorder such as VCR gives has nothing of urllib3's response but its bytes.
         self._others: Iterator[bytes] | None = None
         if (content := _read_already(response)) is not None:
@@ -96,8 +96,8 @@ class Body:
                     self._decoding = Decoding(codings)
         # Chunks of ours that are not compressed need nothing of what urllib3 does around a read:
         # 40 µs, where a read brings one event and it is some time since the last one.
-        straight, exchange.response = exchange.response, None  # which leads back to the exchange
-        plain = self._wired and straight is not None and straight.chunked
+        straight, call.response = call.response, None  # which leads back to the call
+        plain = self._is_ours and straight is not None and straight.chunked
         if not plain or codings or self._others is not None:
             straight = None
         self._straight = None if straight is None else straight.read1
@@ -127,23 +127,23 @@ class Body:
 
     def _read_foreign(self) -> bytes:
         # A session that was given: what a wire does, around the whole read.
-        exchange = self._exchange
-        if exchange.before_wait is not None:
-            exchange.before_wait()
+        call = self._call
+        if call.before_wait is not None:
+            call.before_wait()
         # A body that only the connection's end ends has no socket to be found: then each wait is as
         # long as the one for the headers could be, and the limits are looked at between two.
-        exchange.arm(self._foreign_socket() or _Untimed)
+        call.arm(self._foreign_socket() or _Untimed)
         start = monotonic()
         try:
             block = self._read_wire()
         except (TimeoutError, urllib3.exceptions.TimeoutError) as error:
-            exchange.waited += monotonic() - start
+            call.waited += monotonic() - start
             if of_user(error) is None:
-                exchange.timed_out()
+                call.timed_out()
             raise
-        end = exchange.last_byte = monotonic()
-        exchange.waited += end - start
-        exchange.bytes += len(block)
+        end = call.last_byte = monotonic()
+        call.waited += end - start
+        call.bytes += len(block)
         return block
 
     @property
@@ -167,10 +167,10 @@ class Body:
 
         What a signal's handler raises goes through as it is.
         """
-        exchange = self._exchange
+        call = self._call
         users: BaseException | None = None
         try:
-            block = self._read_wire() if self._wired else self._read_foreign()
+            block = self._read_wire() if self._is_ours else self._read_foreign()
         except urllib3.exceptions.DecodeError as error:
             raise StreamDecodeError(
                 f"the server's compressed answer cannot be decompressed: {reason(error)}"
@@ -181,11 +181,11 @@ class Body:
             OSError,
             ValueError,
         ) as error:
-            if exchange.aborted:
+            if call.aborted:
                 raise Aborted from None
             users = of_user(error)
             if users is None:
-                if exchange.expired:
+                if call.expired:
                     raise Expired from None
                 raise StreamInterruptedError(
                     "the connection broke before the answer was complete: "
@@ -195,7 +195,7 @@ class Body:
             users = interrupted.error
         if users is not None:
             raise users
-        if exchange.aborted:  # a shut socket looks like an orderly end
+        if call.aborted:  # a shut socket looks like an orderly end
             raise Aborted
         return block
 
@@ -222,32 +222,32 @@ class Body:
         The last bytes of a body follow its last event at once, or the server never sends them: it
         gets 20 milliseconds, and no more than a megabyte is looked at.
         """
-        exchange = self._exchange
-        exchange.before_wait = None
-        exchange.limit(_FAREWELL)
+        call = self._call
+        call.before_wait = None
+        call.limit(_FAREWELL)
         whole = False
         try:
             # Without a socket of ours to time it, a look could take for ever.
             if (
-                self._wired
+                self._is_ours
                 or self._others is not None
                 or self._foreign_socket() is not None
                 or self._raw.closed
             ):
                 whole = any(not self.read() for _ in range(16))
         except (Aborted, Expired, StreamDecodeError, StreamInterruptedError):
-            exchange.expired = None
-        if whole and exchange.leave():
-            exchange.end_tap("open")
+            call.expired = None
+        if whole and call.leave():
+            call.end_tap("open")
             self._release()
         else:
             self.close()
 
     def close(self) -> None:
         """Close the connection. Twice is harmless."""
-        self._exchange.before_wait = None
-        self._exchange.end_tap()
-        self._exchange.leave()
+        self._call.before_wait = None
+        self._call.end_tap()
+        self._call.leave()
         try:
             self._response.close()
             self._release()  # a closed connection leaves its place in the pool

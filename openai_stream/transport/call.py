@@ -1,4 +1,4 @@
-"""One call on the network, over all its attempts: :class:`Exchange`."""
+"""One call on the network, over all its attempts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .origin import Interrupted, by_handler, is_timeout
 from .sockets import BLOCK, shut
 from .tap import End, Tap
 
-__all__ = ["Exchange", "Readable"]
+__all__ = ["NetworkCall", "Readable"]
 
 _SLACK = 0.2  # seconds by which a socket's timeout may exceed the deadline before it is set anew
 _EARLY = 0.05  # seconds by which the system's clock may seem to be early
@@ -37,7 +37,7 @@ class Readable(Protocol):
         """What has arrived; waits for the first byte."""
 
 
-class Exchange:
+class NetworkCall:
     """One call on the network, over all its attempts: its deadlines and its stop.
 
     One thread works in it: the caller's while it connects, then perhaps the reader's. Any thread
@@ -58,13 +58,13 @@ class Exchange:
         "_connect_until",
         "_connecting",
         "_pid",
+        "_response_has_socket",
         "_shut",
         "_streaming",
         "_total_until",
         "_until",
         "_wake",
         "_why",
-        "_wired",
         "aborted",
         "attempts",
         "before_wait",
@@ -91,7 +91,9 @@ class Exchange:
         self._streaming = streaming
         self._pid = os.getpid()
         self._shut: Callable[[], object] | None = None
-        self._wired = False  # a response reads from the socket, and will be the one to close it
+        self._response_has_socket = (
+            False  # a response reads from the socket, and will be the one to close it
+        )
         self._armed = -1.0  # the timeout that the socket has now
         self._why: Deadline | None = None  # the limit that the wait has, of those that it could
         self._connecting = False  # a connection of ours is being made
@@ -99,7 +101,7 @@ class Exchange:
         self._until = math.inf
         #: Set by :meth:`abort`.
         self.aborted = False
-        #: The deadline that ended this exchange.
+        #: The deadline that ended this call.
         self.expired: Deadline | None = None
         #: Called on the working thread before each wait for bytes of a body.
         self.before_wait: Callable[[], None] | None = None
@@ -126,7 +128,7 @@ class Exchange:
     # -- any thread ---------------------------------------------------------------------------
 
     def abort(self) -> None:
-        """Wake whoever works in the exchange, for good. Call it with the lock held; never waits.
+        """Wake whoever works in the call, for good. Call it with the lock held; never waits.
 
         Both directions of the socket are shut: the peer learns of it now, not when the thread
         that was waiting gets around to closing.
@@ -144,13 +146,13 @@ class Exchange:
     def begin(self) -> None:
         """Start an attempt.
 
-        :raises Aborted: the exchange is over.
+        :raises Aborted: the call is over.
         :raises Expired: ``total`` is up.
         """
         self.check()
         self.attempts += 1
         self.waited = 0.0
-        self.in_body = self._wired = False
+        self.in_body = self._response_has_socket = False
         self._connecting = False
         self._until = self._connect_until = math.inf
 
@@ -162,7 +164,7 @@ class Exchange:
         """
         if self.aborted:
             raise Aborted
-        if self.total_left() <= 0:
+        if self.seconds_of_total() <= 0:
             self._expire("total")
 
     def sleep(self, seconds: float) -> None:
@@ -171,7 +173,7 @@ class Exchange:
         :raises Aborted: it was aborted.
         :raises Expired: ``total`` was up, or is up before the time has passed.
         """
-        until = monotonic() + min(seconds, self.total_left())
+        until = monotonic() + min(seconds, self.seconds_of_total())
         with self.lock:
             while not self.aborted and (left := until - monotonic()) > 0:
                 self._wake.wait(left)
@@ -199,7 +201,7 @@ class Exchange:
         """Allow what is left of this attempt no more than ``seconds``."""
         self._until = monotonic() + seconds
 
-    def total_left(self) -> float:
+    def seconds_of_total(self) -> float:
         """Seconds until ``total`` is up."""
         return min(self._total_until - monotonic(), NEVER)
 
@@ -207,7 +209,7 @@ class Exchange:
         """Between two events: whether ``total`` is up. Then :attr:`expired` says so from now on,
         and nothing more is waited for.
         """
-        if self.total_left() > 0:
+        if self.seconds_of_total() > 0:
             return False
         self.expired = "total"
         return True
@@ -217,7 +219,7 @@ class Exchange:
     def enter(self, sock: socket.socket | None) -> None:
         """Make ``sock`` the one that :meth:`abort` shuts, in both directions.
 
-        :raises Aborted: too late: the exchange is over.
+        :raises Aborted: too late: the call is over.
         """
         self.enter_shut(None if sock is None else partial(shut, sock))
 
@@ -238,7 +240,7 @@ class Exchange:
             self._shut = None
             return not self.aborted
 
-    def wire(self) -> bool:
+    def begin_response(self) -> bool:
         """A response begins to read from the socket.
 
         :returns: whether the socket is the response's to close; a proxy's answer, which is read
@@ -246,13 +248,13 @@ class Exchange:
         """
         self._armed = -1.0  # urllib3 has set a timeout of its own
         if not self._connecting:
-            self._wired = True
-        return self._wired
+            self._response_has_socket = True
+        return self._response_has_socket
 
     @property
-    def wired(self) -> bool:
+    def response_has_socket(self) -> bool:
         """A response reads from a socket of ours, so every wait passes here."""
-        return self._wired
+        return self._response_has_socket
 
     def connecting(self) -> None:
         """A connection of ours is about to be made: ``connect`` counts until :meth:`connected`.
@@ -265,7 +267,7 @@ class Exchange:
         self.in_handshake = False
         self._connect_until = monotonic() + (self.timeout.connect or math.inf)
 
-    def connect_left(self) -> float:
+    def seconds_to_connect(self) -> float:
         """Seconds that connecting may still take.
 
         :raises Aborted: it was aborted.
@@ -275,10 +277,10 @@ class Exchange:
         left = self._connect_until - monotonic()
         if left <= 0:
             self._expire("connect")
-        return min(left, self.total_left())
+        return min(left, self.seconds_of_total())
 
     def connecting_timed_out(self) -> NoReturn:
-        """A wait of :meth:`connect_left` seconds timed out: raise accordingly."""
+        """A wait of :meth:`seconds_to_connect` seconds timed out: raise accordingly."""
         self.check()
         self._expire("connect")
 
@@ -297,7 +299,7 @@ class Exchange:
         """
         if self.aborted:
             raise Aborted
-        left, self._why = self._left(sending)
+        left, self._why = self._seconds_to_wait(sending)
         if left <= 0:
             self.timed_out()
         # Setting it costs a system call: most waits have the same limit, ``idle``, as the last one.
@@ -305,7 +307,7 @@ class Exchange:
             sock.settimeout(left)
             self._armed = left
 
-    def _left(self, sending: bool = False) -> tuple[float, Deadline]:
+    def _seconds_to_wait(self, sending: bool = False) -> tuple[float, Deadline]:
         """How long the next wait may be, and by which of the limits."""
         limits = self.timeout
         now = monotonic()
@@ -340,7 +342,7 @@ class Exchange:
         with each byte of the headers. Once these are there, each wait is :meth:`arm`'s again.
         """
         limits = self.timeout
-        total = self.total_left()
+        total = self.seconds_of_total()
         connect = min(limits.connect or NEVER, total)
         waits = (limits.idle if self._streaming else None, limits.gap, total)
         wait = min(seconds for seconds in waits if seconds is not None)
@@ -348,18 +350,18 @@ class Exchange:
 
     def given_timed_out(self, connecting: bool) -> None:
         """Such a connection took longer than :meth:`given_limits`: note which deadline is why."""
-        if self.total_left() <= 0:
+        if self.seconds_of_total() <= 0:
             self.expired = "total"
         elif connecting:
             self.expired = "connect"
         else:
-            self.expired = self._left()[1]
+            self.expired = self._seconds_to_wait()[1]
 
     def timed_out(self) -> NoReturn:
         """A wait on the network timed out: raise for the deadline that was nearest as it began."""
         if self.aborted:
             raise Aborted
-        self._expire(self._why or self._left()[1])
+        self._expire(self._why or self._seconds_to_wait()[1])
 
     def failed(self, error: OSError, since: float) -> NoReturn:
         """A wait on a socket raised: tell our own deadline from the network, and from the user.

@@ -12,7 +12,7 @@ import urllib3.connection
 import urllib3.exceptions
 
 from .addresses import connect
-from .current import current_exchange
+from .current import current_call
 from .deadlines import Expired
 from .origin import Interrupted, by_handler, is_timeout
 from .response import Response
@@ -21,17 +21,17 @@ __all__ = ["POOLS", "Connection"]
 
 
 class Connection(urllib3.connection.HTTPConnection):
-    """A connection that lets the current exchange time and stop it."""
+    """A connection that lets the current call time and stop it."""
 
     response_class = Response
 
     def _new_conn(self) -> socket.socket:
-        exchange = current_exchange()
-        if exchange is None:
+        call = current_call()
+        if call is None:
             return super()._new_conn()
         try:
             return connect(
-                exchange, self._dns_host, self.port, self.socket_options, self.source_address
+                call, self._dns_host, self.port, self.socket_options, self.source_address
             )
         except socket.gaierror as error:
             raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error
@@ -41,24 +41,24 @@ class Connection(urllib3.connection.HTTPConnection):
             raise urllib3.exceptions.NewConnectionError(self, str(error)) from error
 
     def connect(self) -> None:
-        exchange = current_exchange()
+        call = current_call()
         start = monotonic()
-        if exchange is not None:
-            exchange.connecting()
+        if call is not None:
+            call.connecting()
         super().connect()
-        if exchange is not None:
-            exchange.enter(self._stoppable())
-            exchange.connected(monotonic() - start)
+        if call is not None:
+            call.enter(self._stoppable())
+            call.connected(monotonic() - start)
 
     def _stoppable(self) -> Any:
         # TLS inside a proxy's TLS is not a socket, but has one.
         return getattr(self.sock, "socket", self.sock)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        exchange = current_exchange()
-        if exchange is not None and self.sock is not None:  # connected, perhaps long ago
-            exchange.enter(self._stoppable())
-            exchange.connected(0.0)
+        call = current_call()
+        if call is not None and self.sock is not None:  # connected, perhaps long ago
+            call.enter(self._stoppable())
+            call.connected(0.0)
         try:
             super().request(*args, **kwargs)
         except BrokenPipeError as error:  # urllib3 looks for an answer all the same
@@ -67,20 +67,20 @@ class Connection(urllib3.connection.HTTPConnection):
             raise
 
     def send(self, data: Any) -> None:
-        exchange = current_exchange()
-        if exchange is None or not isinstance(data, bytes):
+        call = current_call()
+        if call is None or not isinstance(data, bytes):
             super().send(data)
             return
         if self.sock is None:
             self.connect()
-        exchange.send(self.sock, data)
+        call.send(self.sock, data)
 
     def close(self) -> None:
-        exchange = current_exchange()
+        call = current_call()
         # A response goes on reading from a socket whose connection is closed ("Connection:
         # close"): then it is the response that takes it out.
-        if exchange is not None and not exchange.wired:
-            exchange.leave()
+        if call is not None and not call.response_has_socket:
+            call.leave()
         super().close()
 
 
@@ -91,32 +91,32 @@ class TLSConnection(Connection, urllib3.connection.HTTPSConnection):
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
-        exchange = current_exchange()
-        if exchange is not None:
+        call = current_call()
+        if call is not None:
             # The handshake moves the descriptor into a new object, which nobody gets to see before
             # it is done; until then ``abort`` has a descriptor of its own.
             try:
                 self._handle = sock.dup()
-                exchange.enter(self._handle)
+                call.enter(self._handle)
                 # A proxy has something to say before, or other reasons to be silent.
-                exchange.in_handshake = self.proxy is None
-                sock.settimeout(exchange.connect_left())  # the handshake keeps to it as a whole
+                call.in_handshake = self.proxy is None
+                sock.settimeout(call.seconds_to_connect())  # the handshake keeps to it as a whole
             except BaseException:
                 sock.close()
                 raise
         return sock
 
     def connect(self) -> None:
-        exchange = current_exchange()
+        call = current_call()
         try:
             super().connect()
         except BaseException as error:
-            if exchange is not None:
-                exchange.leave()
+            if call is not None:
+                call.leave()
                 if by_handler(error):
                     raise Interrupted(error) from None
                 if is_timeout(error):
-                    exchange.connecting_timed_out()
+                    call.connecting_timed_out()
             raise
         finally:
             if self._handle is not None:

@@ -13,11 +13,11 @@ NEVER = 10_000_000.0  # seconds that a wait may last at most; the C library take
 
 
 class Aborted(BaseException):
-    """The exchange was aborted. For the thread that worked in it only; never seen by a user.
+    """The call was aborted. For the thread that worked in it only; never seen by a user.
 
     Not an :class:`Exception`: nothing between a socket and the reader takes it for its own.
     """
 
 
 class Expired(TimeoutError):
-    """A deadline of the exchange is over; :attr:`Exchange.expired` says which one."""
+    """A deadline of the call is over; :attr:`NetworkCall.expired` says which one."""

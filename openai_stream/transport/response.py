@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from .chunks import HEX, whole_chunks
-from .current import current_exchange
+from .current import current_call
 from .head import Head
 from .sockets import BLOCK
 from .wire import TappedWire, Wire
@@ -24,24 +24,24 @@ class Response(http.client.HTTPResponse):
     stricter: ``int(size, 16)`` would take "-5" and "1_0" (RFC 9112, section 7.1, does not).
     """
 
-    _wired = False
-    _left = 0  # bytes of the open chunk that are still to come
+    _reads_wire = False
+    _to_come = 0  # bytes of the open chunk that are still to come
     _closing = False  # the line end behind a chunk is still to come
     _trailing = False  # the last chunk has come; its trailers are still to come
     _ended = False  # they have
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        exchange = current_exchange()
-        if exchange is not None:
-            kind = Wire if exchange.tap is None else TappedWire
-            wire = kind(self.fp.detach(), sock, exchange)
+        call = current_call()
+        if call is not None:
+            kind = Wire if call.tap is None else TappedWire
+            wire = kind(self.fp.detach(), sock, call)
             self.fp = io.BufferedReader(wire, BLOCK)
-            self._wired = True
-            exchange.response = self
+            self._reads_wire = True
+            call.response = self
 
     def begin(self) -> None:
-        if not self._wired:
+        if not self._reads_wire:
             super().begin()
         else:
             fp: Any = self.fp
@@ -65,7 +65,7 @@ class Response(http.client.HTTPResponse):
             self.length = None
 
     def read1(self, n: int = -1) -> bytes:
-        if not (self._wired and self.chunked) or self.fp is None:
+        if not (self._reads_wire and self.chunked) or self.fp is None:
             return super().read1(n)
         while not self._ended:
             arrived = self.fp.peek(1)  # all that is buffered; waits where nothing is
@@ -88,12 +88,12 @@ class Response(http.client.HTTPResponse):
         position, size = 0, len(arrived)
         quickly = True
         while position < size and not self._ended:
-            if self._left:
-                part = arrived[position : position + self._left]
+            if self._to_come:
+                part = arrived[position : position + self._to_come]
                 parts.append(part)
                 position += len(part)
-                self._left -= len(part)
-                self._closing = not self._left
+                self._to_come -= len(part)
+                self._closing = not self._to_come
                 continue
             if quickly and not (self._closing or self._trailing):
                 position = whole_chunks(arrived, position, parts)
@@ -131,5 +131,5 @@ class Response(http.client.HTTPResponse):
             digits = line.split(b";", 1)[0].strip()
             if not digits or digits.strip(HEX):
                 raise http.client.HTTPException("a chunk without a size")
-            self._left = int(digits, 16)
-            self._trailing = not self._left
+            self._to_come = int(digits, 16)
+            self._trailing = not self._to_come

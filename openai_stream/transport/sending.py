@@ -13,7 +13,7 @@ from urllib3.util import parse_url
 from openai_stream.redaction import shown
 
 from .body import settle
-from .call import Exchange
+from .call import NetworkCall
 from .current import sending
 from .session import proxy_of
 
@@ -24,7 +24,7 @@ def send(
     session: requests.Session,
     made: requests.Request,
     prepared: requests.PreparedRequest,
-    exchange: Exchange,
+    call: NetworkCall,
 ) -> requests.Response:
     """Send an attempt's request and return when the headers are there.
 
@@ -33,7 +33,7 @@ def send(
     :param prepared: the same, prepared by the session.
     :raises Aborted: it was stopped.
     :raises requests.RequestException: whatever ``requests`` raises; where a deadline is why,
-        :attr:`Exchange.expired` says so. Others leak through ``requests`` too: ``urllib3``'s,
+        :attr:`NetworkCall.expired` says so. Others leak through ``requests`` too: ``urllib3``'s,
         ``http.client``'s, ``OSError`` and ``ValueError``; and whatever a given session raises.
     """
     proxy = proxy_of(session, made.url)
@@ -43,21 +43,21 @@ def send(
         else:
             why = f"the proxy's URL has no scheme: write {shown(f'http://{proxy}')}"
         raise requests.exceptions.InvalidProxyURL(why)
-    with sending(exchange):
-        return _timed(session, made, prepared, exchange)
+    with sending(call):
+        return _timed(session, made, prepared, call)
 
 
 def _timed(
     session: requests.Session,
     made: requests.Request,
     prepared: requests.PreparedRequest,
-    exchange: Exchange,
+    call: NetworkCall,
 ) -> requests.Response:
-    connect, wait = exchange.given_limits()
+    connect, wait = call.given_limits()
     seen = _Seen()
     start = monotonic()
     try:
-        # What is not ours goes by these two numbers; each wait of ours is set by the exchange.
+        # What is not ours goes by these two numbers; each wait of ours is set by the call.
         response = _send(session, made, prepared, seen, timeout=(connect, wait))
     except requests.Timeout as error:
         seen.close()
@@ -65,8 +65,8 @@ def _timed(
         # A handshake that takes too long is a "read timeout" to requests.
         connecting = isinstance(error, requests.ConnectTimeout) or took < wait
         # One that comes before its time is another's: a mock's, say.
-        if exchange.expired is None and took >= (connect if connecting else wait):
-            exchange.given_timed_out(connecting)
+        if call.expired is None and took >= (connect if connecting else wait):
+            call.given_timed_out(connecting)
         raise
     except requests.HTTPError:
         # A hook of the session's raises for each bad status: what the server said is not lost.

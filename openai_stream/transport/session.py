@@ -44,7 +44,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
 
 class Session(requests.Session):
-    """A ``requests`` session whose connections obey the exchange that they are used in.
+    """A ``requests`` session whose connections obey the call that they are used in.
 
     It takes no cookies: one client serves many users, and what a server gave for one of them must
     not go along with the next one's call.

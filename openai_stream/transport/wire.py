@@ -7,7 +7,7 @@ import io
 from time import monotonic
 from typing import Any
 
-from .call import Exchange
+from .call import NetworkCall
 from .deadlines import Aborted, Expired
 
 __all__ = ["TappedWire", "Wire"]
@@ -19,54 +19,54 @@ class Wire(io.RawIOBase):
     It replaces the ``socket.SocketIO`` that ``makefile`` makes, and closes it in its turn.
     """
 
-    def __init__(self, raw: Any, sock: Any, exchange: Exchange) -> None:
+    def __init__(self, raw: Any, sock: Any, call: NetworkCall) -> None:
         self._raw = raw
         self._sock = sock
         self._recv_into = sock.recv_into
-        self._exchange = exchange
-        self._owner = exchange.wire()
+        self._call = call
+        self._owner = call.begin_response()
         self._last = 0.0  # when the last bytes came
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        exchange = self._exchange
-        if exchange.before_wait is not None:
-            exchange.before_wait()
+        call = self._call
+        if call.before_wait is not None:
+            call.before_wait()
         elif self._last:
             # What came was no event either: a flood of it shall not outrun the gap.
-            exchange.waited += monotonic() - self._last
-        exchange.arm(self._sock)
+            call.waited += monotonic() - self._last
+        call.arm(self._sock)
         start = monotonic()
         try:
             count: int = self._recv_into(buffer)
         except OSError as error:
-            exchange.waited += monotonic() - start
-            exchange.failed(error, start)
-        end = exchange.last_byte = self._last = monotonic()
-        exchange.waited += end - start
-        if exchange.aborted:
+            call.waited += monotonic() - start
+            call.failed(error, start)
+        end = call.last_byte = self._last = monotonic()
+        call.waited += end - start
+        if call.aborted:
             raise Aborted
-        if not count and not exchange.in_body:  # http.client would take it for the headers' end
+        if not count and not call.in_body:  # http.client would take it for the headers' end
             raise http.client.RemoteDisconnected("the server closed the connection in the headers")
-        exchange.bytes += count
+        call.bytes += count
         return count
 
     def close(self) -> None:
         if not self.closed:
             if self._owner:
-                self._exchange.leave()
+                self._call.leave()
             self._raw.close()
         super().close()
 
 
 class TappedWire(Wire):
-    """The same, and shows what comes to the exchange's tap."""
+    """The same, and shows what comes to the call's tap."""
 
-    def __init__(self, raw: Any, sock: Any, exchange: Exchange) -> None:
-        super().__init__(raw, sock, exchange)
-        self._tap = exchange.tap if self._owner else None  # a proxy's answer is not the server's
+    def __init__(self, raw: Any, sock: Any, call: NetworkCall) -> None:
+        super().__init__(raw, sock, call)
+        self._tap = call.tap if self._owner else None  # a proxy's answer is not the server's
         if self._tap is not None:
             self._tap.sent()
 
@@ -82,7 +82,7 @@ class TappedWire(Wire):
         except Expired:  # whoever gives up tells why
             raise
         except OSError:
-            if not self._exchange.aborted:  # a socket that was shut may also say so
+            if not self._call.aborted:  # a socket that was shut may also say so
                 tap.ended("reset")
             raise
         if count:
