@@ -19,7 +19,7 @@ from typing import Any
 from openai_stream.endpoints import CHAT_COMPLETIONS as CHAT
 from openai_stream.sse import Frames, events
 from openai_stream.strict_json import decode_json
-from openai_stream.transport.chunks import whole_chunks
+from openai_stream.transport.chunks import Chunks
 
 from .events import END, Answer, burst
 from .report import grid
@@ -50,10 +50,10 @@ class _Steps:
         self._arrived = _blocks(body)
 
     def chunks(self) -> Iterator[bytes]:
+        chunks = Chunks()
         for block in self._arrived:
-            parts: list[bytes] = []
-            whole_chunks(block, 0, parts)
-            yield b"".join(parts)
+            chunks.feed(block)
+            yield chunks.read()
 
     def frames(self) -> Frames:
         blocks = self.chunks()

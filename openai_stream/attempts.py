@@ -22,7 +22,6 @@ from .errors import (
     StreamError,
     StreamTimeoutError,
 )
-from .reader import expiry
 from .redaction import Mask, Secrets, hiding_in_logs, is_secret, purge, shown
 from .request import Request
 from .server_errors import has_no_credit
@@ -116,7 +115,7 @@ class Attempts:
                     call.sleep(wait)
                 retries += 1
             except Expired:
-                raise APITimeoutError(f"{expiry(call)}, after {retries} retries") from None
+                raise APITimeoutError(f"{call.expiry()}, after {retries} retries") from None
         purge(outcome.error, self.secrets)
         raise outcome.error
 
@@ -223,9 +222,8 @@ class Attempts:
         where = self.secrets(shown(url))
         told: OpenAIStreamError
         if call.expired is not None:
-            told = APITimeoutError(f"{where}: {expiry(call)}")
+            told = APITimeoutError(f"{where}: {call.expiry()}")
             retry = call.expired != "total"
-            call.expired = None
         else:
             cause = cause_of(error, proxy_of(session, url))
             told = cause.error(f"{where}: {self.secrets(cause.said)}")
@@ -272,7 +270,7 @@ def _take_error_in(response: requests.Response, call: NetworkCall) -> None:
                 content += block
             body.finish()
     except (Expired, StreamError):
-        call.expired = None
+        call.forgive()
     finally:
         body.close()
         settle(response, bytes(content[:_ERROR_BODY]))
@@ -292,7 +290,7 @@ def _take_in(response: requests.Response, call: NetworkCall, limit: int) -> Stre
     except StreamError as error:
         return error
     except Expired:
-        return StreamTimeoutError(expiry(call))
+        return StreamTimeoutError(call.expiry())
     finally:
         body.close()
         settle(response, b"".join(blocks))

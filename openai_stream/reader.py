@@ -7,7 +7,6 @@ a function.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -22,9 +21,9 @@ from .misframed import is_done, meant
 from .server_errors import api_error, clip, parse_leniently, says_error, says_failure
 from .sse import Frames, begins_event_stream, decode_json, events
 from .strays import Strays
-from .transport import ASK_AGAIN, NO_TLS, Body, NetworkCall, codings_of
+from .transport import ASK_AGAIN, Body, NetworkCall, codings_of
 
-__all__ = ["Reader", "expiry"]
+__all__ = ["Reader"]
 
 # What some servers send so that proxies see traffic, as an event's name or as its data.
 _KEEP_ALIVE_EVENTS = frozenset({"ping", "keep-alive", "keepalive", "heartbeat"})
@@ -84,11 +83,13 @@ class Reader:
         self._limit = limit
         self._clean = clean
         self._body = Body(response, exchange)
-        self._frames = Frames(self._body.read, limit, Strays(self._hear), lambda: self._body.framed)
+        self._frames = Frames(
+            self._next_block, limit, Strays(self._hear), lambda: self._body.framed
+        )
         #: What its label says against it, should it bring no event.
         self._refusal: StreamDecodeError | None = None
         self._noted = 0
-        self._waits = 0
+        self._flush: Callable[[], object] | None = None  # while it reads
         self._done = False  # "[DONE]" has come
         #: Events so far.
         self.events = 0
@@ -122,16 +123,12 @@ class Reader:
         :returns: when the answer is complete.
         :raises Aborted: the call was aborted.
         :raises StreamInterruptedError: it ended before it was complete.
-        :raises Expired: idle, gap or total time was up; :func:`expiry` says it in words.
+        :raises Expired: a deadline has passed; ``exchange.expiry()`` says it in words.
         :raises StreamDecodeError: it is no event stream, or what is in it is not JSON.
         :raises StreamAPIError: the server sent an error.
         """
 
-        def before_wait() -> None:
-            self._note_wait()
-            flush()
-
-        self._exchange.before_wait = before_wait
+        self._flush = flush
         try:
             self._check_content_type()
             self._read_events(deliver, on_first)
@@ -140,6 +137,7 @@ class Reader:
                 f"the server sent an event that is not UTF-8: {error.reason}"
             ) from error
         finally:
+            self._flush = None
             self._note_wait()
         flush()  # before the connection's farewell, which may take a moment
         self._body.finish()
@@ -392,19 +390,21 @@ class Reader:
             f"last event, or a finish_reason for every choice, had not come. {ASK_AGAIN}"
         )
 
+    def _next_block(self) -> bytes:
+        """What has arrived next; what came before it is delivered by then."""
+        self._note_wait()
+        if self._flush is not None:
+            self._flush()
+        return self._body.read()
+
     def _note_wait(self) -> None:
         """Where events came since the last wait, the gap before them is over."""
         if self.events != self._noted:
             waited = self._exchange.waited
             if self._noted and waited > self.longest_gap_seconds:
                 self.longest_gap_seconds = waited
-            self._exchange.waited = 0.0
+            self._exchange.restart_gap()
             self._noted = self.events
-        elif self._waits:
-            # What came was no event, and no consumer took time: keep-alives in a flood, which
-            # leaves nothing to wait for, shall not outrun the gap.
-            self._exchange.waited += time.monotonic() - self._exchange.last_byte
-        self._waits += 1
 
 
 def _behind_a_broken_one(text: str) -> Any:
@@ -415,23 +415,3 @@ def _behind_a_broken_one(text: str) -> Any:
             if line[:1] == "{" and says_failure(said := parse_leniently(line)):
                 return said
     return None
-
-
-def expiry(exchange: NetworkCall) -> str:
-    """What a deadline that is over says, and what to do about it."""
-    limits = exchange.timeout
-    if exchange.expired == "connect" and exchange.in_handshake:
-        return (
-            f"no connection within {limits.connect} s: connected, but the TLS handshake did not "
-            f"end: {NO_TLS} Timeout(connect=…) allows more"
-        )
-    if exchange.expired == "connect":
-        return (
-            f"no connection within {limits.connect} s: is there a proxy in between? "
-            "Timeout(connect=…) allows more"
-        )
-    if exchange.expired == "gap":
-        return f"no event for {limits.gap} s; Timeout(gap=…) allows more"
-    if exchange.expired == "total":
-        return f"the total time of {limits.total} s is up"
-    return f"no progress for {limits.idle} s; Timeout(idle=…) allows more"

@@ -60,7 +60,7 @@ from .items import Restarted
 from .locks import HandoverLock
 from .observers import Ended, Outcome
 from .queues import EventQueue, Subscription
-from .reader import Reader, Received, expiry
+from .reader import Reader, Received
 from .redaction import Secrets, purge, shown
 from .sinks import (
     CallbackSink,
@@ -341,7 +341,6 @@ class Core(Generic[E, W]):
                 again = Restarted(restarts + 1, error)
                 _log.debug("restart %d of the stream, after %s", restarts + 1, type(error).__name__)
             try:
-                self.exchange.expired = None
                 self.exchange.back_off(restarts)
             except Expired:
                 raise self._timed_out() from None
@@ -395,7 +394,7 @@ class Core(Generic[E, W]):
             reader.close()
 
     def _timed_out(self) -> StreamTimeoutError:
-        return StreamTimeoutError(expiry(self.exchange), deadline=self.exchange.expired)
+        return StreamTimeoutError(self.exchange.expiry(), deadline=self.exchange.expired)
 
     def _complete(self, error: StreamError) -> None:
         """Add what the reader does not know: where it was, and what had come."""

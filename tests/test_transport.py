@@ -39,7 +39,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("openai_stream.transport.call.monotonic", clock)
+    for module in ("call", "deadlines"):
+        monkeypatch.setattr(f"openai_stream.transport.{module}.monotonic", clock)
     return clock
 
 
@@ -227,7 +228,7 @@ def test_connect_is_not_watched_before_a_connection_of_ours_begins(clock: Clock)
     clock.time += 5.0
     assert one.seconds_to_connect() > 3600
     assert timeout_of_a_wait(one) == 9.0
-    one.connecting()
+    one.begin_connecting()
     assert one.seconds_to_connect() == 4.0
 
 
@@ -237,7 +238,7 @@ def test_connect_is_not_watched_before_a_connection_of_ours_begins(clock: Clock)
 def test_connecting_has_one_limit_for_each_attempt(clock: Clock) -> None:
     one = NetworkCall(Timeout(connect=4.0, total=10.0), streaming=True)
     one.begin()
-    one.connecting()
+    one.begin_connecting()
     assert one.seconds_to_connect() == 4.0
     clock.time += 3.0
     assert one.seconds_to_connect() == 1.0
@@ -246,12 +247,12 @@ def test_connecting_has_one_limit_for_each_attempt(clock: Clock) -> None:
         one.seconds_to_connect()
     assert one.expired == "connect"
     one.begin()
-    one.connecting()
+    one.begin_connecting()
     assert one.seconds_to_connect() == 4.0
     clock.time += 3.5
     assert one.seconds_to_connect() == 0.5
     one.begin()
-    one.connecting()
+    one.begin_connecting()
     assert one.seconds_to_connect() == 2.5  # of total
     with pytest.raises(Expired):
         one.connecting_timed_out()
@@ -267,7 +268,7 @@ def test_connecting_has_one_limit_for_each_attempt(clock: Clock) -> None:
 def test_a_proxys_answer_is_read_while_connecting(clock: Clock) -> None:
     one = NetworkCall(Timeout(connect=4.0, idle=9.0), streaming=True)
     one.begin()
-    one.connecting()
+    one.begin_connecting()
     assert one.begin_response() is False
     assert one.response_has_socket is False
     assert timeout_of_a_wait(one) == 4.0

@@ -32,9 +32,9 @@ The modules, each of which imports only from those above it:
 from __future__ import annotations
 
 from .body import ASK_AGAIN, Body, settle
-from .call import NetworkCall
-from .causes import NO_TLS, Cause, cause_of, drop_tracebacks, reason
-from .deadlines import Aborted, Deadline, Expired
+from .call import Aborted, NetworkCall
+from .causes import Cause, cause_of, drop_tracebacks, reason
+from .deadlines import Deadline, Expired
 from .decoding import codings_of
 from .origin import Interrupted, of_user
 from .sending import send
@@ -43,7 +43,6 @@ from .tap import End, Tap
 
 __all__ = [
     "ASK_AGAIN",
-    "NO_TLS",
     "Aborted",
     "Body",
     "Cause",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import ssl
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
@@ -15,12 +14,14 @@ import urllib3.exceptions
 
 from openai_stream.errors import StreamDecodeError, StreamInterruptedError
 
-from .call import NetworkCall
+from .call import Aborted, NetworkCall
 from .causes import reason
-from .deadlines import Aborted, Expired
+from .deadlines import Expired
 from .decoding import Decoding, codings_of
 from .origin import Interrupted, of_user
+from .response import Response
 from .sockets import BLOCK
+from .sources import FromIterator, FromUrllib3, FromWire, Source
 
 __all__ = ["ASK_AGAIN", "Body", "settle"]
 
@@ -58,8 +59,11 @@ class _Untimed:
 class Body:
     """A response as a source of bytes: what has arrived, as soon as it has.
 
-    For the working thread of the call only. It decides when the connection goes back to the
-    pool: ``urllib3`` would give it away inside the last read, before anyone else knows.
+    For the working thread of the call only. It decides when the connection goes back to the pool:
+    ``urllib3`` would give it away inside the last read, before anyone else knows.
+
+    Whoever reads it delivers what came before the next :meth:`read`, which may wait; if an event
+    was in it, ``call.restart_gap()`` comes in between too.
     """
 
     def __init__(self, response: requests.Response, call: NetworkCall) -> None:
@@ -73,85 +77,56 @@ class Body:
         self._is_ours = call.response_has_socket
         if not self._is_ours:
             call.enter_shut(getattr(raw, "shutdown", None))
-        call.in_body = True
-        # What a recorder such as VCR gives has nothing of urllib3's response but its bytes.
-        self._others: Iterator[bytes] | None = None
-        if (content := _read_already(response)) is not None:
-            settle(response, content)
-            self._others = iter([content] if content else [])
+        call.begin_body()
+        self._source = self._source_of(response)
+
+    def _source_of(self, response: requests.Response) -> Source:
+        raw = self._raw
+        ours, self._call.response = self._call.response, None  # which leads back to the call
+        codings = codings_of(response.headers.get("content-encoding", ""))
+        remaining: int | None = getattr(raw, "length_remaining", None)
         if isinstance(raw, urllib3.BaseHTTPResponse):
-            self._framed = raw.chunked or getattr(raw, "length_remaining", None) is not None
+            is_framed = raw.chunked or remaining is not None
         else:
-            if self._others is None:
-                self._others = response.iter_content(BLOCK)
-            self._framed = bool(
-                response.headers.get("content-length") or response.headers.get("transfer-encoding")
-            )
-        self._decoding: Decoding | None = None
-        self._end_is_told = True
-        if codings := codings_of(response.headers.get("content-encoding", "")):
-            self._end_is_told = False
-            if self._others is None:
-                with contextlib.suppress(ValueError):  # urllib3 knows others
-                    self._decoding = Decoding(codings)
-        # Chunks of ours that are not compressed need nothing of what urllib3 does around a read:
-        # 40 µs, where a read brings one event and it is some time since the last one.
-        straight, call.response = call.response, None  # which leads back to the call
-        plain = self._is_ours and straight is not None and straight.chunked
-        if not plain or codings or self._others is not None:
-            straight = None
-        self._straight = None if straight is None else straight.read1
-
-    def _read_wire(self) -> bytes:
-        if self._straight is not None:
-            try:
-                block = self._straight()
-            except ssl.SSLError as error:
-                raise urllib3.exceptions.SSLError(error) from error
-            except (http.client.HTTPException, OSError) as error:
-                raise urllib3.exceptions.ProtocolError("Connection broken", error) from error
-            if block:
-                return block
-        if self._others is not None:
-            return next(self._others, b"")
-        decoding = self._decoding
-        if decoding is not None:
-            while not (block := decoding.read()):
-                compressed = self._raw.read1(BLOCK, decode_content=False)
-                if not compressed:
-                    return b""
-                decoding.feed(compressed)
-            return block
-        # The end too is urllib3's: it closes the response.
-        return self._raw.read1(BLOCK, decode_content=True) or b""
-
-    def _read_foreign(self) -> bytes:
-        # A session that was given: what a wire does, around the whole read.
-        call = self._call
-        if call.before_wait is not None:
-            call.before_wait()
-        # A body that only the connection's end ends has no socket to be found: then each wait is as
-        # long as the one for the headers could be, and the limits are looked at between two.
-        call.arm(self._foreign_socket() or _Untimed)
-        start = monotonic()
-        try:
-            block = self._read_wire()
-        except (TimeoutError, urllib3.exceptions.TimeoutError) as error:
-            call.waited += monotonic() - start
-            if of_user(error) is None:
-                call.timed_out()
-            raise
-        end = call.last_byte = monotonic()
-        call.waited += end - start
-        call.bytes += len(block)
-        return block
+            names = ("content-length", "transfer-encoding")
+            is_framed = any(response.headers.get(name) for name in names)
+        content = _read_already(response)
+        if content is not None:
+            settle(response, content)
+            return FromIterator(iter([content] if content else []), is_framed and not codings)
+        if not isinstance(raw, urllib3.BaseHTTPResponse):
+            return FromIterator(response.iter_content(BLOCK), is_framed and not codings)
+        decoding = None
+        if codings:
+            with contextlib.suppress(ValueError):  # urllib3 knows others
+                decoding = Decoding(codings)
+        ours_to_decode = self._is_ours and (decoding is not None or not codings)
+        if ours_to_decode and isinstance(ours, Response) and not ours.isclosed():
+            return FromWire(ours, remaining, decoding)
+        return FromUrllib3(raw, is_framed, bool(codings), decoding)
 
     @property
     def framed(self) -> bool:
         """At its end: the body itself told that it ends here, so it was not cut unnoticed."""
-        # Of compressed data that urllib3 undoes, whether it broke off cannot be told.
-        ended = self._end_is_told if self._decoding is None else self._decoding.ended
-        return bool(self._framed and ended)
+        return self._source.is_whole
+
+    def _read_foreign(self) -> bytes:
+        # A session that was given: what a wire does, around the whole read. A body that only the
+        # connection's end ends has no socket to be found: then each wait is as long as the one for
+        # the headers could be, and the limits are looked at between two.
+        call = self._call
+        since = call.begin_read()
+        call.arm(self._foreign_socket() or _Untimed)
+        try:
+            block = self._source.read()
+        except (TimeoutError, urllib3.exceptions.TimeoutError) as error:
+            call.waited += monotonic() - since
+            if of_user(error) is None:
+                call.timed_out()
+            raise
+        call.end_read(since)
+        call.bytes += len(block)
+        return block
 
     def _foreign_socket(self) -> Any:
         return getattr(getattr(self._raw, "connection", None), "sock", None)
@@ -161,7 +136,7 @@ class Body:
 
         :returns: ``b""`` at an orderly end.
         :raises Aborted: it was stopped.
-        :raises Expired: a deadline is over.
+        :raises Expired: a deadline has passed.
         :raises StreamInterruptedError: the connection broke, or the body ended too early.
         :raises StreamDecodeError: the compression is broken.
 
@@ -170,7 +145,7 @@ class Body:
         call = self._call
         users: BaseException | None = None
         try:
-            block = self._read_wire() if self._is_ours else self._read_foreign()
+            block = self._source.read() if self._is_ours else self._read_foreign()
         except urllib3.exceptions.DecodeError as error:
             raise StreamDecodeError(
                 f"the server's compressed answer cannot be decompressed: {reason(error)}"
@@ -203,7 +178,7 @@ class Body:
         """The rest of the body.
 
         :param limit: bytes; a longer body is an error.
-        :raises: as :meth:`read`; ``StreamDecodeError`` too where it is longer.
+        :raises: as :meth:`read`; ``StreamDecodeError`` too if it is longer.
         """
         size = 0
         while block := self.read():
@@ -223,20 +198,20 @@ class Body:
         gets 20 milliseconds, and no more than a megabyte is looked at.
         """
         call = self._call
-        call.before_wait = None
+        call.restart_gap()
         call.limit(_FAREWELL)
         whole = False
         try:
             # Without a socket of ours to time it, a look could take for ever.
             if (
                 self._is_ours
-                or self._others is not None
+                or isinstance(self._source, FromIterator)
                 or self._foreign_socket() is not None
                 or self._raw.closed
             ):
                 whole = any(not self.read() for _ in range(16))
         except (Aborted, Expired, StreamDecodeError, StreamInterruptedError):
-            call.expired = None
+            call.forgive()
         if whole and call.leave():
             call.end_tap("open")
             self._release()
@@ -245,7 +220,6 @@ class Body:
 
     def close(self) -> None:
         """Close the connection. Twice is harmless."""
-        self._call.before_wait = None
         self._call.end_tap()
         self._call.leave()
         try:

@@ -19,7 +19,9 @@ import urllib3.exceptions
 from openai_stream.errors import APIConnectionError, APITimeoutError, ConfigurationError
 from openai_stream.redaction import shown
 
-__all__ = ["NO_TLS", "Cause", "cause_of", "drop_tracebacks", "reason"]
+from .deadlines import NO_TLS
+
+__all__ = ["Cause", "cause_of", "drop_tracebacks", "reason"]
 
 
 @attrs.frozen
@@ -36,8 +38,6 @@ class Cause:
     retry: bool = True
 
 
-#: What to do about a server that does not answer TLS as one does that speaks it.
-NO_TLS = "does the server speak https? Perhaps its URL begins with http://."
 #: What OpenSSL calls an answer that is not TLS; its words change with its versions.
 _NO_TLS_REASONS = {
     *("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"),

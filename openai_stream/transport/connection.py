@@ -44,7 +44,7 @@ class Connection(urllib3.connection.HTTPConnection):
         call = current_call()
         start = monotonic()
         if call is not None:
-            call.connecting()
+            call.begin_connecting()
         super().connect()
         if call is not None:
             call.enter(self._stoppable())

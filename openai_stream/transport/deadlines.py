@@ -1,23 +1,285 @@
-"""The limits of a call, as the network side knows them: their names, and what is raised at them."""
+"""The four limits of a call, kept: how long the next wait may last, and which limit ended it.
+
+Numbers and a clock: no socket, no thread, nothing waits here. :class:`~.call.NetworkCall` sets what
+this says on its sockets; an event loop would put it into its heap.
+
+What runs when: ``connect`` from :meth:`Deadlines.begin_connecting` to
+:meth:`Deadlines.connected`; ``idle`` in each wait by itself; ``gap`` in all waits since the last
+event together, :attr:`Deadlines.waited`, which :meth:`Deadlines.restart_gap` sets to 0; ``total``
+from the beginning to the end.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from time import monotonic
+from typing import Literal, NoReturn
 
-__all__ = ["NEVER", "Aborted", "Deadline", "Expired"]
+from openai_stream.timeouts import Timeout
+
+__all__ = ["NO_TLS", "Deadline", "Deadlines", "Expired"]
 
 #: Which of the four limits of :class:`~openai_stream.Timeout` was reached.
 Deadline = Literal["connect", "idle", "gap", "total"]
 
-NEVER = 10_000_000.0  # seconds that a wait may last at most; the C library takes no infinity
+#: What to do about a server that does not answer TLS as one does that speaks it.
+NO_TLS = "does the server speak https? Perhaps its URL begins with http://."
 
-
-class Aborted(BaseException):
-    """The call was aborted. For the thread that worked in it only; never seen by a user.
-
-    Not an :class:`Exception`: nothing between a socket and the reader takes it for its own.
-    """
+_NEVER = 10_000_000.0  # seconds that a wait may last at most; the C library takes no infinity
 
 
 class Expired(TimeoutError):
-    """A deadline of the call is over; :attr:`NetworkCall.expired` says which one."""
+    """A deadline of the call has passed; :attr:`Deadlines.expired` says which one."""
+
+
+class Deadlines:
+    """When a call has waited enough. For the thread that works in it.
+
+    :param timeout: the limits, from now.
+    :param streaming: whether events will come; without them ``gap`` bounds the wait for the
+        headers, and ``idle`` counts only before and after it.
+    """
+
+    __slots__ = (
+        "_connect_until",
+        "_quiet_since",
+        "_total_until",
+        "_until",
+        "_why",
+        "connect_seconds",
+        "connecting",
+        "expired",
+        "in_body",
+        "in_handshake",
+        "last_byte",
+        "started",
+        "streaming",
+        "timeout",
+        "waited",
+    )
+
+    def __init__(self, timeout: Timeout, *, streaming: bool) -> None:
+        self.timeout = timeout
+        #: Events will come.
+        self.streaming = streaming
+        self._why: Deadline | None = None  # the limit that the wait has, of those that it could
+        #: A connection of ours is being made.
+        self.connecting = False
+        self._connect_until = math.inf
+        self._until = math.inf
+        self._quiet_since = 0.0  # when the last bytes came, unless there was an event in them
+        #: The deadline that has passed. It is set in this module alone.
+        self.expired: Deadline | None = None
+        #: A body is being read, so ``idle`` counts without ``streaming`` too.
+        self.in_body = False
+        #: A server of ours has taken the connection, and its answer to TLS is waited for.
+        self.in_handshake = False
+        #: Seconds waited for the network since the last event, or the connection.
+        self.waited = 0.0
+        #: When the last bytes came.
+        self.last_byte = 0.0
+        #: Seconds that the first attempt took for TCP, proxy and TLS; 0 on a kept connection.
+        self.connect_seconds: float | None = None
+        self.started = monotonic()
+        self._total_until = self.started + (timeout.total or math.inf)
+
+    # -- attempts -----------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start an attempt, in which all but ``total`` begins anew.
+
+        :raises Expired: ``total`` has passed.
+        """
+        self.check()
+        self.expired = None
+        self.waited = self._quiet_since = 0.0
+        self.in_body = self.connecting = False
+        self._until = self._connect_until = math.inf
+
+    def check(self) -> None:
+        """Raise if nothing more is to be done.
+
+        :raises Expired: ``total`` has passed.
+        """
+        if self.seconds_of_total() <= 0:
+            self.expire("total")
+
+    def limit(self, seconds: float) -> None:
+        """Allow what is left of this attempt no more than ``seconds``."""
+        self._until = monotonic() + seconds
+
+    def seconds_of_total(self) -> float:
+        """Seconds until ``total`` has passed."""
+        return min(self._total_until - monotonic(), _NEVER)
+
+    def total_is_up(self) -> bool:
+        """Between two events: whether ``total`` has passed. Then :attr:`expired` says so from now
+        on, and nothing more is waited for.
+        """
+        if self.seconds_of_total() > 0:
+            return False
+        self.expired = "total"
+        return True
+
+    def expire(self, deadline: Deadline) -> NoReturn:
+        """A deadline has passed.
+
+        :raises Expired: that.
+        """
+        self.expired = deadline
+        raise Expired(f"the {deadline} time is up")
+
+    def expiry(self) -> str:
+        """What the deadline that has passed says, and what to do about it."""
+        limits = self.timeout
+        if self.expired == "connect" and self.in_handshake:
+            return (
+                f"no connection within {limits.connect} s: connected, but the TLS handshake did "
+                f"not end: {NO_TLS} Timeout(connect=…) allows more"
+            )
+        if self.expired == "connect":
+            return (
+                f"no connection within {limits.connect} s: is there a proxy in between? "
+                "Timeout(connect=…) allows more"
+            )
+        if self.expired == "gap":
+            return f"no event for {limits.gap} s; Timeout(gap=…) allows more"
+        if self.expired == "total":
+            return f"the total time of {limits.total} s is up"
+        return f"no progress for {limits.idle} s; Timeout(idle=…) allows more"
+
+    def forgive(self) -> None:
+        """What :attr:`expired` cut short is not missed, and the call goes on."""
+        self.expired = None
+
+    # -- connecting ---------------------------------------------------------------------------
+
+    def begin_connecting(self) -> None:
+        """A connection of ours is about to be made: ``connect`` counts until :meth:`connected`.
+
+        Connections that are not ours (of a session that was given, through SOCKS) never come here:
+        they are made within the time that :meth:`given_limits` states, and only they know when
+        they stand.
+        """
+        self.connecting = True
+        self.in_handshake = False
+        self._connect_until = monotonic() + (self.timeout.connect or math.inf)
+
+    def seconds_to_connect(self) -> float:
+        """Seconds that connecting may still take.
+
+        :raises Expired: none.
+        """
+        self.check()
+        left = self._connect_until - monotonic()
+        if left <= 0:
+            self.expire("connect")
+        return min(left, self.seconds_of_total())
+
+    def connecting_timed_out(self) -> NoReturn:
+        """A wait of :meth:`seconds_to_connect` timed out: raise accordingly."""
+        self.check()
+        self.expire("connect")
+
+    def connected(self, seconds: float) -> None:
+        """The connection stands, after ``seconds``; from here ``idle`` and ``gap`` count."""
+        if self.connect_seconds is None:
+            self.connect_seconds = seconds
+        self.connecting = False
+        self._connect_until = math.inf
+
+    # -- waits --------------------------------------------------------------------------------
+
+    def seconds_to_wait(self, sending: bool = False) -> float:
+        """How long a wait that begins now may last; nought or less if no time is left.
+
+        By which of the limits is kept for :meth:`timed_out`.
+        """
+        limits = self.timeout
+        now = monotonic()
+        seconds: float = _NEVER
+        why: Deadline = "idle"
+        if (
+            limits.idle is not None
+            and limits.idle < seconds
+            and (self.streaming or self.in_body or sending)
+        ):
+            seconds = limits.idle
+        if limits.gap is not None and (self.streaming or not (self.in_body or sending)):
+            gap = limits.gap - self.waited
+            if gap < seconds:
+                seconds, why = gap, "gap"
+        until = self._until - now
+        if until < seconds:
+            seconds, why = until, "idle"
+        connect = self._connect_until - now  # a proxy's answer is read before we are connected
+        if connect < seconds:
+            seconds, why = connect, "connect"
+        total = self._total_until - now
+        if total < seconds:
+            seconds, why = total, "total"
+        self._why = why
+        return seconds
+
+    def timed_out(self) -> NoReturn:
+        """A wait of :meth:`seconds_to_wait` timed out.
+
+        :raises Expired: for the deadline that was nearest as it began.
+        """
+        self.expire(self._why or "idle")
+
+    def begin_read(self) -> float:
+        """Bytes of the response are about to be waited for; the time, for :meth:`end_read`."""
+        now = monotonic()
+        if self._quiet_since:
+            # What came was not an event either: a flood of it shall not outrun the gap.
+            self.waited += now - self._quiet_since
+            self._quiet_since = 0.0
+        return now
+
+    def end_read(self, since: float) -> None:
+        """Bytes have come, or the wait for them ended otherwise.
+
+        :param since: what :meth:`begin_read` returned.
+        """
+        self.last_byte = self._quiet_since = now = monotonic()
+        self.waited += now - since
+
+    def begin_body(self) -> None:
+        """The headers are there, and a body is about to be read. What was done with them in
+        between, by a hook, say, counts nowhere.
+        """
+        self.in_body = True
+        self._quiet_since = 0.0
+
+    def restart_gap(self) -> None:
+        """There was an event in what came: the next wait is the first since then. What the
+        consumer has taken its time for does not count.
+        """
+        self.waited = self._quiet_since = 0.0
+
+    # -- connections that are not ours --------------------------------------------------------
+
+    def given_limits(self) -> tuple[float, float]:
+        """Seconds to connect and to wait for the headers, for connections that are not ours.
+
+        ``requests`` takes these two numbers and no others. The first counts for each address of
+        the name, each step of a proxy and each piece of the body that is sent; the second anew
+        with each byte of the headers. Once these are there, each wait is timed again.
+        """
+        limits = self.timeout
+        total = self.seconds_of_total()
+        connect = min(limits.connect or _NEVER, total)
+        waits = (limits.idle if self.streaming else None, limits.gap, total)
+        wait = min(seconds for seconds in waits if seconds is not None)
+        return max(connect, 0.001), max(wait, 0.001)
+
+    def given_timed_out(self, connecting: bool) -> None:
+        """Such a connection took longer than :meth:`given_limits`: note which deadline is why."""
+        if self.seconds_of_total() <= 0:
+            self.expired = "total"
+        elif connecting:
+            self.expired = "connect"
+        else:
+            self.seconds_to_wait()
+            self.expired = self._why

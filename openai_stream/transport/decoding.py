@@ -48,8 +48,8 @@ class Decoding:
         self._fed = b""
 
     def feed(self, data: bytes) -> None:
-        """Take in more, once :meth:`read` has given all that it could."""
-        self._fed = data
+        """Take in more."""
+        self._fed = self._fed + data if self._fed else data
 
     def read(self) -> bytes:
         """Some of what has become readable; nothing if more must be fed first.

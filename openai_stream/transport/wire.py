@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import http.client
 import io
-from time import monotonic
 from typing import Any
 
-from .call import NetworkCall
-from .deadlines import Aborted, Expired
+from .call import Aborted, NetworkCall
+from .deadlines import Expired
 
 __all__ = ["TappedWire", "Wire"]
 
@@ -25,27 +24,19 @@ class Wire(io.RawIOBase):
         self._recv_into = sock.recv_into
         self._call = call
         self._owner = call.begin_response()
-        self._last = 0.0  # when the last bytes came
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         call = self._call
-        if call.before_wait is not None:
-            call.before_wait()
-        elif self._last:
-            # What came was no event either: a flood of it shall not outrun the gap.
-            call.waited += monotonic() - self._last
+        since = call.begin_read()
         call.arm(self._sock)
-        start = monotonic()
         try:
             count: int = self._recv_into(buffer)
         except OSError as error:
-            call.waited += monotonic() - start
-            call.failed(error, start)
-        end = call.last_byte = self._last = monotonic()
-        call.waited += end - start
+            call.failed(error, since)
+        call.end_read(since)
         if call.aborted:
             raise Aborted
         if not count and not call.in_body:  # http.client would take it for the headers' end
