@@ -59,6 +59,10 @@ from openai_stream.timeouts import Timeout
 from openai_stream.transport.connection import Connection
 from openai_stream.transport.current import sending
 
+from . import fuzz_bodies
+from .fuzz_bodies import unchunked
+from .pieces import HEADER, check, ways
+
 __all__ = ["TARGETS", "TOKENS", "seeds"]
 
 JSON = dict[str, Any]
@@ -81,35 +85,6 @@ _BOM = b"\xef\xbb\xbf"
 _NEVER = Timeout(connect=None, idle=None, gap=None)
 #: Deeper than this neither ``json`` nor ``pickle`` need follow, and so the checks cannot either.
 _DEEP = 100
-
-
-def check(promise: bool, *what: Any) -> None:
-    """An ``assert`` that ``python -O`` leaves in."""
-    if not promise:
-        raise AssertionError(*what)
-
-
-# Bytes and their pieces ----------------------------------------------------------------------
-
-_HEADER = 8  # bytes in front: two that choose, six sizes of blocks
-_PAGE = 4096
-_SINGLE = 48  # so many single bytes; each costs as much as a block
-
-
-def cut(stream: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
-    """The stream in blocks of these sizes; 0 is a page, as are all after the last."""
-    start = 0
-    for size in itertools.chain(sizes, itertools.repeat(0)):
-        if start >= len(stream):
-            return
-        yield stream[start : start + (size or _PAGE)]
-        start += size or _PAGE
-
-
-def _ways(header: bytes, stream: bytes) -> list[list[bytes]]:
-    """One stream in pieces as the fuzzer likes, as a whole, and beginning with single bytes."""
-    sizes = header[2:] * 16
-    return [list(cut(stream, sizes)) for sizes in (sizes, b"", b"\1" * _SINGLE)]
 
 
 def whatwg(stream: bytes) -> tuple[list[tuple[str, str]], list[bytes], bool]:
@@ -147,14 +122,14 @@ def whatwg(stream: bytes) -> tuple[list[tuple[str, str]], list[bytes], bool]:
 
 def frames(data: bytes) -> None:
     """Bytes into frames: as the standard says, however they are cut, within the limit."""
-    header, stream = data[:_HEADER].ljust(2, b"\0"), data[_HEADER:].removeprefix(_BOM)
+    header, stream = data[:HEADER].ljust(2, b"\0"), data[HEADER:].removeprefix(_BOM)
     limit = _LIMITS[header[0] % len(_LIMITS)]
     expected, whole, is_broken = whatwg(stream)
     too_long = next((i for i, one in enumerate(whole) if len(one) > limit), None)
     if too_long is not None:
         expected, _, is_broken = whatwg(b"".join(one + b"\n\n" for one in whole[:too_long]))
     mark = _BOM if header[0] & 128 else b""
-    for blocks in _ways(header, mark + stream):
+    for blocks in ways(header, mark + stream):
         found: list[tuple[str, str]] = []
         error: type[Exception] | None = None
         try:
@@ -236,13 +211,13 @@ _CONTENT_TYPES = ("text/event-stream", "", "application/json", "text/html", "tex
 
 def events(data: bytes) -> None:
     """Bytes into events and their sum, by the reader, for each endpoint."""
-    header, stream = data[:_HEADER].ljust(2, b"\0"), data[_HEADER:]
+    header, stream = data[:HEADER].ljust(2, b"\0"), data[HEADER:]
     endpoint = _ENDPOINTS[header[0] % len(_ENDPOINTS)]
     choice = header[1] // len(_CONTENT_TYPES)
     content_type = _CONTENT_TYPES[header[1] % len(_CONTENT_TYPES)]
     limit = _LIMITS[choice % len(_LIMITS)]
     outcomes = []
-    for blocks in _ways(header, stream):
+    for blocks in ways(header, stream):
         response = requests.Response()
         response.status_code = 200
         response.headers["content-type"] = content_type
@@ -396,10 +371,10 @@ def _respond(
 
 def wire(data: bytes) -> None:
     """Bytes of a connection into a response, its body, and its events."""
-    header, stream = data[:_HEADER].ljust(2, b"\0"), data[_HEADER:]
+    header, stream = data[:HEADER].ljust(2, b"\0"), data[HEADER:]
     endpoint = _ENDPOINTS[header[0] % len(_ENDPOINTS)]
     outcomes: list[tuple[Any, ...]] = []
-    for blocks in _ways(header, stream):
+    for blocks in ways(header, stream):
         answered = _respond(blocks)
         if answered is None:
             outcomes.append((None, None))
@@ -436,7 +411,7 @@ def _check_body(blocks: Iterable[bytes], stream: bytes) -> None:
     finally:
         body.close()
     expected = _http_client(stream)
-    strict = None if expected is None else _unchunked(expected[0])
+    strict = None if expected is None else unchunked(expected[0])
     if strict is not None:
         check(found == strict, found, strict)
     if found is not None and expected is not None and expected[1] is not None:
@@ -463,26 +438,6 @@ def _http_client(stream: bytes) -> tuple[bytes, bytes | None] | None:
         return rest, response.read()
     except (http.client.HTTPException, ValueError, OSError):
         return rest, None
-
-
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[^\r\n]*)?\r\n")
-_TRAILERS = re.compile(rb"(?:[!-9;-~]+:[^\r\n]*\r\n)*\r\n")
-
-
-def _unchunked(rest: bytes) -> bytes | None:
-    """A chunked body by RFC 9112, section 7.1; ``None`` where it is none."""
-    parts: list[bytes] = []
-    position = 0
-    while size_line := _CHUNK.match(rest, position):
-        size = int(size_line[1], 16)
-        position = size_line.end() + size
-        if not size:
-            return b"".join(parts) if _TRAILERS.match(rest, position) else None
-        if rest[position : position + 2] != b"\r\n":
-            return None
-        parts.append(rest[size_line.end() : position])
-        position += 2
-    return None
 
 
 # Objects -------------------------------------------------------------------------------------
@@ -916,7 +871,11 @@ def _cut(choices: Choices, text: str) -> list[str]:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (frames, events, wire, objects, sums, deltas, failures)
+    target.__name__: target
+    for target in (
+        *(fuzz_bodies.chunks, fuzz_bodies.content),
+        *(frames, events, wire, objects, sums, deltas, failures),
+    )
 }
 
 #: Words that the fuzzer may put in.
@@ -977,6 +936,9 @@ def _conversations() -> list[tuple[int, list[JSON]]]:
 def seeds(target: str) -> Iterator[bytes]:
     """Inputs that a fuzzer may begin with, the same each time."""
     source = random.Random(target)  # noqa: S311 - for variety
+    if target in fuzz_bodies.SEEDS:
+        yield from fuzz_bodies.SEEDS[target](source)
+        return
     if target == "deltas":
         for _ in range(100):
             yield source.randbytes(source.randrange(10, 400))
@@ -994,7 +956,7 @@ def seeds(target: str) -> Iterator[bytes]:
         body = b"".join(frame(one) for one in chunks)
         odd = body.replace(b"\n\n", b"\r\n\r\n: comment\n\r\n", 2) + frame("[DONE]")
         for stream in (body, _BOM + odd, body + frame({"x": "y"}, event="error", id="1")):
-            header = bytes([endpoint, 0]) + source.randbytes(_HEADER - 2)
+            header = bytes([endpoint, 0]) + source.randbytes(HEADER - 2)
             if target != "wire":
                 yield header + stream
                 continue

@@ -57,9 +57,20 @@ def test_undoes_what_comes_in_pieces(name: str, size: int) -> None:
     assert not cut.ended
 
 
-def test_what_is_behind_the_end_is_not_looked_at() -> None:
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 23, 100])
+@pytest.mark.parametrize("rubbish", [b"rubbish", b"\x1f", b"\x1fx", b"\0\0" + gzip.compress(b"no")])
+def test_does_not_look_at_what_is_behind_the_end(rubbish: bytes, size: int) -> None:
     decoding = Decoding(["gzip"])
-    assert undone(decoding, gzip.compress(b"x") + b"rubbish", 100) == b"x"
+    assert undone(decoding, gzip.compress(b"x") + rubbish, size) == b"x"
+    assert decoding.ended
+
+
+@pytest.mark.parametrize("size", [1, 50, 1000])
+def test_takes_a_member_behind_one_that_is_as_long_as_a_piece(size: int) -> None:
+    decoding = Decoding(["gzip"])
+    packed = gzip.compress(bytes(65536)) + gzip.compress(b"more")
+    assert undone(decoding, packed, size) == bytes(65536) + b"more"
+    assert decoding.ended
 
 
 @pytest.mark.parametrize("codings", [["gzip"], ["deflate"], ["gzip", "gzip"]])

@@ -85,6 +85,7 @@ class _Stage:
         self._first: bytes | None = None if self._is_gzip else b""
         self._rest = b""  # what was fed and not taken yet
         self._behind = b""  # the first byte of what may be another member
+        self._is_over = False  # what follows is not compressed data
         self._has_more = False  # it has more to give without being fed
 
     @property
@@ -109,12 +110,17 @@ class _Stage:
 
     def _decompress(self, data: bytes) -> bytes:
         if self._object.eof:
-            # gzip may have several members; whatever else is behind the end is not looked at.
+            # gzip may have several members; whatever else is behind the end is not looked at, nor
+            # what follows that.
             self._has_more = False
             data, self._behind = self._behind + data, b""
-            if self._is_gzip and data == _MAGIC[:1]:
+            if not self._is_gzip or self._is_over or not data:
+                return b""
+            if data == _MAGIC[:1]:
                 self._behind = data
-            if not self._is_gzip or not data.startswith(_MAGIC):
+                return b""
+            if not data.startswith(_MAGIC):
+                self._is_over = True
                 return b""
             self._object = zlib.decompressobj(zlib.MAX_WBITS + 16)
         try:
