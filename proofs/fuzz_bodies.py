@@ -115,6 +115,9 @@ def _chunk_seeds(source: random.Random) -> Iterator[bytes]:
         b"5\r\nhello6\r\n",
         b"-5\r\nhello\r\n",
         b"5\r\nhel",
+        b"5\nhello\r\n0\n\n",
+        b"6\r\n\r\n5\r\n\r\r\n0\r\n\r\n",
+        b"zz\r\nhello\r\n",
     ):
         yield source.randbytes(HEADER) + odd
 

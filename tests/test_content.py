@@ -58,7 +58,7 @@ def test_a_framed_body_whose_compression_breaks_off_is_not_whole(size: int) -> N
     packed = zlib.compressobj(wbits=31)
     flushed = packed.compress(TEXT) + packed.flush(zlib.Z_SYNC_FLUSH)
     for framing, arrived in ((Chunks(), chunked(flushed)), (Counted(len(flushed)), flushed)):
-        content = Content(framing, Decoding(["gzip"]))  # type: ignore[arg-type]
+        content = Content(framing, Decoding(["gzip"]))
         assert drive(content, arrived, size) == TEXT
         assert content.ended
         assert not content.is_whole

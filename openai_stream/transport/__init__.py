@@ -9,7 +9,7 @@ left to others.
 The modules, each of which imports only from those above it:
 
 =============== ==================================================================================
-``deadlines``   the limits of a call, and what is raised at them
+``deadlines``   the limits of a call: how long the next wait may be, which one has passed
 ``tap``         what looks at the bytes of an attempt
 ``origin``      whether the network raised an exception, or code of the user's
 ``causes``      what the exceptions of ``requests``, ``urllib3`` and SOCKS mean
@@ -17,16 +17,22 @@ The modules, each of which imports only from those above it:
 ``call``        the call over all its attempts; any thread may abort it
 ``current``     which call is being sent on this thread
 ``wire``        a socket's receiving side, where each wait passes the deadlines
-``chunks``      chunked bodies
-``decoding``    compressed bodies, and whether one was cut
+``chunks``      bytes in, data out: chunked bodies, and where a chunk's size is read
+``framing``     the same for bodies of a length, and for those that the connection's end ends
+``decoding``    compressed bytes in, content out, and whether it was cut
+``content``     the two together: what arrives behind the headers, into the bytes of an answer
 ``head``        what ``http.client`` gets to read of a response's head
 ``response``    a response of ``http.client``'s that reads through the wire
 ``addresses``   the addresses of a name, tried side by side
 ``connection``  connections of ``urllib3`` that a call times and stops, and their pools
 ``session``     a ``requests`` session whose connections are such
+``sources``     where a body's bytes come from: a wire, ``urllib3``, or anything that iterates
 ``body``        a response as a source of bytes: what has arrived, now
 ``sending``     an attempt's request, sent through a session of ours or of the user's
 =============== ==================================================================================
+
+``chunks``, ``framing``, ``decoding`` and ``content`` do no I/O. They are fed, and give what became
+whole, to whoever has the socket: the thread of a stream, an event loop, a test, the fuzzer.
 """
 
 from __future__ import annotations
