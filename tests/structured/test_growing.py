@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from growing_json import begins
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,29 +31,6 @@ def pieces(text: str, dice: random.Random) -> Iterator[str]:
         size = dice.randint(1, 4)
         yield text[:size]
         text = text[size:]
-
-
-def begins(whole: Any, part: Any) -> bool:
-    """Whether *part* is what *whole* may have been before: all but the last value is equal."""
-    if part is NOTHING:
-        return True
-    if type(part) is not type(whole):
-        return False
-    if isinstance(part, str):
-        return bool(whole.startswith(part))
-    if isinstance(part, (dict, list)):
-        old: list[Any] = list(part.items()) if isinstance(part, dict) else list(enumerate(part))
-        new: list[Any] = list(whole.items()) if isinstance(whole, dict) else list(enumerate(whole))
-        if not old:
-            return True
-        *before, (key, value) = old
-        return (
-            new[: len(before)] == before
-            and len(new) >= len(old)
-            and new[len(before)][0] == key
-            and begins(new[len(before)][1], value)
-        )
-    return bool(part == whole)
 
 
 @given(VALUES, st.booleans(), st.sampled_from([None, 1]), st.randoms(use_true_random=False))
