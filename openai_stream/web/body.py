@@ -10,7 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-__all__ = ["Body"]
+__all__ = ["Body", "nothing"]
+
+
+def nothing() -> None:
+    """What is left to do once a body is closed, or if nobody need be told."""
 
 
 class Body(Iterator[bytes]):
@@ -55,8 +59,10 @@ class Body(Iterator[bytes]):
         """
         if not self._closed:
             self._closed = True
-            self._blocks = iter(())  # and with it the events that nobody will read
-            self._close()
+            close = self._close
+            # A server may keep the body for long; nobody will read the events.
+            self._blocks, self._close, self._abandon = iter(()), nothing, nothing
+            close()
 
     def __del__(self) -> None:
         # Forgotten by who should have closed it. A finalizer must not wait: ``close`` may.

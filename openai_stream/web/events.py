@@ -15,7 +15,7 @@ from openai_stream.items import DONE, Restarted
 from openai_stream.models import ServerEvent
 from openai_stream.queues import EventQueue, QueueSource, Subscription
 
-from .body import Body
+from .body import Body, nothing
 from .failures import ErrorText, check_error_text, told, words_of
 from .frames import KEEP_ALIVE, SILENCE, STREAM_HEADERS, comment, frame
 
@@ -86,12 +86,8 @@ def event_stream(
     source = QueueSource(taken)
     source.claim("event_stream")
     before = taken.position() if isinstance(taken, Subscription) else 0
-    abandon = _nothing if isinstance(events, Subscription) else source.abandon
+    abandon = nothing if isinstance(events, Subscription) else source.abandon
     return Body(_blocks(source, before, error_text), close, abandon)
-
-
-def _nothing() -> None:
-    """Of a subscription that nobody holds nothing is left."""
 
 
 def _number(after: object) -> int:

@@ -18,7 +18,7 @@ from openai_stream.queues import EventQueue, QueueSource, Subscription
 from openai_stream.stream import Stream
 from openai_stream.strict_json import loads
 
-from .body import Body
+from .body import Body, nothing
 from .failures import ErrorText, check_error_text, told, words_of
 from .frames import KEEP_ALIVE, SILENCE, STREAM_HEADERS, frame
 
@@ -84,11 +84,7 @@ def ui_messages(
     source.claim("ui_messages")
     is_owner = not isinstance(events, Subscription)
     blocks = _blocks(source, events.stream, error_text)
-    return Body(blocks, events.close, source.abandon if is_owner else _nothing)
-
-
-def _nothing() -> None:
-    """Of a subscription that nobody holds nothing is left."""
+    return Body(blocks, events.close, source.abandon if is_owner else nothing)
 
 
 def _blocks(

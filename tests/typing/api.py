@@ -38,6 +38,7 @@ from openai_stream import (
 from openai_stream.parts import Call, CallDelta, Finish, Reasoning, Refusal, Text
 from openai_stream.recordings import RecordedExchange, Recorder, read_recording
 from openai_stream.testing import Fault, ScriptedServer, Step, answer, cut, recorded
+from openai_stream.web import EVENT_STREAM_HEADERS, Body, event_stream, ui_messages
 
 ChatQueue = EventQueue[ChatCompletionChunk, ChatCompletion]
 TextQueue = EventQueue[Completion, Completion]
@@ -327,3 +328,18 @@ def takes_two(event: object, more: object) -> None: ...
 
 
 def takes_an_int(whole: int) -> None: ...
+
+
+# Web pages -----------------------------------------------------------------------------------
+
+
+def pages(chat: ChatQueue, text: TextQueue, response: ResponseQueue, header: str | None) -> None:
+    assert_type(event_stream(chat, header), Body)
+    assert_type(event_stream(text, after=3, error_text=lambda error: None), Body)
+    assert_type(ui_messages(response, error_text=str), Body)
+    for block in event_stream(chat):
+        assert_type(block, bytes)
+    assert_type(EVENT_STREAM_HEADERS, dict[str, str])
+    event_stream(chat.stream)  # type: ignore[arg-type]
+    event_stream(chat, after=b"1")  # type: ignore[arg-type]
+    ui_messages(chat, error_text="Sorry")  # type: ignore[arg-type]

@@ -345,6 +345,14 @@ def test_a_restart_is_an_event_of_its_own(server: ScriptedServer, ask: Ask) -> N
         assert late(cut + 1 + seen) == [*whole[seen:], "done"]
 
 
+def test_a_page_that_begins_learns_of_no_restart(server: ScriptedServer, ask: Ask) -> None:
+    server.play(answer(CHUNKS[:3], fault="cut"), answer(CHUNKS))
+    events = ask(replay=True, restarts=1)
+    events.stream.result(WAIT)
+    found = told(event_stream(events))
+    assert [one.event for one in found] == ["message"] * len(CHUNKS) + ["done"]
+
+
 def test_a_restart_is_told_without_words(server: ScriptedServer, ask: Ask) -> None:
     server.play(answer(CHUNKS[:3], fault="cut"), answer(CHUNKS))
     body = b"".join(event_stream(ask(restarts=1)))
@@ -451,6 +459,19 @@ def test_one_that_is_dropped_closes_the_stream(
     assert gone() is None, "a circle holds it"
     assert server.connections[0].client_closed.wait(WAIT)
     assert stops is None or stops.cancelled()
+
+
+def test_one_that_is_closed_holds_nothing(server: ScriptedServer, ask: Ask) -> None:
+    server.play(answer([*CHUNKS[:2], Hang()]))
+    events = ask(replay=True)
+    subscription = events.stream.subscribe()
+    gone = weakref.ref(subscription)
+    body = event_stream(subscription)
+    next(body)
+    body.close()
+    del subscription
+    assert gone() is None, "its events stay as long as the body does"
+    events.close()
 
 
 def test_a_subscription_that_is_dropped_ends_nothing(server: ScriptedServer, ask: Ask) -> None:
