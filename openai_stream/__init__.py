@@ -39,7 +39,6 @@ from .errors import (
     StructuredOutputError,
     UnprocessableEntityError,
 )
-from .items import DONE, Done, Restarted, ShutDown, Tagged
 from .models import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -49,8 +48,9 @@ from .models import (
     ServerEvent,
 )
 from .publishing import publish
-from .queues import EventQueue
-from .stream import Stats, Stream
+from .stream.handles import EventQueue, Stream
+from .stream.items import DONE, Done, Restarted, ShutDown, Tagged
+from .stream.stats import Stats
 from .timeouts import Timeout
 
 __all__ = [

@@ -35,7 +35,10 @@ from .request import (
     with_query,
 )
 from .signatures import CreateChatCompletion, CreateCompletion
-from .stream import Callbacks, Core, Stream
+from .stream.ending import Callbacks
+from .stream.handles import EventQueue, Stream
+from .stream.reader import Reader
+from .stream.state import Core
 from .structured import take_class
 from .timeouts import Timeout, timeout_of, without_stream
 from .transport import Session, Tap
@@ -210,24 +213,28 @@ class BaseClient:
             endpoint,
             request.asked,
             timeout,
+            live_on=streaming.makes_no_queue,
+            replay=streaming.replay,
+        )
+        reader = Reader(
+            core,
             lambda exchange: attempts.open(request, exchange),
             self.max_event_bytes,
             secrets,
             Callbacks(streaming.on_next, streaming.on_done, streaming.on_error),
-            live_on=streaming.makes_no_queue,
-            replay=streaming.replay,
             restarts=streaming.restarts,
             ended=ended,
         )
         handle = Stream(core)
         events = None
         if streaming.queue is not None:
-            core.put_on(streaming.queue.put, streaming.tag)
+            reader.put_on(streaming.queue.put, streaming.tag)
         elif streaming.on_next is None:
-            events = core.make_queue(handle, streaming.maxsize, streaming.stream_close)
+            bursts = core.make_queue(streaming.maxsize, streaming.stream_close)
+            events = EventQueue(handle, bursts)
         if not streaming.nowait:
-            core.connect()
-        core.start()
+            reader.connect()
+        reader.start()
         return handle if events is None else events
 
     # -- requests -----------------------------------------------------------------------------

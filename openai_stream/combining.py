@@ -19,7 +19,6 @@ from .endpoints import (
 )
 from .errors import StreamAPIError
 from .event_kinds import is_failed_chunk, is_failed_response, is_keep_alive, is_typed
-from .items import DONE, Done, Restarted
 from .models import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -29,6 +28,7 @@ from .models import (
     ServerEvent,
 )
 from .server_errors import api_error, says_failure
+from .stream.items import DONE, Done, Restarted
 
 __all__ = ["combine"]
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, overload
 
 from .bodies import ChatBody, CompletionBody, ResponseBody
-from .items import Restarted
 from .models import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -20,8 +19,8 @@ from .models import (
     ResponseEvent,
     ServerEvent,
 )
-from .queues import EventQueue
-from .stream import Stream
+from .stream.handles import EventQueue, Stream
+from .stream.items import Restarted
 from .timeouts import Timeout
 
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ from openai_stream.endpoints import (
 )
 from openai_stream.errors import OpenAIStreamError, StreamDecodeError
 from openai_stream.models import Model, ServerEvent
-from openai_stream.reader import Reader
+from openai_stream.protocol import Reader
 from openai_stream.server_errors import api_error, error_fields, says_failure
 from openai_stream.sse import Frames
 from openai_stream.sse import events as parsed

@@ -95,16 +95,22 @@ _STREAMS = [
 ROOMS = {
     "sse": Room(["sse.py"], ["test_sse.py"]),
     "accumulate": Room(["accumulate/*"], ["test_accumulate.py"]),
-    "queues": Room(["queues.py"], ["test_queues.py", "test_sinks.py", "test_restarts.py"]),
+    "queues": Room(
+        [f"stream/{name}.py" for name in ("burst_queue", "taking", "source", "replay")],
+        ["test_queues.py", "test_sinks.py", "test_restarts.py", "test_subscribe.py"],
+    ),
     "errors": Room(["errors.py"], ["test_errors.py"]),
     "models": Room(["models/*"], ["models"]),
     "life": Room(
-        ["stream.py", "client.py"],
+        [
+            *(f"stream/{name}.py" for name in ("state", "reader", "ending", "calling", "handles")),
+            *("stream/exit.py", "client.py"),
+        ],
         [f"test_{name}.py" for name in _STREAMS],
         sample=60,
         scripts=[
-            ("stream.x\u01c1_Exit\u01c1", "test_exit.py"),
-            ("stream.x\u01c1Core\u01c1start__", "test_exit.py"),
+            ("stream.exit.x\u01c1Exit\u01c1", "test_exit.py"),
+            ("stream.reader.x\u01c1Reader\u01c1start__", "test_exit.py"),
         ],
     ),
     "transport": Room(

@@ -21,7 +21,7 @@ import pytest
 from machine import HELD_UP
 
 import openai_stream
-from openai_stream.exit import Exit
+from openai_stream.stream.exit import Exit
 from openai_stream.testing import (
     Hang,
     Repeat,

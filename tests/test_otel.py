@@ -27,7 +27,7 @@ from openai_stream import (
     StreamInterruptedError,
     observers,
 )
-from openai_stream.exit import live
+from openai_stream.stream.exit import live
 from openai_stream.testing import (
     ScriptedServer,
     Wait,

@@ -25,8 +25,8 @@ from openai_stream import (
     ShutDown,
     Stream,
     StreamInterruptedError,
-    queues,
 )
+from openai_stream.stream import taking
 from openai_stream.testing import (
     Call,
     Hang,
@@ -280,9 +280,9 @@ def test_without_stream_close_one_thread_gets_done_and_the_others_wait(
 def test_where_queue_queue_is_not_pythons_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """As after gevent's monkey-patching, which puts a compiled class there."""
     compiled = type("Queue", (), {"__module__": "gevent._gevent_cqueue"})
-    assert queues._queue_class() is queue.Queue
+    assert taking.queue_class() is queue.Queue
     monkeypatch.setattr(queue, "Queue", compiled)
-    plain = queues._queue_class()
+    plain = taking.queue_class()
     assert plain.__module__ == "queue"
     numbers = plain(1)
     numbers.put(1)
@@ -367,7 +367,7 @@ def test_an_item_taken_while_put_looks_for_room_makes_room(
     server.play(answer([Hang()]))
     with chat(maxsize=1) as events:
         events.put(1)
-        events.queue = Hasty(events.queue)
+        events._bursts.items = events.queue = Hasty(events.queue)
         events.put(2, timeout=SOON)
         assert events.get(timeout=SOON) == 2
 

@@ -11,9 +11,10 @@ import queue
 from collections.abc import Iterator
 from typing import Any
 
-from openai_stream.items import DONE, Restarted
 from openai_stream.models import ServerEvent
-from openai_stream.queues import EventQueue, QueueSource, Subscription
+from openai_stream.stream.handles import EventQueue, Subscription, source_of
+from openai_stream.stream.items import DONE, Restarted
+from openai_stream.stream.source import Source
 
 from .body import Body, nothing
 from .failures import ErrorText, check_error_text, told, words_of
@@ -83,7 +84,7 @@ def event_stream(
             taken = stream.subscribe(after=number or None)
         except RuntimeError:  # it has no replay
             taken = events
-    source = QueueSource(taken)
+    source = source_of(taken)
     source.claim("event_stream")
     before = taken.position() if isinstance(taken, Subscription) else 0
     abandon = nothing if isinstance(events, Subscription) else source.abandon
@@ -101,7 +102,7 @@ def _number(after: object) -> int:
     return 0
 
 
-def _blocks(source: QueueSource, number: int, error_text: ErrorText | None) -> Iterator[bytes]:
+def _blocks(source: Source, number: int, error_text: ErrorText | None) -> Iterator[bytes]:
     """The events, as they come.
 
     :param number: of the event before the first.

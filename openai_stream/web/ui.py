@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from openai_stream import consuming
 from openai_stream.parts import Call, CallDelta, Finish, Part, Reasoning
-from openai_stream.queues import EventQueue, QueueSource, Subscription
-from openai_stream.stream import Stream
+from openai_stream.stream import consuming
+from openai_stream.stream.handles import EventQueue, Stream, Subscription, source_of
+from openai_stream.stream.source import Source
 from openai_stream.strict_json import loads
 
 from .body import Body, nothing
@@ -79,7 +79,7 @@ def ui_messages(
             f"ui_messages() takes the queue of a stream, not {type(events).__name__}; "
             "stream.subscribe() gives one"
         )
-    source = QueueSource(events)
+    source = source_of(events)
     source.parts(0)
     source.claim("ui_messages")
     is_owner = not isinstance(events, Subscription)
@@ -88,7 +88,7 @@ def ui_messages(
 
 
 def _blocks(
-    source: QueueSource, stream: Stream[Any, Any], error_text: ErrorText | None
+    source: Source, stream: Stream[Any, Any], error_text: ErrorText | None
 ) -> Iterator[bytes]:
     """The chunks, as they come."""
     message = _Message(stream)

@@ -65,7 +65,7 @@ def a_moment(chance: random.Random, most: float = 0.002) -> None:
 
 
 def reader_of(stream: Stream[Any, Any]) -> threading.Thread:
-    thread = stream._core._thread
+    thread = stream._core.thread
     assert thread is not None
     return thread
 

@@ -50,7 +50,7 @@ def chat(track: Track, **arguments: Any) -> Any:
 
 
 def reader_of(stream: Stream[Any, Any]) -> threading.Thread:
-    thread = stream._core._thread
+    thread = stream._core.thread
     assert thread is not None
     return thread
 
@@ -106,7 +106,7 @@ def test_dropping_and_closing(track: Track, pool: ThreadPoolExecutor) -> None:
         track.server.play(script)
         events = chat(track, **chance.choice(ways))
         handles = [events, events.stream]
-        if events.stream._core._history is not None:
+        if events.stream._core.history is not None:
             handles += [events.stream.subscribe(), events.stream.subscribe()]
         chance.shuffle(handles)
         reader = reader_of(events.stream)

@@ -16,21 +16,42 @@ import threading
 import time
 import weakref
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
-from .errors import OpenAIStreamError
+from openai_stream.errors import OpenAIStreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .stream import Core
-
-__all__ = ["Exit", "live"]
+__all__ = ["Exit", "LiveReader", "live"]
 
 _GRACE = 1.0  # seconds that the exit waits for readers that were stopped
 
-#: The streams whose thread runs: a thread keeps its core anyway.
-live: set[Core[Any, Any]] = set()
+
+class LiveReader(Protocol):
+    """A reader whose thread runs, as the exit sees it."""
+
+    @property
+    def is_waited_for(self) -> bool:
+        """The interpreter does not end before it."""
+
+    @property
+    def left(self) -> threading.Event:
+        """Set when it has nothing more to do."""
+
+    @property
+    def inherited(self) -> bool:
+        """This is a forked child, which has no such thread."""
+
+    def cancel_soon(self) -> None:
+        """Have it end, without ever waiting."""
+
+    def join(self, seconds: float) -> None:
+        """Wait for its thread, so long at most."""
+
+
+#: Those of this process, and of the one that it was forked from.
+live: set[LiveReader] = set()
 
 
 class Exit:
@@ -131,19 +152,19 @@ class Exit:
     @classmethod
     def _wait_for_callbacks(cls) -> None:
         # One after another, and those that callbacks start meanwhile as well.
-        while core := next((one for one in list(live) if one.is_waited_for), None):
+        while reader := next((one for one in list(live) if one.is_waited_for), None):
             # No ``join()``: before Python 3.13, one that was interrupted takes the thread for
             # ended ever after.
-            core.left.wait()
+            reader.left.wait()
 
     @staticmethod
     def _stop_readers() -> None:
         until = time.monotonic() + _GRACE
-        mine = [core for core in list(live) if not core.inherited]
-        for core in mine:
-            core.cancel_soon()
-        for core in mine:
-            core.join(max(0.0, until - time.monotonic()))
+        mine = [reader for reader in list(live) if not reader.inherited]
+        for reader in mine:
+            reader.cancel_soon()
+        for reader in mine:
+            reader.join(max(0.0, until - time.monotonic()))
 
     @staticmethod
     def _is_interrupted() -> bool:

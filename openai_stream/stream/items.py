@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import attrs
 
-from .errors import StreamError
+from openai_stream.errors import StreamError
 
 __all__ = ["DONE", "Done", "Restarted", "ShutDown", "Tagged"]
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from openai_stream.transport import Aborted, Expired
+
+from .calling import calls_the_user
 from .items import DONE, Restarted, Tagged
-from .transport import Aborted, Expired
-
-if TYPE_CHECKING:
-    from .stream import Core
+from .state import Core
 
 __all__ = ["CallbackSink", "ForeignSink", "QueueSink", "ReplaySink", "Sink", "SinkFailed"]
 
@@ -77,12 +77,12 @@ class QueueSink:
                 queue = core.queue()
                 if queue is None:  # dropped or drained, but the stream is held for its result
                     return
-                burst = burst[queue._offer(burst) :]
+                burst = burst[queue.offer(burst) :]
                 if burst:
                     if core.exchange.total_is_up():
                         # What has arrived is not lost, what is not parsed yet included: the next
                         # flush tells that time is up.
-                        queue._force(burst)
+                        queue.force(burst)
                         return
                     left = core.exchange.seconds_of_total()
                     del queue  # waiting must not keep it alive
@@ -110,6 +110,7 @@ class CallbackSink:
     def restart(self, again: Restarted) -> None:
         self.deliver(again)
 
+    @calls_the_user
     def deliver(self, event: Any) -> None:
         # Held from the first event after a wait to the next wait, not from event to event.
         if not self._held:
@@ -122,7 +123,6 @@ class CallbackSink:
         if self._timed and self._core.exchange.total_is_up():
             return  # what has arrived is in the snapshot; the next flush tells that time is up
         try:
-            # ``call_is_pending`` knows this line: a close() that waits looks at it.
             self._on_next(event)
         except BaseException as error:
             raise SinkFailed(error) from None

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import concurrent.futures
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .errors import CLOSED, StreamDecodeError
+from openai_stream.errors import CLOSED, StreamDecodeError
+from openai_stream.structured import NOTHING, GrowingJSON, JSONAnswer, convert, element_class
+from openai_stream.surrogates import Halves
+
 from .items import DONE, Restarted
-from .structured import NOTHING, GrowingJSON, JSONAnswer, convert, element_class
-from .surrogates import Halves
+from .source import Source
 
 if TYPE_CHECKING:
-    from .parts import Part
-    from .parts.pieces import Reader
+    from openai_stream.parts import Part
 
 __all__ = [
-    "Source",
     "check_every",
     "check_index",
     "element_class",
@@ -34,35 +34,6 @@ __all__ = [
     "text",
     "text_every",
 ]
-
-
-class Source(Protocol):
-    """A queue, as its consumers see it here."""
-
-    def take(self, timeout: float | None = None) -> Any:
-        """The next item, :data:`DONE` at the end, as often as it is asked for.
-
-        :raises queue.Empty: none came within ``timeout`` seconds.
-        :raises Exception: the stream's error.
-        """
-
-    def has_more(self) -> bool:
-        """An item is there already."""
-
-    def texts(self, choice: int) -> Callable[[Any], str | None]:
-        """What tells the text that each event of an answer adds to a choice."""
-
-    def parts(self, choice: int) -> Reader:
-        """What tells the parts that each event of an answer adds to a choice."""
-
-    def is_cut(self) -> bool:
-        """The end that was taken is not that of the answer."""
-
-    def answer(self) -> JSONAnswer:
-        """What the answer says, as far as it has come."""
-
-    def is_closed(self) -> bool:
-        """The stream was closed before it had ended."""
 
 
 class _Text:
@@ -246,7 +217,7 @@ class _Arguments:
         return self._of(self._reader.feed(event))
 
     def _of(self, parts: list[Part]) -> str:
-        from .parts import CallDelta  # noqa: PLC0415 - see endpoints
+        from openai_stream.parts import CallDelta  # noqa: PLC0415 - see endpoints
 
         piece = "".join(
             part.arguments

@@ -1,0 +1,261 @@
+"""The reader of one stream: connect, read, restart, and tell the end, on a thread of its own.
+
+What the bytes mean is the protocol's business, and when a stream has ended the state's.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import itertools
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from openai_stream.errors import (
+    OpenAIStreamError,
+    StreamAPIError,
+    StreamDecodeError,
+    StreamError,
+    StreamTimeoutError,
+)
+from openai_stream.observers import Ended
+from openai_stream.protocol import Reader as Protocol
+from openai_stream.redaction import Secrets
+from openai_stream.transport import Aborted, Expired, NetworkCall
+
+from .ending import Callbacks, Ending
+from .exit import Exit, live
+from .items import Restarted
+from .sinks import CallbackSink, ForeignSink, QueueSink, ReplaySink, Sink, SinkFailed
+from .state import Core
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["Reader"]
+
+_log = logging.getLogger("openai_stream")
+
+_numbers = itertools.count(1)
+
+
+def _is_passing(error: StreamError) -> bool:
+    """Whether the same request may do better: what ``restarts`` are for."""
+    if isinstance(error, StreamTimeoutError):
+        return error.deadline != "total"
+    if isinstance(error, StreamDecodeError):
+        return not error.lasting
+    return not isinstance(error, StreamAPIError)
+
+
+class Reader:
+    """Reads a stream. :meth:`connect` and :meth:`start` are the caller's; the rest is the thread's.
+
+    :param core: the stream.
+    :param connect: makes the request, with an exchange; raises what the call should raise.
+    :param limit: the most bytes of one event.
+    :param secrets: what must show nowhere.
+    :param callbacks: the user's functions.
+    :param restarts: how often an answer that breaks off is asked for again.
+    :param ended: is told the outcome, where anybody observes.
+    """
+
+    _sink: Sink
+
+    def __init__(
+        self,
+        core: Core[Any, Any],
+        connect: Callable[[NetworkCall], requests.Response],
+        limit: int,
+        secrets: Secrets,
+        callbacks: Callbacks,
+        restarts: int,
+        ended: Ended | None = None,
+    ) -> None:
+        self._core = core
+        self._connect = connect
+        self._limit = limit
+        self._secrets = secrets
+        self._callbacks = callbacks
+        self._restarts = restarts
+        self._ending = Ending(core, callbacks, secrets, ended)
+        self._sink_of: Callable[[Core[Any, Any]], CallbackSink | ForeignSink] | None = None
+        if callbacks.on_next is not None:
+            self._sink_of = partial(CallbackSink, on_next=callbacks.on_next)
+        #: Set when it has nothing more to do.
+        self.left = threading.Event()
+        #: Taken by the thread when it begins, or by whom a Ctrl-C kept from starting it.
+        self._begun = threading.Lock()
+
+    # -- before the thread --------------------------------------------------------------------
+
+    def put_on(self, put: Callable[[Any], object], tag: Any) -> None:
+        """Have the events put on a queue that is not ours."""
+        self._sink_of = partial(ForeignSink, put=put, tag=tag)
+
+    def connect(self) -> None:
+        """Make the request on the calling thread.
+
+        :raises OpenAIStreamError: there is no response to stream.
+        """
+        Exit.prepare()
+        try:
+            response = self._connect(self._core.exchange)
+        except BaseException as error:
+            with self._core.lock:
+                self._core.cancel()
+            self._ending.observe(error)
+            raise
+        self._core.begin(response)
+
+    def start(self) -> None:
+        """Start the thread.
+
+        :raises OpenAIStreamError: the system gives no thread.
+        """
+        Exit.prepare()
+        core = self._core
+        thread = threading.Thread(
+            target=contextvars.copy_context().run,
+            args=(self._run,),
+            name=f"openai-stream-{next(_numbers)}",
+            daemon=Exit.daemon,
+        )
+        core.thread = thread
+        live.add(self)
+        try:
+            thread.start()
+        except BaseException as error:
+            with core.lock:
+                core.cancel()
+            # After a Ctrl-C it may be running, or about to, or never come to it.
+            if self._begun.acquire(blocking=False):
+                live.discard(self)
+                self.left.set()
+                if core.response is not None:
+                    core.response.close()
+                self._ending.observe(error)
+            if not isinstance(error, RuntimeError):
+                raise
+            raise OpenAIStreamError(f"cannot start a reader thread: {error}") from error
+
+    # -- the thread ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        if not self._begun.acquire(blocking=False):
+            return
+        error: BaseException | None = None
+        raised = False  # by a callback or a foreign queue
+        self._sink = self._make_sink()
+        try:
+            self._read_answers()
+        except Aborted:
+            pass
+        except SinkFailed as failed:
+            error, raised = failed.error, True
+        except BaseException as caught:
+            error = caught
+        try:
+            self._ending.settle(error, raised, self._sink)
+        except BaseException as bug:
+            # Nothing in there should raise; but whoever waits for the end must get one.
+            self._ending.conclude(error or bug)
+            raise
+        finally:
+            self._ending.observe(None)  # where it was closed
+            live.discard(self)
+            self._core.call_those_when_over()
+            self.left.set()
+
+    def _make_sink(self) -> Sink:
+        if self._sink_of is None:
+            return QueueSink(self._core)
+        sink = self._sink_of(self._core)
+        return sink if self._core.history is None else ReplaySink(self._core, sink)
+
+    def _read_answers(self) -> None:
+        """Read the answer; where it breaks off, and that is wanted, ask again from the start."""
+        exchange = self._core.exchange
+        if self._core.response is None:
+            self._core.begin(self._connect(exchange))
+        again: Restarted | None = None
+        while True:
+            try:
+                self._read(again)
+                return
+            except StreamError as error:
+                restarts = 0 if again is None else again.attempt
+                if restarts >= self._restarts or not _is_passing(error):
+                    raise
+                self._ending.complete(error)
+                again = Restarted(restarts + 1, error)
+                _log.debug("restart %d of the stream, after %s", restarts + 1, type(error).__name__)
+            try:
+                exchange.back_off(restarts)
+            except Expired:
+                raise self._timed_out() from None
+            self._core.begin(self._connect(exchange))
+
+    def _read(self, again: Restarted | None) -> None:
+        """Read one response.
+
+        :param again: what to tell before its first event.
+        """
+        core, sink = self._core, self._sink
+        response = core.response
+        assert response is not None
+        accumulator = core.begin_sum(first=again is None)
+
+        def on_first() -> None:
+            # Only now is what came before void.
+            if again is not None:
+                core.count(accumulator)
+                sink.restart(again)
+
+        try:
+            protocol = Protocol(
+                response, core.exchange, core.endpoint, accumulator, self._limit, self._secrets
+            )
+        except BaseException:
+            response.close()
+            raise
+        core.figures.begin(protocol)
+        try:
+            try:
+                protocol.read(sink.deliver, sink.flush, on_first)
+            except Exception:
+                sink.flush()  # what was parsed before it went wrong
+                raise
+        except Expired:
+            raise self._timed_out() from None
+        finally:
+            sink.release()
+            protocol.close()
+
+    def _timed_out(self) -> StreamTimeoutError:
+        exchange = self._core.exchange
+        return StreamTimeoutError(exchange.expiry(), deadline=exchange.expired)
+
+    # -- the interpreter's exit ---------------------------------------------------------------
+
+    @property
+    def is_waited_for(self) -> bool:
+        """The interpreter does not end before it: its callbacks are what the script is for."""
+        core = self._core
+        return self._callbacks.on_next is not None and not (core.inherited or core.on_reader)
+
+    @property
+    def inherited(self) -> bool:
+        """This is a forked child, which has no such thread."""
+        return self._core.inherited
+
+    def cancel_soon(self) -> None:
+        """Close it without ever waiting: a Ctrl-C may have come just when the lock was taken."""
+        self._core.lock.hand_over(self._core.cancel)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the thread, so long at most."""
+        if self._core.thread is not None:
+            self._core.thread.join(seconds)
