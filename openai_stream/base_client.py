@@ -20,9 +20,9 @@ from ._version import VERSION
 from .accumulate import Asked
 from .arguments import Streaming, check_fields, signature, typed
 from .attempts import Attempts, Trace
-from .endpoints import CHAT_COMPLETIONS, COMPLETIONS, Endpoint
+from .endpoints import CHAT_COMPLETIONS, COMPLETIONS, Endpoint, any_endpoint
 from .errors import ConfigurationError, OpenAIStreamError, StreamError
-from .redaction import Mask, Secrets, forget_locals, of_proxies, purge, shown
+from .redaction import Mask, Secrets, forget_locals, forgets, of_proxies, purge, shown
 from .request import (
     Headers,
     Request,
@@ -94,6 +94,7 @@ def keys_kept() -> deque[str]:
 METHOD = signature("self")
 #: The body of a request is made of a call's arguments.
 _ARGUMENTS: Any = object()
+_POST_ARGUMENTS = {"timeout", "extra_headers", "extra_query", "extra_body"}
 
 
 class BaseClient:
@@ -152,6 +153,25 @@ class BaseClient:
     def create_completion(self, **arguments: Any) -> Any:
         """``POST /completions``. See :func:`openai_stream.create_completion`."""
         return self._call(COMPLETIONS, arguments)
+
+    @forgets
+    def post(self, path: str, body: Any, **arguments: Any) -> Any:
+        """Ask any other endpoint that answers with a JSON object in one piece, as embeddings are.
+
+        :param path: below the base URL.
+        :param body: sent as it is, as JSON.
+        :param arguments: ``timeout``, and ``extra_…``.
+        :returns: the parsed JSON.
+        :raises OpenAIStreamError: as :func:`create_chat_completion` does.
+
+        .. versionadded:: 0.1
+        """
+        unknown = arguments.keys() - _POST_ARGUMENTS
+        if unknown:
+            raise TypeError(f"post() takes no argument {min(unknown)!r}: put it into the body")
+        if not isinstance(path, str):
+            raise TypeError(f"path must be a string, not {path!r}")
+        return self._call(any_endpoint("/" + path.lstrip("/")), arguments, body)
 
     def _call(
         self, endpoint: Endpoint[E, W], arguments: dict[str, Any], body: Any = _ARGUMENTS

@@ -392,3 +392,24 @@ def test_an_event_that_is_called_ping_is_one_if_it_has_data(
     events = stream(client)
     assert list(events) == [ServerEvent("ping", {"n": 1})]
     assert events.stream.stats.keep_alives == 1
+
+
+# In one piece -----------------------------------------------------------------------------------
+
+
+def test_posts_and_gives_the_json(server: ScriptedServer, client: Client) -> None:
+    server.play(json_answer({"object": "list", "data": []}))
+    answered = client.post("embeddings", {"input": "a"}, extra_body={"model": "m"})
+    assert answered == {"object": "list", "data": []}
+    assert server.requests[0].path == "/v1/embeddings"
+    assert server.requests[0].json == {"input": "a", "model": "m"}
+
+
+def test_a_post_raises_what_other_calls_raise(server: ScriptedServer, client: Client) -> None:
+    server.play(error_answer(404, "no such model"))
+    with pytest.raises(NotFoundError, match="no such model"):
+        client.post("/embeddings", {})
+    with pytest.raises(TypeError, match="no argument 'input': put it into the body"):
+        client.post("/embeddings", {}, input="a")
+    with pytest.raises(TypeError, match="path must be a string"):
+        client.post(7, {})  # type: ignore[arg-type]

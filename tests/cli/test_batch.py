@@ -128,6 +128,7 @@ def test_forms_of_prompts(server: ScriptedServer, invoke: INVOKE, tmp_path: Path
     keys = [record["custom_id"] for record in records]
     assert [keys[1], keys[2], keys[4], keys[5]] == [7, "c", "e", "f"]
     assert [keys[0][:2], keys[3][:2]] == ["1-", "4-"]
+    assert records[0].pop("id").startswith("batch_req_")
     assert records[0] == {
         "custom_id": keys[0],
         "response": {
@@ -136,6 +137,11 @@ def test_forms_of_prompts(server: ScriptedServer, invoke: INVOKE, tmp_path: Path
             "body": records[0]["response"]["body"],
         },
         "error": None,
+        "asked": {
+            "--model": "gpt-4o-mini",
+            "--option temperature": 0,
+            "--system": "Be brief.",
+        },
     }
     assert content(records[0]) == "yes"
     assert records[0]["response"]["body"]["usage"]["completion_tokens"] == 3
@@ -147,7 +153,7 @@ def test_a_second_run_does_what_is_missing(
     """Failures are tried again, also when the line was put right; answers are kept as they are."""
     server.play(answer(chat_chunks("one")), error_answer(400, "no such thing", code="bad"))
     bad = ["not json", "7", '{"a": 1}', '{"id": true, "prompt": "a"}']
-    bad += ['{"id": "u", "url": "/v1/embeddings", "body": {}}']
+    bad += ['{"id": "u", "url": "/v1/images", "body": {}}']
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text(
         "\n".join(['{"id": "a", "prompt": "1"}', '{"id": "b", "prompt": "2"}', *bad])
@@ -168,7 +174,8 @@ def test_a_second_run_does_what_is_missing(
         "line 4 is neither a JSON object nor a string",
         "line 5 has no prompt, messages or body",
         "line 6: the id must be a string or a whole number",
-        "line 7: nothing is known of the url '/v1/embeddings'",
+        "line 7: nothing is known of the url '/v1/images'; known are /v1/chat/completions, "
+        "/v1/completions, /v1/responses, /v1/embeddings, /v1/moderations, /v1/rerank, /v1/score",
     ]
 
     prompts.write_text('{"id": "a", "prompt": "1"}\n{"id": "b", "prompt": "2"}\n"mended"\n')
@@ -239,7 +246,7 @@ def test_a_file_of_something_else_is_left_alone(invoke: INVOKE, tmp_path: Path, 
     (tmp_path / "answers.jsonl").write_text(text)
     result = invoke(*BATCH)
     assert result.exit_code == 2
-    assert "line 1 is no line of answers" in result.stderr
+    assert "line 1 is not a line of answers" in result.stderr
     assert (tmp_path / "answers.jsonl").read_text() == text
 
 

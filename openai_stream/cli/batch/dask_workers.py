@@ -31,7 +31,7 @@ from openai_stream.cli.output import remark
 from openai_stream.cli.targets import AnyClient, Target
 from openai_stream.extras import install
 
-from .prompts import Prompt
+from .prompts import WHOLE, Prompt
 from .workers import Answer, Outcome, Work, WorkerDied, Workers, start
 
 __all__ = ["DaskWorkers"]
@@ -60,6 +60,8 @@ def _ask(target: Target, prompt: Prompt, run: str) -> Answer | Exception | None:
     secede()
     client = _client(target)  # of a key that is missing every prompt would have to tell
     try:
+        if prompt.path in WHOLE:
+            return Answer.in_one_piece(client, prompt)
         stream = start(client, prompt).stream
     except OpenAIStreamError as error:
         return error
@@ -220,7 +222,8 @@ class DaskWorkers(Workers):
             raise _unfit(result)
         if not isinstance(result, Answer):
             return Outcome(work, error=result)
-        self._on_tokens(result.tokens or 0)
+        if result.tokens is not None:
+            self._on_tokens(result.tokens.answer)
         return Outcome(work, result)
 
     def close(self) -> None:

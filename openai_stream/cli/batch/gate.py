@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import time
 
+from .budget import Budget
+
 __all__ = ["Gate"]
 
 _LONGEST = 60.0  # seconds of a pause that the server did not ask for
@@ -18,13 +20,15 @@ class Gate:
     lets half as many through as there were, and one more after each answer: what TCP does.
 
     :param most: how many may ever run at once.
+    :param budget: how many requests and tokens a minute.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, budget: Budget | None = None) -> None:
+        #: What else says when requests may begin.
+        self.budget = Budget() if budget is None else budget
         self.most = most
         self._limit: float = most
-        #: When requests may begin, by :func:`time.monotonic`.
-        self.opens_at = 0.0
+        self._closed_until = 0.0
         self._closings = 0
         self._strikes = 0
 
@@ -32,6 +36,16 @@ class Gate:
     def limit(self) -> int:
         """How many requests may run at once now."""
         return int(self._limit)
+
+    @property
+    def held_until(self) -> float:
+        """Until when the server holds requests back, by :func:`time.monotonic`."""
+        return max(self._closed_until, self.budget.held_until)
+
+    @property
+    def opens_at(self) -> float:
+        """When the next request may begin, by :func:`time.monotonic`."""
+        return max(self._closed_until, self.budget.opens_at)
 
     def begin(self) -> int:
         """Note that a request begins.
@@ -62,4 +76,4 @@ class Gate:
             pause = max(pause, min(_LONGEST, least))
         # Not all at the same moment, should there be other programs that wait for it.
         pause *= random.uniform(1.0, 1.1)  # noqa: S311
-        self.opens_at = max(self.opens_at, time.monotonic() + pause)
+        self._closed_until = max(self._closed_until, time.monotonic() + pause)

@@ -13,7 +13,7 @@ import attrs
 
 from openai_stream.cli.failures import Failure, told
 
-from .answers import Answers
+from .answers import Answers, rejected
 from .gate import Gate
 from .progress import Meter
 from .prompts import Prompt
@@ -28,7 +28,7 @@ from .verdicts import (
     is_rate_limit,
     refusal,
 )
-from .workers import Outcome, Work, Workers
+from .workers import Answer, Outcome, Work, Workers
 
 __all__ = ["Batch"]
 
@@ -47,6 +47,7 @@ class Batch:
     :param gate: how many at once.
     :param retries: how often a prompt is asked again after faults that may pass.
     :param meter: who is told.
+    :param reject: finish reasons of answers that are not taken.
     :param keep_going: even if everything fails alike.
     """
 
@@ -56,6 +57,7 @@ class Batch:
     gate: Gate
     retries: int
     meter: Meter
+    reject: frozenset[str] = frozenset()
     keep_going: bool = False
     _doubt: Doubt = attrs.field(factory=Doubt)
     _running: int = 0
@@ -95,6 +97,7 @@ class Batch:
                 self._running -= 1
                 self._take(outcome)
             self.meter.waiting = len(self._again)
+            self.meter.opens_at = self.gate.held_until
             self.meter.update()
 
     def _start(self, now: float) -> bool:
@@ -126,6 +129,7 @@ class Batch:
                     continue
                 work = Work(prompt)
             work.begun = self.gate.begin()
+            work.guess = self.gate.budget.begin(work.prompt.tokens)
             self.workers.submit(work)
             self._running += 1
         return False
@@ -168,10 +172,7 @@ class Batch:
     def _take(self, outcome: Outcome) -> None:
         work, error = outcome.work, outcome.error
         if outcome.answer is not None:
-            self.gate.answered()
-            self.answers.write(work.prompt.key, outcome.answer.response, None)
-            self.meter.answers += 1
-            self._doubt.answered()
+            self._take_answer(work, outcome.answer)
             return
         assert error is not None
         if is_everybodys(error):
@@ -181,7 +182,6 @@ class Batch:
             ) from error
         if is_rate_limit(error):
             self.gate.limited(work.begun, self._running, asked_pause(error))
-            self.meter.opens_at = self.gate.opens_at
             self._ask_again(work, 0.0, error)
         elif is_passing(error) and work.faults < self.retries:
             pause = min(_LONGEST_BACKOFF, 0.5 * 2.0 ** min(work.faults, 16))
@@ -194,6 +194,23 @@ class Batch:
             self._doubt.failed(kind, is_of_the_server(error), self._any_answers)
             self._kind = kind
 
+    def _take_answer(self, work: Work, answer: Answer) -> None:
+        self.gate.answered()
+        if answer.tokens is not None:
+            self.gate.budget.spent(work.guess, answer.tokens.prompt, answer.tokens.answer)
+        reason = rejected(answer.response["body"], self.reject)
+        if reason is None:
+            self.answers.write(work.prompt, answer.response, None)
+            self.meter.answers += 1
+            self._doubt.answered()
+        elif work.faults < self.retries:
+            work.faults += 1
+            self._ask_again(work, 0.0, _Rejected(reason))
+        else:
+            error = {"type": "RejectedAnswer", "code": reason, "message": str(_Rejected(reason))}
+            self._kind = self._fail(work.prompt, error, answer.response)
+            self._doubt.failed(self._kind, False, self._any_answers)
+
     def _ask_again(self, work: Work, due: float, error: Exception) -> None:
         self.meter.fault = error
         heapq.heappush(self._again, (due, next(self._numbers), work))
@@ -201,9 +218,18 @@ class Batch:
     def _fail(
         self, prompt: Prompt, error: dict[str, Any], response: dict[str, Any] | None = None
     ) -> str:
-        self.answers.write(prompt.key, response, error)
+        self.answers.write(prompt, response, error)
         self.meter.failures += 1
         return self.meter.reasons.add(error, response)
+
+
+class _Rejected(Exception):
+    """The answer is not taken."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"the answer ended with the finish reason {reason!r}, which --reject does not take"
+        )
 
 
 def _ended(sentence: str) -> str:

@@ -6,18 +6,19 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 
 from openai_stream import DONE, OpenAIStreamError, Stream, Tagged
-from openai_stream.cli.endpoints import ENDPOINTS, Endpoint, Reading
+from openai_stream.cli.endpoints import ENDPOINTS, Endpoint, Reading, Tokens
 from openai_stream.cli.targets import AnyClient
 
-from .prompts import Prompt
+from .prompts import WHOLE, Prompt
 
 __all__ = ["Answer", "Outcome", "Streams", "Work", "WorkerDied", "Workers", "start"]
 
@@ -29,11 +30,13 @@ class Work:
     :param prompt: which.
     :param faults: how often that failed in a way that may pass.
     :param begun: what the gate said when it was asked last.
+    :param guess: about how many tokens it was thought to take then.
     """
 
     prompt: Prompt
     faults: int = 0
     begun: int = 0
+    guess: float = 0.0
 
 
 @attrs.frozen
@@ -41,24 +44,37 @@ class Answer:
     """What is kept of an answer.
 
     :param response: as a line of answers has it.
-    :param tokens: how many the server counted, ``None`` where it did not tell.
+    :param tokens: how many the server counted, ``None`` if it did not say.
     """
 
     response: dict[str, Any]
-    tokens: int | None
+    tokens: Tokens | None
 
     @classmethod
     def of(cls, endpoint: Endpoint, stream: Stream[Any, Any]) -> Answer:
         """The answer of a stream that ended well."""
         whole = stream.result()
-        tokens = endpoint.tokens(whole)
         return cls(
             {
                 "status_code": stream.status_code,
                 "request_id": stream.request_id,
                 "body": whole.to_dict(),
             },
-            None if tokens is None else tokens.answer,
+            endpoint.tokens(whole),
+        )
+
+    @classmethod
+    def in_one_piece(cls, client: AnyClient, prompt: Prompt) -> Answer:
+        """The answer of an endpoint that does not stream; it is waited for.
+
+        :raises openai_stream.OpenAIStreamError: there is none.
+        """
+        body = client.post(prompt.path, prompt.body)
+        usage = body.get("usage")
+        asked = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        return cls(
+            {"status_code": 200, "request_id": None, "body": body},
+            Tokens(asked, 0) if isinstance(asked, int) else None,
         )
 
 
@@ -99,8 +115,9 @@ def start(client: AnyClient, prompt: Prompt, **streaming: Any) -> Any:
 
     :param streaming: arguments of the call besides the request's.
     """
-    create = ENDPOINTS[prompt.path].create(client)
-    body = dict(prompt.body)
+    endpoint = ENDPOINTS[prompt.path]
+    create = endpoint.create(client)
+    body = endpoint.with_usage(prompt.body)
     return create(stream=True, nowait=True, model=body.pop("model"), extra_body=body, **streaming)
 
 
@@ -109,24 +126,47 @@ class Streams(Workers):
 
     :param client: tries nothing again by itself.
     :param on_tokens: is told how many tokens came, or of some that were counted wrongly.
+    :param on_headers: is given the headers of each response once it has begun, and how many
+        requests have none yet.
     """
 
-    def __init__(self, client: AnyClient, on_tokens: Callable[[int], object]) -> None:
+    def __init__(
+        self,
+        client: AnyClient,
+        on_tokens: Callable[[int], object],
+        on_headers: Callable[[Mapping[str, str], int], object],
+    ) -> None:
         self._client = client
         self._on_tokens = on_tokens
+        self._on_headers = on_headers
         self._items: queue.SimpleQueue[Tagged] = queue.SimpleQueue()
         self._streams: dict[Work, Stream[Any, Any]] = {}
         self._errors: dict[Work, Exception] = {}
         self._pieces: dict[Work, int] = {}
         self._readings: dict[Work, Reading] = {}
+        # Those of which nothing has come yet.
+        self._new: set[Work] = set()
 
     def submit(self, work: Work) -> None:
+        if work.prompt.path in WHOLE:
+            # Nobody waits for it at the end: such a call cannot be stopped.
+            thread = threading.Thread(target=self._ask_whole, args=(work,), daemon=True)
+            thread.start()
+            return
         self._readings[work] = Reading(ENDPOINTS[work.prompt.path], work.prompt.body)
         try:
             self._streams[work] = start(self._client, work.prompt, queue=self._items, tag=work)
+            self._new.add(work)
         except OpenAIStreamError as error:  # a body that JSON cannot carry
             self._items.put(Tagged(work, error))
             self._items.put(Tagged(work, DONE))
+
+    def _ask_whole(self, work: Work) -> None:
+        try:
+            outcome = Outcome(work, Answer.in_one_piece(self._client, work.prompt))
+        except OpenAIStreamError as error:
+            outcome = Outcome(work, error=error)
+        self._items.put(Tagged(work, outcome))
 
     def outcome(self, timeout: float | None) -> Outcome | None:
         until = None if timeout is None else time.monotonic() + timeout
@@ -139,6 +179,13 @@ class Streams(Workers):
             work, item = tagged.tag, tagged.item
             if item is DONE:
                 return self._ended(work)
+            if isinstance(item, Outcome):
+                return item
+            if work in self._new:
+                self._new.discard(work)
+                headers = self._streams[work].headers
+                if headers is not None:
+                    self._on_headers(headers, len(self._new))
             if isinstance(item, Exception):
                 self._errors[work] = item
             elif self._readings[work].text(item):
@@ -148,6 +195,7 @@ class Streams(Workers):
 
     def _ended(self, work: Work) -> Outcome:
         pieces = self._pieces.pop(work, 0)
+        self._new.discard(work)
         del self._readings[work]
         stream = self._streams.pop(work, None)
         error = self._errors.pop(work, None)
@@ -155,7 +203,7 @@ class Streams(Workers):
             return Outcome(work, error=error)
         answer = Answer.of(ENDPOINTS[work.prompt.path], stream)
         if answer.tokens is not None:
-            self._on_tokens(answer.tokens - pieces)
+            self._on_tokens(answer.tokens.answer - pieces)
         return Outcome(work, answer)
 
     def close(self) -> None:
