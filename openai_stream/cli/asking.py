@@ -10,7 +10,8 @@ import attrs
 from openai_stream import EventQueue, Restarted
 
 from .endpoints import Endpoint, Message
-from .output import Output, remark
+from .notes import remark
+from .output import Output
 from .stats import Stopwatch
 from .targets import AnyClient
 

@@ -11,7 +11,9 @@ from openai_stream import OpenAIStreamError
 from .asking import Asking
 from .endpoints import Message
 from .failures import Failure
-from .output import Output, remark
+from .notes import remark
+from .options import check_text
+from .output import Output
 
 __all__ = ["converse"]
 
@@ -30,6 +32,11 @@ def converse(asking: Asking, output: Output) -> None:
             return
         except KeyboardInterrupt:
             click.echo()
+            continue
+        try:
+            check_text("what was typed", question)
+        except click.UsageError as error:
+            remark(error.message)
             continue
         if question.strip():
             messages = [*history, {"role": "user", "content": question}]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import os
-import re
 import sys
 from contextlib import suppress
 from typing import Any
@@ -12,9 +11,9 @@ from typing import Any
 import click
 
 from openai_stream import ConfigurationError, OpenAIStreamError, StreamError
-from openai_stream.transport import ASK_AGAIN
 
 from .characters import harmless
+from .options import as_options
 
 __all__ = ["Failure", "Program", "Status", "told"]
 
@@ -44,32 +43,7 @@ def told(error: BaseException) -> str:
     return harmless(" ".join(str(error).split())) or type(error).__name__
 
 
-#: What the library calls what the command line has under another name, and what it has not.
-_OPTIONS = (
-    (r"^base_url\b", "--base-url (or OPENAI_BASE_URL)"),
-    (r"^endpoint\b", "--base-url (or AZURE_OPENAI_ENDPOINT)"),
-    (r"^(api_key|azure_ad_token)\b", "the API key of the environment"),
-    (r"^organization\b", "OPENAI_ORG_ID"),
-    (r"^project\b", "OPENAI_PROJECT_ID"),
-    (r"^api_version\b", "OPENAI_API_VERSION"),
-    (r"^model(_path)?\b", "--model"),
-    (r"^extra_body\b", "-o"),
-    (r"^timeout: '\w+'", "--timeout"),
-    (r", or pass endpoint='([^']*)'", r", or give --base-url \1"),
-    (r", or pass api_key=….*$", ""),
-    (r": the server's address goes into base_url=.*$", ": the server's address is --base-url"),
-    (r": use headers=\{'Authorization': …\}", ": give the key in the environment"),
-)
-
-
 _ASK_AGAIN = "To ask once more may help; --restarts 1 does that by itself"
-
-
-def _as_options(message: str) -> str:
-    """A message about an argument of the library's, as one about the command line."""
-    for pattern, option in _OPTIONS:
-        message = re.sub(pattern, option, message)
-    return message
 
 
 class Failure(click.ClickException):
@@ -82,10 +56,10 @@ class Failure(click.ClickException):
     @classmethod
     def of(cls, error: OpenAIStreamError) -> Failure:
         """How the command ends that met this error."""
+        message = as_options(told(error), _ASK_AGAIN)
         if isinstance(error, ConfigurationError):
-            return cls(_as_options(told(error)), Status.USAGE)
+            return cls(message, Status.USAGE)
         broke_off = isinstance(error, StreamError)
-        message = told(error).replace(ASK_AGAIN, _ASK_AGAIN)
         return cls(message, Status.BROKEN_OFF if broke_off else Status.FAILED)
 
 
@@ -114,7 +88,9 @@ class Program(click.Group):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(Status.CLOSED_PIPE)
         except OSError as error:  # a full disk, a file that may not be read
-            raise Failure(told(error)) from error
+            why = error.strerror or told(error)
+            name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+            raise Failure(harmless(f"{name}{why}")) from error
 
 
 _HELP = """

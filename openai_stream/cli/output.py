@@ -6,13 +6,11 @@ On a terminal no character of an answer is obeyed; a pipe or a file gets the tex
 
 from __future__ import annotations
 
-import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from rich import console as rich_console
 from rich.text import Text
 
 from openai_stream import Restarted
@@ -20,31 +18,14 @@ from openai_stream import Restarted
 from .characters import harmless, json_line
 from .endpoints import Endpoint, Reading
 from .failures import Failure, told
+from .notes import console
 
 __all__ = [
     "Lines",
     "Output",
     "Prose",
-    "console",
-    "is_terminal",
-    "remark",
     "standard_output",
 ]
-
-
-class Console(rich_console.Console):
-    """A console that leaves the end of the program, when its reader has gone, to the program."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
-
-
-def console() -> Console:
-    """Standard error: styled on a terminal, plain elsewhere and where ``NO_COLOR`` asks for it."""
-    plain = bool(os.environ.get("NO_COLOR"))
-    return Console(
-        stderr=True, soft_wrap=True, highlight=False, color_system=None if plain else "auto"
-    )
 
 
 def standard_output() -> TextIO:
@@ -182,13 +163,3 @@ class Prose(Output):
             self._held.clear()
         self._close_text()
         self._close_notes()
-
-
-def remark(text: str) -> None:
-    """A note of our own on standard error."""
-    console().print(Text(f"[{harmless(text)}]", style="dim"))
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Whether somebody sits there; a standard stream may also be closed."""
-    return stream is not None and not stream.closed and stream.isatty()

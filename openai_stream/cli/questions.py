@@ -12,7 +12,9 @@ from .asking import Asking
 from .conversation import converse
 from .endpoints import CHAT, COMPLETE, RESPOND, Endpoint
 from .files import STDIN, STDOUT
-from .output import Lines, Output, Prose, is_terminal
+from .notes import is_terminal, remark
+from .options import check_text
+from .output import Lines, Output, Prose
 from .targets import (
     Target,
     check_options,
@@ -53,7 +55,7 @@ def _answer_options(command: Callable[..., None]) -> Callable[..., None]:
             is_flag=True,
             help="One event a line, as JSON, with all that the server sent.",
         ),
-        request_options("-o", "--option"),
+        request_options("-o"),
         target_options,
     ):
         command = option(command)
@@ -70,10 +72,10 @@ def _system_option(command: Callable[..., None]) -> Callable[..., None]:
     epilog="""\b
 Examples:
   openai-stream chat "Why is the sky blue?"
-  openai-stream chat --stats -o temperature 0 "Tell me about the sea"
+  openai-stream chat --stats -p temperature 0 "Tell me about the sea"
   cat notes.txt | openai-stream chat --system "Be brief." "Summarize this:"
   openai-stream chat --json "Why is the sky blue?" | head -n 1
-  openai-stream chat --local -o max_tokens 40 "Tell me about the sea"
+  openai-stream chat --local -p max_tokens 40 "Tell me about the sea"
   openai-stream chat
 """,
 )
@@ -89,7 +91,7 @@ def chat(ctx: click.Context, /, **settings: Any) -> None:
     epilog="""\b
 Examples:
   openai-stream complete "Once upon a time"
-  openai-stream complete -o max_tokens 40 -o stop '["."]' "The sea is"
+  openai-stream complete -p max_tokens 40 -p stop '["."]' "The sea is"
   cat story.txt | openai-stream complete
 """,
 )
@@ -104,7 +106,7 @@ def complete(ctx: click.Context, /, **settings: Any) -> None:
     epilog="""\b
 Examples:
   openai-stream respond "Why is the sky blue?"
-  openai-stream respond -o reasoning '{"effort": "low"}' "Is 91 a prime?"
+  openai-stream respond -p reasoning '{"effort": "low"}' "Is 91 a prime?"
   cat notes.txt | openai-stream respond --system "Be brief." "Summarize this:"
 """,
 )
@@ -150,8 +152,9 @@ def _run(
     taken = {endpoint.question_field: "the prompt", "model": model and "--model"}
     if endpoint.system_field is not None:
         taken[endpoint.system_field] = system and "--system"
-    check_options(options, "-o", taken)
+    check_options(options, "--option", taken)
     look_at_files(ctx, target, model, reads=[STDIN], writes=[STDOUT])
+    check_text("--system", system)
     question = _question(prompt)
     talking = question is None and endpoint is not COMPLETE and is_terminal(sys.stdout)
     if question is None and not talking:
@@ -175,11 +178,17 @@ def _question(words: tuple[str, ...]) -> str | None:
     :raises click.UsageError: there is none.
     """
     parts = [" ".join(words)]
+    check_text("the prompt", parts[0])
     asked = is_terminal(sys.stdin)
     if not asked and sys.stdin is not None:
         # Bytes, as a text file need not be in the encoding of the terminal's language.
-        given = sys.stdin.buffer.read().decode("utf-8", "replace")
-        parts.append(given.rstrip("\n"))
+        given = sys.stdin.buffer.read()
+        if b"\0" in given:
+            raise click.UsageError("standard input is not text: there are null bytes in it")
+        text = given.decode("utf-8", "replace")
+        if "\ufffd" in text and b"\xef\xbf\xbd" not in given and is_terminal(sys.stderr):
+            remark("standard input is not UTF-8: what could not be read is a \ufffd in the prompt")
+        parts.append(text.rstrip("\n"))
     question = "\n\n".join(part for part in parts if part.strip())
     if question:
         return question

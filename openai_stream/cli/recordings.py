@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import attrs
 import click
 
 from openai_stream import Client, OpenAIStreamError, Timeout
+from openai_stream.errors import RecordingError
 from openai_stream.recordings import RecordedExchange, read_recording
 from openai_stream.testing import ScriptedServer
 
@@ -18,8 +23,9 @@ from .asking import show
 from .batch import batch
 from .characters import harmless
 from .endpoints import ENDPOINTS, Endpoint
-from .failures import Failure, Status
+from .failures import Failure, Status, told
 from .files import File
+from .options import Number
 from .output import Lines, Output, Prose
 from .questions import chat, complete, respond
 from .targets import Recording, reach_loopback
@@ -57,7 +63,7 @@ for command in (chat, complete, respond, batch):
 def _speed_option(command: Callable[..., None]) -> Callable[..., None]:
     return click.option(
         "--speed",
-        type=click.FloatRange(min=0),
+        type=Number(min=0),
         default=1.0,
         show_default=True,
         metavar="N",
@@ -73,7 +79,7 @@ Examples:
   openai-stream replay talk.rec --speed 0 --json
 """,
 )
-@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @_speed_option
 @click.option("--json", "as_json", is_flag=True, help="One event a line, as JSON.")
 @click.option("--stats", is_flag=True, help="Then tell the figures of each answer.")
@@ -83,9 +89,9 @@ def replay(ctx: click.Context, file: str, speed: float, as_json: bool, stats: bo
 
     Its bytes go through the whole library, as they did when they were recorded; no key is needed.
     Where an attempt failed its error is shown, and the next follows; the exit status is that of the
-    last.
+    last. FILE may be - for standard input.
     """
-    exchanges = read_recording(file)
+    exchanges = _read(file)
     reach_loopback()
     failure: Failure | None = None
     for number, exchange in enumerate(exchanges, start=1):
@@ -98,6 +104,21 @@ def replay(ctx: click.Context, file: str, speed: float, as_json: bool, stats: bo
             failure = Failure.of(error)
     if failure is not None:
         raise failure
+
+
+def _read(path: str) -> list[RecordedExchange]:
+    if path != "-":
+        return read_recording(path)
+    if sys.stdin is None:
+        raise Failure("standard input is closed", Status.USAGE)
+    # It may be looked at more than once, which a pipe cannot.
+    with tempfile.NamedTemporaryFile() as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+        copy.flush()
+        try:
+            return read_recording(copy.name)
+        except RecordingError as error:
+            raise Failure(told(error).replace(copy.name, "standard input")) from error
 
 
 def _replay(
@@ -172,7 +193,11 @@ def serve(files: tuple[str, ...], port: int, match: Any, speed: float) -> None:
     recorded gets status 404. The fields of a request must be the same, their order need not.
     """
     exchanges = list(itertools.chain.from_iterable(map(read_recording, files)))
-    with ScriptedServer(port=port) as server:
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(ScriptedServer(port=port))
+        except OSError as error:
+            raise Failure(f"--port {port}: {error.strerror or told(error)}") from error
         server.answer_from(exchanges, match=match, speed=speed)
         count = "1 answer" if len(exchanges) == 1 else f"{len(exchanges)} answers"
         click.echo(f"{count} at {server.base_url}")

@@ -11,7 +11,7 @@ from rich.text import Text
 from openai_stream import Stream
 
 from .endpoints import Endpoint, Reading
-from .output import console
+from .notes import console
 
 __all__ = ["Stopwatch"]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from json import JSONDecodeError
 from typing import Any, TypeAlias
 
 import attrs
@@ -15,8 +17,11 @@ import click
 from openai_stream import AzureClient, Client, Timeout, strict_json
 from openai_stream.local import LocalServer
 from openai_stream.recordings import Recorder
+from openai_stream.server_errors import clip
 
 from .files import File, check_apart, open_stream
+from .notes import is_terminal, remark
+from .options import Number, check_text
 
 __all__ = [
     "AnyClient",
@@ -168,13 +173,14 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         if local and (azure or base_url):
             raise click.UsageError("--local goes with neither --azure nor --base-url")
+        check_text("--model", others.get("model"))
         command(target=Target(base_url, azure, timeout, local), **others)
 
     decorated: Callable[..., None] = with_target
     for option in (
         click.option(
             "--timeout",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Number(min=0, min_open=True),
             metavar="SECONDS",
             help="How long the server may be silent.  [default: 120]",
         ),
@@ -202,50 +208,72 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def json_or_text(text: str) -> Any:
-    """JSON where it is some, otherwise the string itself."""
+    """JSON if it is some, otherwise the string itself."""
     try:
         return strict_json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        # What only Python takes for JSON: somebody may have meant a number.
+        if isinstance(error, ValueError) and not isinstance(error, JSONDecodeError):
+            remark(f"{error}: {clip(text, 40)} is sent as text")
         return text
 
 
-def request_options(*flags: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def request_options(old: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The option for other fields of the request: the command gets them as the dict ``options``.
 
-    :param flags: how it is written.
+    :param old: how it was written before, which still works.
     """
 
     def as_dict(
         ctx: click.Context, parameter: click.Parameter, pairs: tuple[tuple[str, str], ...]
     ) -> dict[str, Any]:
+        given, flag = {}, parameter.opts[0]
         for key, value in pairs:
+            check_text(f"--option {key}", key + value)
             # The next option, or the prompt, was taken for the value.
             if "=" in key:
                 field, _, meant = key.partition("=")
                 raise click.BadParameter(
-                    f"a KEY and a VALUE are two arguments: {flags[0]} {field} {meant or 'VALUE'}",
+                    f"a KEY and a VALUE are two arguments: {flag} {field} {meant or 'VALUE'}",
                     ctx,
                     parameter,
                 )
             if re.match("--[a-z]", value):
                 raise click.BadParameter(
-                    f"{key!r} has no VALUE before {value!r}: {flags[0]} {key} VALUE (as JSON text, "
+                    f"{key!r} has no VALUE before {value!r}: {flag} {key} VALUE (as JSON text, "
                     f"if that is the value: '\"{value}\"')",
                     ctx,
                     parameter,
                 )
-        given = {key: json_or_text(value) for key, value in pairs}
+            given[key] = json_or_text(value)
         if "stream" in given:
             raise click.BadParameter("answers are always streamed", ctx, parameter)
         return given
 
-    return click.option(
-        *flags,
-        "options",
-        type=(str, str),
-        metavar="KEY VALUE",
-        multiple=True,
-        callback=as_dict,
-        help=f"Any other field of the request; the value is JSON where it parses as such, as in "
-        f"{flags[0]} temperature 0.",
-    )
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_options(*, old_options: dict[str, Any] | None = None, **others: Any) -> None:
+            if old_options:
+                if is_terminal(sys.stderr):
+                    remark(f"{old} is going to mean the output, as it does in batch: say --option")
+                others["options"] = {**old_options, **others["options"]}
+            command(**others)
+
+        decorated: Callable[..., None] = with_options
+        if old is not None:
+            decorated = click.option(
+                old, "old_options", type=(str, str), multiple=True, callback=as_dict, hidden=True
+            )(decorated)
+        return click.option(
+            "-p",
+            "--option",
+            "options",
+            type=(str, str),
+            metavar="KEY VALUE",
+            multiple=True,
+            callback=as_dict,
+            help="Any other field of the request; the value is JSON if it parses as such, as in "
+            "-p temperature 0.",
+        )(decorated)
+
+    return decorate

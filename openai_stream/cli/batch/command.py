@@ -14,7 +14,8 @@ import click
 from openai_stream.cli.endpoints import CHAT
 from openai_stream.cli.failures import Failure, Status
 from openai_stream.cli.files import STDERR, File
-from openai_stream.cli.output import remark
+from openai_stream.cli.notes import remark
+from openai_stream.cli.options import Number, check_text
 from openai_stream.cli.targets import (
     Recording,
     Target,
@@ -116,14 +117,14 @@ Examples:
 )
 @click.option(
     "--rpm",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="N",
     help="At most N requests a minute, evenly. What is left by the server's x-ratelimit headers is "
     "kept to anyway.",
 )
 @click.option(
     "--tpm",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="N",
     help="At most N tokens a minute, of prompts and answers.",
 )
@@ -159,7 +160,7 @@ Examples:
 )
 @click.option(
     "--progress",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     metavar="SECONDS",
     help="How often a line tells how far it is, where standard error is not a terminal; 0 for "
     "never.  [default: 10, after a minute 60]",
@@ -172,7 +173,7 @@ Examples:
     "one on this machine.",
 )
 @click.option("-s", "--system", metavar="TEXT", help="What the model is told first.")
-@request_options("--option")
+@request_options()
 @target_options
 @click.pass_context
 def batch(
@@ -216,6 +217,7 @@ def batch(
     """
     fields = dict.fromkeys(("messages", "prompt", "custom_id", "id"), "the prompts of a file")
     check_options(options, "--option", {**fields, "model": model and "--model"})
+    check_text("--system", system)
     asks = not checked and into_requests is None
     if output is None and asks:
         raise click.UsageError("the answers go to --output ANSWERS.jsonl, which is missing", ctx)

@@ -27,7 +27,7 @@ from openai_stream._version import VERSION
 from openai_stream.cli.characters import harmless
 from openai_stream.cli.endpoints import ENDPOINTS
 from openai_stream.cli.failures import Failure, told
-from openai_stream.cli.output import remark
+from openai_stream.cli.notes import remark
 from openai_stream.cli.targets import AnyClient, Target
 from openai_stream.extras import install
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from openai_stream.cli.characters import harmless
 from openai_stream.cli.failures import told
-from openai_stream.cli.output import console
+from openai_stream.cli.notes import console
 from openai_stream.server_errors import clip
 
 from .reasons import Reasons

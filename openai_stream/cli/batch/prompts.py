@@ -168,6 +168,8 @@ def read_prompts(
         number += 1
         if number == 1 and line.startswith(_UTF_16):
             raise Failure(f"{name}: this is UTF-16, and must be UTF-8", Status.USAGE)
+        if number == 1 and b"\0" in line:
+            raise Failure(f"{name}: this is not text: there are null bytes in it", Status.USAGE)
         if line.strip():
             prompt = _parsed(number, line.strip(), defaults)
             # As text: in the API's own files an id is a string, so 7 comes back as "7".

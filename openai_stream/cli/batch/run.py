@@ -11,7 +11,8 @@ from typing import Any
 
 import attrs
 
-from openai_stream.cli.failures import Failure, told
+from openai_stream.cli.characters import harmless
+from openai_stream.cli.failures import Failure
 
 from .answers import Answers, rejected
 from .gate import Gate
@@ -176,9 +177,10 @@ class Batch:
             return
         assert error is not None
         if is_everybodys(error):
+            why = _ended(" ".join(described(error)["message"].split()))
             raise Failure(
-                f"{_ended(told(error))} Every other prompt would meet the same, so this run ends; "
-                "the next one asks what has no answer yet"
+                f"{harmless(why)} Every other prompt would meet the same, so this run ends; the "
+                "next one asks what has no answer yet"
             ) from error
         if is_rate_limit(error):
             self.gate.limited(work.begun, self._running, asked_pause(error))

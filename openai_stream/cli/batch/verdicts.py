@@ -18,8 +18,8 @@ from openai_stream import (
     StreamInterruptedError,
     StreamTimeoutError,
 )
+from openai_stream.cli.options import as_options
 from openai_stream.server_errors import has_no_credit
-from openai_stream.transport import ASK_AGAIN
 
 from .workers import WorkerDied
 
@@ -107,7 +107,7 @@ def described(error: Exception) -> dict[str, Any]:
     return {
         "type": type(error).__name__,
         # This is about the command, which has asked again by itself.
-        "message": str(error).replace(ASK_AGAIN, _ASK_AGAIN),
+        "message": as_options(str(error), _ASK_AGAIN),
         **({} if code is None else {"code": code}),
     }
 
