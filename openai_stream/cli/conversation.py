@@ -62,5 +62,5 @@ def _exchange(asking: Asking, output: Output, messages: list[Message]) -> list[M
         remark("stopped")
     except OpenAIStreamError as error:
         Failure.of(error).show()
-    answer = asking.endpoint.said(events.stream.snapshot())
-    return [messages[-1], {"role": "assistant", "content": answer}] if answer else []
+    answered = asking.endpoint.remembered(events.stream.snapshot())
+    return [messages[-1], *answered] if answered else []

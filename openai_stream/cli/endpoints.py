@@ -112,6 +112,14 @@ class Endpoint(ABC):
     def said(self, whole: Any) -> str:
         """The text of an answer, whole or as far as it came."""
 
+    def remembered(self, whole: Any) -> list[Message]:
+        """An answer, as far as it came, as the next request takes it; none if there is no text.
+
+        Of calls to tools nobody gives the results here, so that they are left out.
+        """
+        text = self.said(whole)
+        return [{"role": "assistant", "content": text}] if text else []
+
     @abstractmethod
     def remarks(self, whole: Any) -> Iterator[str]:
         """What a reader of the text alone would miss."""
@@ -152,6 +160,17 @@ class Chat(Endpoint):
         for choice in whole.choices:  # the first is the one of the lowest index
             return message_text(choice.message) or choice.message.refusal or ""
         return ""
+
+    def remembered(self, whole: ChatCompletion) -> list[Message]:
+        told = super().remembered(whole)
+        if told:
+            # Servers want reasoning back that is signed or encrypted.
+            param = whole.choices[0].message.to_param()
+            left_out = ("role", "content", "refusal", "tool_calls", "function_call")
+            told[0] |= {name: value for name, value in param.items() if name not in left_out}
+            if whole.choices[0].message.tool_calls:
+                told[0].pop("reasoning_content", None)
+        return told
 
     def remarks(self, whole: ChatCompletion) -> Iterator[str]:
         for choice in whole.choices:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from rich import console as rich_console
 from rich.text import Text
 
 from .characters import harmless
+from .options import as_options
 
-__all__ = ["Console", "console", "is_terminal", "remark"]
+__all__ = ["Console", "console", "is_terminal", "remark", "warnings_told"]
 
 
 class Console(rich_console.Console):
@@ -36,3 +40,26 @@ def remark(text: str) -> None:
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether somebody sits there; a standard stream may also be closed."""
     return stream is not None and not stream.closed and stream.isatty()
+
+
+class _Remarks(logging.Handler):
+    """Has what the library warns of, that it waits to ask again say, as a remark."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = " ".join(record.getMessage().split())
+            remark(as_options(text, "--restarts 1 does that by itself"))
+        except Exception:  # standard error may have gone, and a thread of the library's is here
+            self.handleError(record)
+
+
+@contextmanager
+def warnings_told() -> Iterator[None]:
+    """Meanwhile, what the library warns of is a note on standard error."""
+    log = logging.getLogger("openai_stream")
+    handler = _Remarks(logging.WARNING)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)

@@ -12,7 +12,7 @@ from .asking import Asking
 from .conversation import converse
 from .endpoints import CHAT, COMPLETE, RESPOND, Endpoint
 from .files import STDIN, STDOUT
-from .notes import is_terminal, remark
+from .notes import is_terminal, remark, warnings_told
 from .options import check_text
 from .output import Lines, Output, Prose
 from .targets import (
@@ -161,6 +161,7 @@ def _run(
         raise click.UsageError("no prompt: give one as an argument, or on standard input", ctx)
     output: Output = Lines() if as_json else Prose(endpoint, held=restarts > 0, body=options)
     with (
+        warnings_told(),
         target.opened(model, endpoint.model) as (opened, name),
         client_of(ctx, opened) as client,
     ):

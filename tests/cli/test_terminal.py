@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from processes import Terminal
 
 from openai_stream.cli.conversation import converse
+from openai_stream.cli.notes import warnings_told
 from openai_stream.testing import (
     Hang,
     Reset,
@@ -220,3 +222,57 @@ def test_complete_has_no_conversation(terminal: OPEN) -> None:
     shown = terminal("complete")
     assert shown.end() == 2
     assert "no prompt" in shown.shown
+
+
+# What is remembered, and what is waited for -----------------------------------------------------
+
+
+def test_signed_reasoning_goes_back(server: ScriptedServer, terminal: OPEN) -> None:
+    """Servers refuse a conversation in which it is missing; reasoning that is only text stays."""
+    details = [{"type": "reasoning.encrypted", "data": "c2lnbmVk", "index": 0}]
+    chunks = chat_chunks(["Blue"])
+    chunks[1]["choices"][0]["delta"]["reasoning_details"] = details
+    server.play(answer([*reasoning("so"), *chunks]), answer(chat_chunks(["Bye"])))
+    shown = terminal("chat")
+    shown.expect("> ")
+    shown.send("Why?\r")
+    shown.expect("Blue\r\n")
+    shown.expect("> ")
+    shown.send("And?\r")
+    shown.expect("Bye\r\n")
+    shown.expect("> ")
+    shown.send("\x04")
+    assert shown.end() == 0
+    question, answered, further = server.requests[1].json["messages"]
+    assert (question["content"], further["content"]) == ("Why?", "And?")
+    assert answered == {"role": "assistant", "content": "Blue", "reasoning_details": details}
+
+
+def test_a_call_to_a_tool_is_not_remembered(server: ScriptedServer, terminal: OPEN) -> None:
+    """Nobody gives its result, without which servers refuse what follows."""
+    chunks = chat_chunks(["Blue"])
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    chunks[1]["choices"][0]["delta"]["tool_calls"] = [call]
+    chunks[1]["choices"][0]["delta"]["reasoning_content"] = "so"
+    server.play(answer(chunks), answer(chat_chunks(["Bye"])))
+    shown = terminal("chat")
+    shown.expect("> ")
+    shown.send("Why?\r")
+    shown.expect("> ")
+    shown.send("And?\r")
+    shown.expect("Bye\r\n")
+    shown.expect("> ")
+    shown.send("\x04")
+    assert shown.end() == 0
+    assert server.requests[1].json["messages"][1] == {"role": "assistant", "content": "Blue"}
+
+
+def test_says_what_the_library_warns_of(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """That it waits to ask again, for one; in a line, in the words of the command line."""
+    log = logging.getLogger("openai_stream")
+    with warnings_told():
+        log.warning("%s. Asking again in %.1f s", "http://x:\n503 \x1b[31m\u202ebusy", 1.0)
+    said = capfd.readouterr().err
+    assert said == "[http://x: 503 ␛[31m\N{REPLACEMENT CHARACTER}busy. Asking again in 1.0 s]\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -146,3 +147,27 @@ def test_the_command_ends_when_its_reader_has_enough() -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(SOON) == 141
+
+
+def test_the_demo_stops_an_answer_half_way() -> None:
+    with run("-m", "openai_stream.local", "--demo", "--max-tokens", "20", "The sea") as process:
+        output, errors = process.communicate(timeout=SOON)
+    assert (process.returncode, errors) == (0, "")
+    asked, _, rest = output.partition("is asked: The sea\n")
+    assert "http://127.0.0.1:" in asked
+    assert "[cut at 20 tokens]\n" in rest
+    assert re.search(r"\[stopped: .* ended \d+\.\d ms after Stop", rest)
+    assert re.search(r"snapshot\(\) has [1-9]\d* characters", rest)
+    assert re.findall(r"^  make (\w+) ", rest, re.MULTILINE) == ["test", "docs", "model"]
+
+
+def test_the_command_keeps_a_model_running_for_others() -> None:
+    with run("-m", "openai_stream.local", "--serve") as process:
+        assert process.stdout is not None
+        exported = dict(one.split("=", 1) for one in process.stdout.readline().split()[1:])
+        url, model = exported["OPENAI_BASE_URL"], exported["OPENAI_MODEL"]
+        assert model in str(get(f"{url}/models"))
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=SOON)
+    assert (process.returncode, errors) == (130, "")
+    assert gone(url)
