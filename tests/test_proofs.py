@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import random
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+from machine import HELD_UP
 
 from openai_stream import Client, StreamInterruptedError
 from openai_stream.models import ChatCompletionChunk, Response
@@ -19,7 +21,7 @@ from openai_stream.testing import ScriptedServer, answer, chat_chunks
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from proofs import fuzz_targets, scenarios, soak
+from proofs import fuzz_targets, held_up, scenarios, soak
 
 SEED = 7
 Target = Callable[[bytes], None]
@@ -86,6 +88,42 @@ def test_the_soak_notices_whatever_differs(seed: int) -> None:
     ):
         with pytest.raises(soak.Deviation):
             play(whole.script, expected, seed)
+
+
+LEVEL = [90.0] * 200
+
+
+@pytest.mark.parametrize(
+    ("last", "rises"),
+    [
+        ([90.0] * 100, False),
+        # A peak, and what the allocator gives back of it as time goes by.
+        ([90.0] * 30 + [136 - n * 0.4 for n in range(70)], False),
+        ([90.0] * 60 + [136 - n * 0.4 for n in range(40)], False),
+        ([90.0] * 95 + [136.0] * 5, False),
+        ([90 + n * 0.03 for n in range(100)], True),
+        ([90 + n // 20 for n in range(100)], True),
+        ([90 + n % 7 + n * 0.03 for n in range(100)], True),
+    ],
+)
+def test_a_leak_is_told_from_a_peak(last: list[float], rises: bool) -> None:
+    assert (soak.Report(memory=LEVEL + last).rise > soak._LEVEL) is rises
+
+
+def test_how_much_the_process_is_held_up_is_measured() -> None:
+    with held_up.HeldUp() as machine:
+        time.sleep(0.1)
+        begin = time.monotonic()
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(0.5)  # the interpreter's lock is given up no sooner
+        try:
+            while time.monotonic() < begin + 0.4:
+                pass
+        finally:
+            sys.setswitchinterval(usual)
+        assert 0.3 < machine.since(begin) < 0.5 + HELD_UP
+        assert machine.since(time.monotonic()) < 0.0 + HELD_UP
+    assert machine.since(begin) == 0  # it no longer looks
 
 
 # The fuzzer's targets ------------------------------------------------------------------------
