@@ -19,7 +19,15 @@ import pytest
 import requests
 
 import openai_stream
-from openai_stream.testing import Hang, ScriptedServer, answer, chat_chunks, json_answer
+from openai_stream.testing import (
+    Hang,
+    Receive,
+    ScriptedServer,
+    answer,
+    blackhole_url,
+    chat_chunks,
+    json_answer,
+)
 
 SOON = 30.0  # seconds; what is waited for happens at once
 WHOLE = chat_chunks("one two three")
@@ -117,40 +125,152 @@ def test_under_green_threads(
 
 
 RAISING = """\
-import sys, warnings
+import errno, sys, warnings
 warnings.simplefilter("ignore")
 {0}; patch()
-from {1} import Timeout
-from openai_stream import Client
-client = Client(api_key="test", base_url=sys.argv[1])
-for error in TimeoutError("mine"), OSError("mine"), ConnectionError("mine"):
-    for stream in False, True:
-        try:
-            with Timeout(0.2, error):
-                client.create_chat_completion(model="any", messages=[], stream=stream)
-        except Exception as caught:
-            assert caught is error, caught
-        else:
-            raise AssertionError("it has been swallowed")
+import requests
+from {1} import Timeout, kill
+from openai_stream import Client, Timeout as Limits
+PATIENCE = Limits(connect=9, idle=9, gap=9)
+base, silent, tls, body, busy = sys.argv[1:]
+ERRORS = [
+    TimeoutError("mine"), TimeoutError("timed out"), TimeoutError(), OSError("mine"),
+    ConnectionError("mine"), ConnectionResetError(errno.ECONNRESET, "mine"),
+    BrokenPipeError("mine"), ValueError("mine"), UnicodeError("mine"), KeyError("mine"),
+    RuntimeError("mine"), requests.ConnectionError("mine"),
+]
+
+def raises(error, call):
+    try:
+        with Timeout(0.05, error):
+            call()
+    except Exception as caught:
+        assert caught is error and caught.__cause__ is None, (error, caught)
+    else:
+        raise AssertionError("it has been swallowed")
+    error.__traceback__ = error.__context__ = None
+
+for error in ERRORS:
+    for url in silent, tls, base, body, busy:
+        for session in None, requests.Session():
+            client = Client(
+                api_key="test", base_url=url, timeout=PATIENCE, session=session, max_retries=1
+            )
+            if url is busy:
+                asked = dict(prompt="y" * 20_000_000)
+            else:
+                asked = dict(prompt="")
+            # Of those of a given session, a time-out in a socket's own words may be the socket's.
+            if session is None or (url is not busy and str(error) != "timed out"):
+                raises(error, lambda: client.create_completion(model="any", **asked))
+    client = Client(api_key="test", base_url=base, timeout=PATIENCE)
+    raises(error, lambda: client.create_completion(model="any", prompt="", stream=True))
+    with client.create_completion(
+        model="any", prompt="", stream=True, nowait=True
+    ) as events:
+        raises(error, events.get)
+        raises(error, events.stream.result)
+
+# One that is killed.
+def ask():
+    try:
+        Client(api_key="test", base_url=base).create_completion(model="any", prompt="")
+    except Exception as caught:
+        ends.append(caught)
+
+ends = []
+green = spawn(ask)
+sleep(0.1)
+kill(green, ValueError("killed"))
+sleep(0.1)
+assert [repr(end) for end in ends] == ["ValueError('killed')"], ends
 print("well")
 """
 
 
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
-def test_a_timeout_of_the_users_is_not_the_networks(server: ScriptedServer, library: str) -> None:
-    """It may be of the classes that a socket raises, and nothing is asked again."""
+def test_an_exception_of_the_users_is_not_the_networks(
+    server: ScriptedServer, library: str
+) -> None:
+    """A timer's or a kill's comes where a socket is waited for, and may be of a socket's class.
+
+    Nothing is asked again.
+    """
     _need(library)
     server.always([Hang()])
-    run = subprocess.run(
-        [sys.executable, "-c", RAISING.format(PATCH[library], library), server.base_url],
-        capture_output=True,
-        text=True,
-        timeout=4 * SOON,
-        env=ENVIRONMENT,
-        check=False,
-    )
-    assert (run.returncode, run.stdout) == (0, "well\n"), run.stderr
-    assert len(server.requests) == 6
+    with (
+        blackhole_url() as silent,
+        ScriptedServer() as tls,
+        ScriptedServer() as half,
+        ScriptedServer(receive_buffer=4096) as busy,
+    ):
+        tls.on_connect(*[[Hang()]] * 100)
+        half.always([b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", Hang()])
+        busy.on_connect(*[[Receive(1000), Hang()]] * 100)
+        urls = [
+            *(server.base_url, silent, tls.base_url.replace("http:", "https:")),
+            *(half.base_url, busy.base_url),
+        ]
+        run = subprocess.run(
+            [sys.executable, "-c", RAISING.format(PATCH[library], library), *urls],
+            capture_output=True,
+            text=True,
+            timeout=4 * SOON,
+            env=ENVIRONMENT,
+            check=False,
+        )
+        assert (run.returncode, run.stdout) == (0, "well\n"), run.stderr
+        assert len(half.requests) <= 2 * 12 - 1
+    assert len(server.requests) <= 4 * 12 + 1 - 1
+
+
+TIMING = """\
+import sys, warnings
+warnings.simplefilter("ignore")
+{0}; patch()
+import requests
+from openai_stream import APITimeoutError, Client, StreamTimeoutError, Timeout
+base, silent, tls, body = sys.argv[1:]
+for url, limits, deadline in [
+    (silent, Timeout(connect=0.2), "0.2 s"),
+    (tls, Timeout(connect=0.2), "0.2 s"),
+    (base, Timeout(gap=0.2), "0.2 s"),
+    (base, Timeout(total=0.2), "0.2 s"),
+    (body, Timeout(idle=0.2), "0.2 s"),
+    (body, Timeout(total=0.2), "0.2 s"),
+]:
+    for session in None, requests.Session():
+        client = Client(api_key="test", base_url=url, timeout=limits, session=session)
+        client.max_retries = 0
+        try:
+            client.create_completion(model="any", prompt="")
+        except (APITimeoutError, StreamTimeoutError) as error:
+            assert deadline in str(error), (url, limits, error)
+            assert isinstance(error, StreamTimeoutError) == (url is body), (url, error)
+        else:
+            raise AssertionError(f"{{limits}} has been ignored")
+print("well")
+"""
+
+
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_deadlines_are_ours(server: ScriptedServer, library: str) -> None:
+    """What a socket of a green thread raises then is thrown in as a user's is."""
+    _need(library)
+    server.always([Hang()])
+    with blackhole_url() as silent, ScriptedServer() as tls, ScriptedServer() as half:
+        tls.on_connect(*[[Hang()]] * 100)
+        half.always([b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", Hang()])
+        urls = [server.base_url, silent, tls.base_url.replace("http:", "https:"), half.base_url]
+        run = subprocess.run(
+            [sys.executable, "-c", TIMING.format(PATCH[library]), *urls],
+            capture_output=True,
+            text=True,
+            timeout=4 * SOON,
+            env=ENVIRONMENT,
+            check=False,
+        )
+        assert (run.returncode, run.stdout) == (0, "well\n"), run.stderr
 
 
 def _need(module: str) -> None:

@@ -90,6 +90,11 @@ def handled(
         del frame
         raise error
 
+    def hidden(number: int, frame: object) -> None:
+        del frame
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        raise error
+
     class Callables:
         def __call__(self, number: int, frame: object) -> None:
             raise error
@@ -100,6 +105,7 @@ def handled(
     makes: dict[str, Callable[..., object]] = {
         "function": handler,
         "forgetful": forgetful,
+        "hidden": hidden,
         "lambda": lambda *both: handler(*both[:2]),
         "partial": functools.partial(forgetful),
         "object": Callables(),
@@ -399,3 +405,28 @@ def test_a_traceback_that_is_kept_does_not_keep_the_stream(
         exec(wait, names)  # noqa: S102 - as a session does, with no frame of a function around it
     assert server.connections[0].client_closed.wait(SOON)
     del kept
+
+
+# Until Python 3.12, ``ssl`` leaves a socket to the garbage after what is not an Exception.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="needs Linux")
+def test_a_handler_that_hides_itself_in_the_handshake() -> None:
+    with ScriptedServer() as server:
+        server.on_connect(*[[Hang()]] * 4)
+        url = server.base_url.replace("http:", "https:")
+        with patient(url) as client, reaches_at_once(TimeoutError(), "hidden"):
+            ask(client, stream=True)
+        assert len(server.connections) == 1
+
+
+def test_our_own_time_passes_in_the_handshake() -> None:
+    with ScriptedServer() as server:
+        server.on_connect([Hang()])
+        url = server.base_url.replace("http:", "https:")
+        with (
+            Client(api_key="k", base_url=url, max_retries=0) as client,
+            pytest.raises(APITimeoutError, match=r"0\.2 s"),
+        ):
+            client.create_completion(
+                model="any", prompt="", stream=True, timeout=Timeout(connect=0.2)
+            )

@@ -36,9 +36,12 @@ def connect(
 
     :raises OSError: no address took the connection; of several errors, the last.
     """
-    waiting = _by_turns(
-        socket.getaddrinfo(host.strip("[]"), port, allowed_gai_family(), socket.SOCK_STREAM)
-    )
+    try:
+        waiting = _by_turns(
+            socket.getaddrinfo(host.strip("[]"), port, allowed_gai_family(), socket.SOCK_STREAM)
+        )
+    except TimeoutError as error:  # a resolver has errors of its own
+        raise Interrupted(error) from None
     failure = OSError("the name has no address")
     # Sockets are only added: ``abort`` may be looking at them. They are closed after it cannot.
     racing: list[socket.socket] = []
@@ -62,7 +65,11 @@ def connect(
                 # A stop that came before the socket had begun to connect has not woken it.
                 left = call.seconds_to_connect()
                 turn = min(_NEXT_ADDRESS, left / (1 + len(waiting)))
-                for key, _ in selector.select(turn):
+                try:
+                    ready = selector.select(turn)
+                except OSError as error:  # it has no time-out, and no network to fail
+                    raise Interrupted(error) from None
+                for key, _ in ready:
                     sock: Any = key.fileobj
                     number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if not number:

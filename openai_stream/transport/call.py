@@ -17,15 +17,14 @@ from typing import Any, NoReturn
 from openai_stream.locks import HandoverLock
 from openai_stream.timeouts import Timeout
 
-from .deadlines import Deadlines
-from .origin import Interrupted, by_handler, is_timeout
+from .deadlines import EARLY, Deadlines
+from .origin import Interrupted, by_green_thread, by_handler, is_thrown, is_timeout
 from .sockets import BLOCK, shut
 from .tap import End, Tap
 
 __all__ = ["Aborted", "NetworkCall"]
 
 _SLACK = 0.2  # seconds by which a socket's timeout may exceed the deadline before it is set anew
-_EARLY = 0.05  # seconds by which the system's clock may seem to be early
 
 
 class Aborted(BaseException):
@@ -215,23 +214,28 @@ class NetworkCall(Deadlines):
             raise Aborted
         super().timed_out()
 
-    def failed(self, error: OSError, since: float) -> NoReturn:
+    def failed(self, error: Exception, since: float) -> NoReturn:
         """A wait on a socket raised: tell our own deadline from the network, and from the user.
 
         :param since: when it began.
-        :raises Interrupted: a signal's handler raised it.
-        :raises OSError: ``error`` itself, if it is not our time that has passed.
+        :raises Interrupted: a signal's handler raised it, or another green thread threw it.
+        :raises Exception: ``error`` itself, if it is not our time that has passed.
         """
         took = monotonic() - since
         self.waited += took
         if by_handler(error):
             raise Interrupted(error)
-        if is_timeout(error) and took > self._armed - _EARLY:
+        timeout = is_timeout(error)
+        if timeout and took > self._armed - EARLY:
             self.timed_out()
-        # The system's have a number. ``gevent.Timeout(1, TimeoutError)`` and its like raise what
-        # the user likes, wherever a greenlet waits.
-        if error.errno is None and not (
-            isinstance(error, ssl.SSLError) or "timed out" in str(error)
+        if by_green_thread(error) or (timeout and is_thrown(error)):
+            raise Interrupted(error)
+        # The system's have a number, and a socket says that its time has passed; what has neither
+        # is a handler's that has hidden itself.
+        if (
+            isinstance(error, OSError)
+            and error.errno is None
+            and not (isinstance(error, ssl.SSLError) or "timed out" in str(error))
         ):
             raise Interrupted(error)
         raise error
@@ -248,7 +252,7 @@ class NetworkCall(Deadlines):
             start = monotonic()
             try:
                 sent = sock.send(view[:BLOCK])
-            except OSError as error:
+            except Exception as error:
                 self.failed(error, start)
             if self.streaming:  # without events ``gap`` is for the wait for the headers alone
                 self.waited += monotonic() - start

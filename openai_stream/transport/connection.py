@@ -113,10 +113,12 @@ class TLSConnection(Connection, urllib3.connection.HTTPSConnection):
         except BaseException as error:
             if call is not None:
                 call.leave()
+                if is_timeout(error) and not isinstance(error, Expired):
+                    if call.connecting_may_be_up():
+                        call.connecting_timed_out()
+                    raise Interrupted(error) from None  # nobody but the socket raises it, in time
                 if by_handler(error):
                     raise Interrupted(error) from None
-                if is_timeout(error):
-                    call.connecting_timed_out()
             raise
         finally:
             if self._handle is not None:

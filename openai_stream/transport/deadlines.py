@@ -17,13 +17,16 @@ from typing import Literal, NoReturn
 
 from openai_stream.timeouts import Timeout
 
-__all__ = ["NO_TLS", "Deadline", "Deadlines", "Expired"]
+__all__ = ["EARLY", "NO_TLS", "Deadline", "Deadlines", "Expired"]
 
 #: Which of the four limits of :class:`~openai_stream.Timeout` was reached.
 Deadline = Literal["connect", "idle", "gap", "total"]
 
 #: What to do about a server that does not answer TLS as one does that speaks it.
 NO_TLS = "does the server speak https? Perhaps its URL begins with http://."
+
+#: Seconds by which the system's clock may seem to be early.
+EARLY = 0.05
 
 _NEVER = 10_000_000.0  # seconds that a wait may last at most; the C library takes no infinity
 
@@ -175,6 +178,10 @@ class Deadlines:
         if left <= 0:
             self.expire("connect")
         return min(left, self.seconds_of_total())
+
+    def connecting_may_be_up(self) -> bool:
+        """Whether a wait of :meth:`seconds_to_connect` can have timed out."""
+        return min(self._connect_until - monotonic(), self.seconds_of_total()) <= EARLY
 
     def connecting_timed_out(self) -> NoReturn:
         """A wait of :meth:`seconds_to_connect` timed out: raise accordingly."""

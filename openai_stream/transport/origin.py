@@ -1,14 +1,17 @@
 """Who raised an exception that came out of network code: the network, or code of the user's.
 
 Between a call and its answer run functions that are not ours: handlers of signals, at any wait and
-between any two steps; hooks of a session. What they raise is for the caller, as it is and at once,
+between any two steps; hooks of a session. And into a green thread of gevent's or eventlet's, other
+ones throw what they like while it waits. All of that is for the caller, as it is and at once,
 though it may be a ``TimeoutError`` or ``OSError`` like the network's own.
 """
 
 from __future__ import annotations
 
+import errno
 import functools
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,7 +21,7 @@ from typing import Any
 import requests
 import requests.hooks
 
-__all__ = ["Interrupted", "by_handler", "is_timeout", "of_user"]
+__all__ = ["Interrupted", "by_green_thread", "by_handler", "is_thrown", "is_timeout", "of_user"]
 
 #: What may raise a ``ValueError`` on the network's behalf, by the first part of a module's name.
 _NETWORK = sys.stdlib_module_names | {
@@ -28,7 +31,7 @@ _NETWORK = sys.stdlib_module_names | {
 
 
 class Interrupted(BaseException):
-    """A signal's handler raised :attr:`error` while a socket was waited for.
+    """The user's :attr:`error` was raised while a socket was waited for.
 
     Not an :class:`Exception`: nothing on the way to the call takes it for the network's own.
     """
@@ -49,7 +52,7 @@ def of_user(error: BaseException) -> BaseException | None:
     """
     found = None
     for link in _links(error):  # to the innermost: urllib3 gives its traceback to the outer ones
-        if by_handler(link) or _by_hook(link) or _by_foreign_code(link):
+        if by_handler(link) or by_green_thread(link) or _by_hook(link) or _by_foreign_code(link):
             found = link
     return found
 
@@ -71,6 +74,34 @@ def by_handler(error: BaseException) -> bool:
         if inner.f_code in registered:  # it has let go of the frame
             return True
     return False
+
+
+def is_thrown(error: BaseException) -> bool:
+    """Whether it was thrown into a green thread that waited, and so raised by nothing in it.
+
+    Its innermost frame is the one in which the thread gave way to others.
+    """
+    steps = list(_steps(error.__traceback__))
+    if not steps:
+        return False
+    innermost = steps[-1][1]
+    module = str(innermost.f_globals.get("__name__")).partition(".")[0]
+    return module in ("gevent", "eventlet") and "switch" in innermost.f_code.co_name
+
+
+def by_green_thread(error: BaseException) -> bool:
+    """Whether a timer of the user's threw it, or a ``kill``: ``gevent.Timeout(1, ValueError)``.
+
+    The sockets of green threads throw two things themselves: that their timeout has passed, and
+    that somebody has closed them; a resolver throws that it has not found the name.
+    """
+    if not is_thrown(error):
+        return False
+    if not isinstance(error, OSError):
+        return True
+    if isinstance(error, (socket.gaierror, socket.herror)):
+        return False
+    return error.errno not in (errno.EBADF, errno.ENOTCONN) and "timed out" not in str(error)
 
 
 def _by_hook(error: BaseException) -> bool:

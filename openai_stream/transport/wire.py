@@ -34,7 +34,7 @@ class Wire(io.RawIOBase):
         call.arm(self._sock)
         try:
             count: int = self._recv_into(buffer)
-        except OSError as error:
+        except Exception as error:
             call.failed(error, since)
         call.end_read(since)
         if call.aborted:
