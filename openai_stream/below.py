@@ -14,20 +14,23 @@ import sseclient
 import urllib3
 import urllib3.connection
 
-__all__ = ["OF_CLIENTS", "OF_CONNECTIONS", "check"]
+__all__ = ["OF_CLIENTS", "OF_CONNECTIONS", "OF_MANAGERS", "check"]
 
 OF_CONNECTIONS = ("_dns_host", "_new_conn")
+OF_MANAGERS = ("pool_classes_by_scheme",)
 OF_CLIENTS = ("_logger",)
 
 
 def check(
     connection: Any = urllib3.connection.HTTPConnection,
     client: Any = sseclient.SSEClient,
+    manager: Any = urllib3.PoolManager,
 ) -> None:
     """Refuse to be imported over libraries that have changed.
 
     :param connection: urllib3's class of connections.
     :param client: sseclient's class.
+    :param manager: urllib3's class of pool managers.
     :raises ImportError: saying what is missing, and what to do.
     """
     version = vars(urllib3).get("__version__")
@@ -40,6 +43,7 @@ def check(
     # Objects have them, not all of the classes; to make these does nothing yet.
     for library, thing, names in (
         (f"urllib3 {version}", connection("localhost"), OF_CONNECTIONS),
+        (f"urllib3 {version}", manager(), OF_MANAGERS),
         ("sseclient", client(iter(())), OF_CLIENTS),
     ):
         for name in names:

@@ -87,7 +87,7 @@ class Room(NamedTuple):
 
 
 _STREAMS = [
-    *("queues", "sinks", "stream", "faults", "framing", "client", "transport", "timeouts"),
+    *("queues", "sinks", "stream", "faults", "framing", "client", "call", "timeouts"),
     *("restarts", "azure", "responses", "any_endpoint", "locks", "api", "exit"),
     *("otel", "recordings", "unheld"),
 ]
@@ -113,9 +113,18 @@ ROOMS = {
             ("stream.reader.x\u01c1Reader\u01c1start__", "test_exit.py"),
         ],
     ),
+    "bodies": Room(
+        [f"transport/{name}.py" for name in ("chunks", "content", "decoding", "framing")],
+        [f"test_{name}.py" for name in ("chunks", "content", "decoding")],
+    ),
     "transport": Room(
-        ["transport/*"],
-        [f"test_{name}.py" for name in ("decoding", "origin", *_STREAMS)],
+        [
+            *(f"transport/{name}.py" for name in ("addresses", "body", "call", "causes")),
+            *(f"transport/{name}.py" for name in ("connection", "current", "deadlines", "head")),
+            *(f"transport/{name}.py" for name in ("origin", "response", "sending", "session")),
+            *(f"transport/{name}.py" for name in ("sockets", "sources", "wire")),
+        ],
+        [f"test_{name}.py" for name in ("body", "causes", "deadlines", "origin", *_STREAMS)],
         sample=20,
     ),
 }

@@ -343,3 +343,10 @@ def test_says_which_name_of_a_client_is_gone(name: str) -> None:
     stand_in = type("SSEClient", (), {"__init__": lambda self, source: None, **kept})
     with pytest.raises(ImportError, match=rf"SSEClient of sseclient has no {name}"):
         below.check(client=stand_in)
+
+
+@pytest.mark.parametrize("name", below.OF_MANAGERS)
+def test_says_which_name_of_a_pool_manager_is_gone(name: str) -> None:
+    kept = {one: None for one in below.OF_MANAGERS if one != name}
+    with pytest.raises(ImportError, match=rf"PoolManager of urllib3 \S+ has no {name}"):
+        below.check(manager=type("PoolManager", (), kept))

@@ -1,4 +1,4 @@
-"""The network side by itself: deadlines on a clock that stands still, sockets that only take notes.
+"""A call on the network by itself: a clock that stands still, sockets that only take notes.
 
 What becomes of them on a real socket, ``test_timeouts``, ``test_framing`` and ``test_faults`` tell;
 here that is only what the messages say.
@@ -6,7 +6,6 @@ here that is only what the messages say.
 
 from __future__ import annotations
 
-import http.client
 import math
 import os
 import socket
@@ -16,11 +15,9 @@ from typing import Any
 
 import pytest
 import requests
-import urllib3.exceptions
 
-from openai_stream import Client, StreamDecodeError, StreamInterruptedError, Timeout, transport
-from openai_stream.testing import Fin, Hang, ScriptedServer, head
-from openai_stream.transport import ASK_AGAIN, Aborted, Expired, NetworkCall, reason
+from openai_stream import Timeout, transport
+from openai_stream.transport import Aborted, Expired, NetworkCall
 from openai_stream.transport.current import current_call
 
 SOON = 30.0
@@ -85,7 +82,7 @@ def abort(one: NetworkCall) -> None:
         one.abort()
 
 
-def test_a_request_sent_from_within_another_gives_the_exchange_back() -> None:
+def test_a_request_sent_from_within_another_gives_the_call_back() -> None:
     inside = []
     outer, inner = begun_call(), begun_call()
 
@@ -444,107 +441,3 @@ def test_without_events_a_slow_request_uses_up_nothing_of_the_wait_for_the_heade
         one = begun_call(streaming=streaming, idle=3.0, gap=9.0)
         one.send(Notes(clock, takes=5, seconds=2.0), b"a longer request")  # type: ignore[arg-type]
         assert one.waited == waited
-
-
-# Chunks --------------------------------------------------------------------------------------
-
-
-def ask(client: Client) -> Any:
-    return client.create_chat_completion(model="m", messages=[])
-
-
-CHUNKED = head(headers={"Transfer-Encoding": "chunked"})
-LONG_LINE = b"a" * 100_000
-
-
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        ([b"2\r\n{}", Fin()], "the connection ended before the last chunk"),
-        ([b"2\r\n{}\r\n", Fin()], "the connection ended before the last chunk"),
-        ([b"2\r\n{}\r\n", b"2", Fin()], "the connection ended between two chunks"),
-        ([b"2\r\n{}\r", Fin()], "the connection ended between two chunks"),
-        ([b"2\r\n{}\r\n", LONG_LINE, Hang()], "a line without end between two chunks"),
-        ([b"2\r\n{}}\r\n", Hang()], "a chunk is longer than its size"),
-        ([b"2\r\n{}2\r\n{}\r\n", Hang()], "a chunk is longer than its size"),
-        ([b"\r\n", Hang()], "a chunk without a size"),
-        ([b"-2\r\n{}\r\n", Hang()], "a chunk without a size"),
-        ([b";x=2\r\n{}\r\n", Hang()], "a chunk without a size"),
-    ],
-)
-def test_what_is_wrong_with_a_chunk_is_said(
-    server: ScriptedServer, client: Client, body: list[Any], said: str
-) -> None:
-    server.play([CHUNKED, *body])
-    with pytest.raises(StreamInterruptedError) as caught:
-        ask(client)
-    assert str(caught.value) == (
-        f"{server.base_url}/chat/completions: the connection broke before the answer was complete: "
-        f"{said}. {ASK_AGAIN}"
-    )
-
-
-def test_chunk_extensions_are_skipped(server: ScriptedServer, client: Client) -> None:
-    server.play([CHUNKED, b'6;a;b="2;3"\r\n{"id":\r\n', b'5 ; a=1\r\n "x"}\r\n0;c;d\r\n\r\n'])
-    assert ask(client).id == "x"
-
-
-def test_a_body_may_be_as_long_as_the_limit(server: ScriptedServer) -> None:
-    body = b'{"id": "' + b"x" * 200_000 + b'"}'
-    for limit in (len(body), len(body) - 1):
-        server.play([head(headers={"Content-Length": str(len(body))}), body])
-        with Client(api_key="k", base_url=server.base_url, max_event_bytes=limit) as client:
-            if limit == len(body):
-                assert ask(client).id == "x" * 200_000
-            else:
-                with pytest.raises(StreamDecodeError, match=f"longer than {limit} bytes"):
-                    ask(client)
-
-
-# What went wrong, in a few words -------------------------------------------------------------
-
-
-def chained(error: BaseException, cause: BaseException) -> BaseException:
-    error.__cause__ = cause
-    return error
-
-
-def circle() -> BaseException:
-    first, second = ValueError("first"), ValueError("second")
-    first.__cause__, second.__cause__ = second, first
-    return first
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (ValueError("  what happened "), "what happened"),
-        (ValueError(), "ValueError"),
-        (ConnectionResetError(104, "Connection reset by peer"), "Connection reset by peer"),
-        (OSError("only words"), "only words"),
-        (chained(KeyError("outer"), ValueError("the cause")), "the cause"),
-        (RuntimeError("outer", ValueError("first"), ValueError("last"), "text"), "last"),
-        (
-            urllib3.exceptions.MaxRetryError(
-                None,  # type: ignore[arg-type]
-                "/v1",
-                urllib3.exceptions.ProtocolError("Connection aborted.", OSError(111, "refused")),
-            ),
-            "refused",
-        ),
-        (urllib3.exceptions.MaxRetryError(None, "/v1", None), None),  # type: ignore[arg-type]
-        (
-            urllib3.exceptions.ProtocolError(
-                "Connection aborted.",
-                http.client.HTTPException("got more than 100 interim responses"),
-            ),
-            "the server sent more than 100 interim responses",
-        ),
-    ],
-)
-def test_the_innermost_cause(error: BaseException, said: str | None) -> None:
-    assert reason(error) == (str(error) if said is None else said)
-
-
-def test_causes_in_a_circle_end() -> None:
-    assert reason(circle()) in ("first", "second")
