@@ -7,6 +7,7 @@ whose key, the client knows; what is in a good response is not looked at.
 from __future__ import annotations
 
 import http.client
+import logging
 from collections.abc import Callable
 
 import attrs
@@ -14,6 +15,7 @@ import requests
 import urllib3
 import urllib3.exceptions
 
+from . import retrying
 from .errors import (
     APIConnectionError,
     APITimeoutError,
@@ -24,7 +26,6 @@ from .errors import (
 )
 from .redaction import Mask, Secrets, hiding_in_logs, is_secret, purge, shown
 from .request import Request
-from .server_errors import has_no_credit
 from .status_errors import status_error
 from .transport import (
     Aborted,
@@ -48,9 +49,9 @@ Trace = Callable[[requests.PreparedRequest, requests.Response | None], object]
 #: Makes what looks at an attempt's bytes, of its request and of what hides the secrets in them.
 MakeTap = Callable[[requests.PreparedRequest, Mask], Tap]
 
+_log = logging.getLogger("openai_stream")
+
 _LONGEST_RETRY_AFTER = 60.0  # seconds; a server that wants more gets no further attempt
-# 520 to 530 are Cloudflare's for a server behind it that fails, 529 is an overloaded one's.
-_RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, *range(520, 525), 529, 530})
 _ERROR_BODY = 1024 * 1024  # bytes of an error's body that are looked at
 _ERROR_BODY_SECONDS = 5.0  # and how long it may take: the status is the news, not the body
 
@@ -110,9 +111,16 @@ class Attempts:
                 if not outcome.retry or retries >= self.max_retries or long:
                     break
                 if wait is None:
-                    call.back_off(retries)
-                else:
-                    call.sleep(wait)
+                    wait = retrying.backoff(retries)
+                purge(outcome.error, self.secrets)
+                _log.warning(
+                    "%s. Asking again in %.1f s (retry %d of %d)",
+                    str(outcome.error),  # not the error, which leads to frames and requests
+                    wait,
+                    retries + 1,
+                    self.max_retries,
+                )
+                call.sleep(wait)
                 retries += 1
             except Expired:
                 raise APITimeoutError(f"{call.expiry()}, after {retries} retries") from None
@@ -228,6 +236,8 @@ class Attempts:
             cause = cause_of(error, proxy_of(session, url))
             told = cause.error(f"{where}: {self.secrets(cause.said)}")
             retry = cause.retry
+            if isinstance(told, APIConnectionError):
+                told.lasting = not retry
         told.__cause__ = error
         return _Failure(told, retry)
 
@@ -242,16 +252,15 @@ class Attempts:
             return _Failure(
                 APIConnectionError(
                     f"{where}: the server redirects ({status}) to {target}. Redirects are not "
-                    "followed, they would carry the key along: use that address as base URL"
+                    "followed, they would carry the key along: use that address as base URL",
+                    lasting=True,
                 ),
                 retry=False,
             )
         text = response.content.decode(errors="replace").strip()
         keyed = any(map(is_secret, sent.headers))
         told = status_error(response, text, where, self.secrets, keyed)
-        wish = response.headers.get("x-should-retry", "").lower()
-        retry = wish != "false" and (wish == "true" or status in _RETRIED)
-        return _Failure(told, retry and not has_no_credit(told), told.retry_after)
+        return _Failure(told, told.retryable, told.retry_after)
 
 
 def _leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -14,6 +14,8 @@ import copyreg
 from collections.abc import Mapping
 from typing import Any
 
+from .retrying import has_no_credit, is_servers_own, status_may_pass
+
 __all__ = [
     "CLOSED",
     "APIConnectionError",
@@ -59,6 +61,18 @@ class OpenAIStreamError(Exception):
         # and tracebacks. Those may hold the request, and so the key.
         copyreg.dispatch_table.pop(type(self), None)
 
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call may do better later.
+
+        ``True``: no connection, unless its reason lasts (a certificate that does not verify, a
+        redirect, a CA bundle that is not there, a proxy that refuses); a deadline that has passed;
+        the statuses 408, 409, 429 and those 5xx that are tried again, unless the account has no
+        credit or the server says ``x-should-retry: false``; an answer that broke off or could not
+        be read; a failure of the server's own in a stream. ``False``: everything else.
+        """
+        return False
+
     def __reduce__(self) -> tuple[Any, ...]:
         # ``BaseException.__reduce__`` would call the class with ``args`` alone; the attributes
         # travel as state, which works for every subclass whatever its ``__init__`` takes.
@@ -91,6 +105,13 @@ class APIConnectionError(OpenAIStreamError):
     .. versionadded:: 0.1
     """
 
+    #: Asking again would bring the same: a certificate that does not verify, a redirect.
+    lasting: bool = False
+
+    @property
+    def retryable(self) -> bool:
+        return not self.lasting
+
 
 class APITimeoutError(APIConnectionError, TimeoutError):
     """Time was up while connecting, sending, or waiting for the response to begin.
@@ -121,6 +142,10 @@ class APIStatusError(OpenAIStreamError):
     headers: Mapping[str, str] = {}
     #: Seconds that the server asked to wait, ``None`` where it did not say.
     retry_after: float | None = None
+
+    @property
+    def retryable(self) -> bool:
+        return status_may_pass(self.status_code, self.headers) and not has_no_credit(self)
 
 
 class BadRequestError(APIStatusError):
@@ -205,6 +230,10 @@ class StreamInterruptedError(StreamError):
     .. versionadded:: 0.1
     """
 
+    @property
+    def retryable(self) -> bool:
+        return True
+
 
 class StreamTimeoutError(StreamError, TimeoutError):
     """The idle, gap or total time was up after the response had begun.
@@ -214,6 +243,10 @@ class StreamTimeoutError(StreamError, TimeoutError):
 
     #: Which of them: ``"idle"``, ``"gap"`` or ``"total"``.
     deadline: str | None = None
+
+    @property
+    def retryable(self) -> bool:
+        return True
 
 
 class StreamDecodeError(StreamError):
@@ -225,6 +258,10 @@ class StreamDecodeError(StreamError):
 
     #: Asking again would bring the same: a wrong content type, an event too large.
     lasting: bool = False
+
+    @property
+    def retryable(self) -> bool:
+        return not self.lasting
 
 
 class StreamAPIError(StreamError):
@@ -239,6 +276,10 @@ class StreamAPIError(StreamError):
     type: str | None = None
     #: The parsed data of the event that carried the error.
     body: Any = None
+
+    @property
+    def retryable(self) -> bool:
+        return is_servers_own(self.code, self.type, self.body) and not has_no_credit(self)
 
 
 class StructuredOutputError(StreamError):

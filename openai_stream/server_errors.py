@@ -19,13 +19,13 @@ import attrs
 
 from .errors import StreamAPIError, StreamDecodeError
 from .redaction import cleaned
+from .retrying import failed_reason
 from .strict_json import decode_json
 
 __all__ = [
     "api_error",
     "clip",
     "error_fields",
-    "has_no_credit",
     "parse_leniently",
     "retry_after",
     "says_error",
@@ -34,26 +34,8 @@ __all__ = [
 
 JSON = dict[str, Any]
 
-#: Types and codes of an account that is used up: to ask again is no use to anybody.
-_NO_CREDIT = frozenset(
-    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}  # OpenAI
-    | {"insufficient_balance", "insufficient_balance_error", "insufficient_credits"}
-    | {"exceeded_current_quota_error"}  # Moonshot
-)
-
-
-def has_no_credit(error: BaseException) -> bool:
-    """Whether an error says that the account is used up."""
-    names = (getattr(error, "code", None), getattr(error, "type", None))
-    return getattr(error, "status_code", None) == 402 or any(
-        name == "402" or name.lower() in _NO_CREDIT for name in names if name
-    )
-
-
 # Is this a failure? ---------------------------------------------------------------------------
 
-#: Reasons for which an answer ends that is no answer: the server, or what it asks, failed.
-_FAILED_REASONS = frozenset({"error", "network_error", "insufficient_system_resource", "abort"})
 #: What a field that may hold a code says when all is well, lower case.
 _ALL_WELL = frozenset({"", "0", "200", "ok", "success"})
 _WORDS = ("message", "msg", "error_message", "error_description", "status_msg")
@@ -110,7 +92,7 @@ def says_failure(data: Any, *, known: bool = True, body: bool = False) -> bool:
     choices = data.get("choices")
     if type(choices) is list:
         for choice in choices:
-            if type(choice) is dict and (says_error(choice) or _failed_reason(choice)):
+            if type(choice) is dict and (says_error(choice) or failed_reason(choice)):
                 return True
     if data.get("object") == "response" and data.get("status") == "failed":
         return True
@@ -124,11 +106,6 @@ def says_failure(data: Any, *, known: bool = True, body: bool = False) -> bool:
 def says_error(data: JSON) -> bool:
     """Whether an object has an ``error`` that is not void."""
     return "error" in data and not _is_void(data["error"])
-
-
-def _failed_reason(choice: JSON) -> str | None:
-    reason = choice.get("finish_reason")
-    return reason if type(reason) is str and reason.lower() in _FAILED_REASONS else None
 
 
 def _says_otherwise(data: JSON) -> bool:
@@ -279,9 +256,9 @@ class _Said:
         choices = value.get("choices")
         if type(choices) is list:
             for choice in choices:
-                if type(choice) is dict and (says_error(choice) or _failed_reason(choice)):
+                if type(choice) is dict and (says_error(choice) or failed_reason(choice)):
                     self.read(choice.get("error"), depth)
-                    if not self.words and (reason := _failed_reason(choice)):
+                    if not self.words and (reason := failed_reason(choice)):
                         self.say(f"finish_reason {reason!r}")
 
     def _read_inside(self, value: Any, depth: int) -> None:

@@ -16,7 +16,8 @@ from . import errors
 from .errors import APIStatusError
 from .misframed import unframed
 from .redaction import cleaned, cleaned_headers
-from .server_errors import clip, error_fields, has_no_credit, retry_after
+from .retrying import has_no_credit
+from .server_errors import clip, error_fields, retry_after
 
 __all__ = ["status_error"]
 

@@ -298,25 +298,6 @@ def test_each_attempt_begins_at_nought() -> None:
 # Between attempts ----------------------------------------------------------------------------
 
 
-class Sleepless(NetworkCall):
-    """One that notes how long it would have slept."""
-
-    slept: list[float]
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-
-
-def test_waits_grow_to_8_seconds_and_differ() -> None:
-    one = Sleepless(Timeout(), streaming=True)
-    for retries, most in enumerate([0.5, 1, 2, 4, 8, 8, 8]):
-        one.slept = []
-        for _ in range(200):
-            one.back_off(retries)
-        assert all(0.75 * most <= seconds <= most for seconds in one.slept)
-        assert max(one.slept) - min(one.slept) > 0.1 * most
-
-
 def test_a_sleep_ends_with_total() -> None:
     one = begun_call(total=0.02)
     with pytest.raises(Expired):

@@ -36,6 +36,7 @@ from openai_stream import (
     RateLimitError,
     StreamInterruptedError,
     Timeout,
+    retrying,
 )
 from openai_stream.testing import (
     Fin,
@@ -50,7 +51,6 @@ from openai_stream.testing import (
     head,
     json_answer,
 )
-from openai_stream.transport import NetworkCall
 
 KEY = "sk-session-secret"
 WAIT = 30.0  # seconds, for what takes milliseconds
@@ -733,7 +733,7 @@ def test_a_proxy_that_is_down(
 
 @pytest.mark.parametrize(("status", "tries"), [(403, 1), (407, 1), (502, 3), (503, 3)])
 def test_what_a_proxy_answers(monkeypatch: pytest.MonkeyPatch, status: int, tries: int) -> None:
-    monkeypatch.setattr(NetworkCall, "back_off", lambda *_: None)
+    monkeypatch.setattr(retrying, "backoff", lambda retries: 0.0)
     with ScriptedServer() as proxy:
         proxy.always([head(status, {"Content-Length": "0"})])
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")

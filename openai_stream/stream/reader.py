@@ -13,10 +13,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from openai_stream import retrying
 from openai_stream.errors import (
     OpenAIStreamError,
     StreamAPIError,
-    StreamDecodeError,
     StreamError,
     StreamTimeoutError,
 )
@@ -43,11 +43,9 @@ _numbers = itertools.count(1)
 
 def _is_passing(error: StreamError) -> bool:
     """Whether the same request may do better: what ``restarts`` are for."""
-    if isinstance(error, StreamTimeoutError):
-        return error.deadline != "total"
-    if isinstance(error, StreamDecodeError):
-        return not error.lasting
-    return not isinstance(error, StreamAPIError)
+    if isinstance(error, StreamTimeoutError) and error.deadline == "total":
+        return False
+    return error.retryable and not isinstance(error, StreamAPIError)
 
 
 class Reader:
@@ -191,9 +189,16 @@ class Reader:
                     raise
                 self._ending.complete(error)
                 again = Restarted(restarts + 1, error)
-                _log.debug("restart %d of the stream, after %s", restarts + 1, type(error).__name__)
+                wait = retrying.backoff(restarts)
+                _log.warning(
+                    "%s. Asking for the answer again in %.1f s (restart %d of %d)",
+                    str(error),  # not the error, which leads to frames and what had come
+                    wait,
+                    restarts + 1,
+                    self._restarts,
+                )
             try:
-                exchange.back_off(restarts)
+                exchange.sleep(wait)
             except Expired:
                 raise self._timed_out() from None
             self._core.begin(self._connect(exchange))

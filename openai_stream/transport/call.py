@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import random
 import socket
 import ssl
 import threading
@@ -135,15 +134,6 @@ class NetworkCall(Deadlines):
             while not self.aborted and (left := until - monotonic()) > 0:
                 self._wake.wait(left)
         self.check()
-
-    def back_off(self, retries: int) -> None:
-        """Wait before the next attempt: exponentially longer, up to 8 s, with jitter, so that many
-        clients do not come back together.
-
-        :param retries: how often there was a wait already.
-        :raises: as :meth:`sleep`.
-        """
-        self.sleep(min(8.0, 0.5 * 2**retries) * random.uniform(0.75, 1))  # noqa: S311
 
     def end_tap(self, how: End | None = None) -> None:
         """The attempt has ended for who looks at its bytes.

@@ -19,7 +19,7 @@ from openai_stream import (
     StreamTimeoutError,
 )
 from openai_stream.cli.options import as_options
-from openai_stream.server_errors import has_no_credit
+from openai_stream.retrying import has_no_credit
 
 from .workers import WorkerDied
 

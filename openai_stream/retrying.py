@@ -1,0 +1,98 @@
+"""Whether asking again may help, and how long to wait before: one rule for everybody who asks.
+
+The attempts before an answer has begun, restarts after that, and :attr:`retryable
+<openai_stream.OpenAIStreamError.retryable>` on every error, all decide here. It knows only what an
+error carries: a status, headers, names. It imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["backoff", "failed_reason", "has_no_credit", "is_servers_own", "status_may_pass"]
+
+# 520 to 530 are Cloudflare's for a server behind it that fails, 529 is an overloaded one's.
+_RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, *range(520, 525), 529, 530})
+
+#: Types and codes of an account that is used up: to ask again is no use to anybody.
+_NO_CREDIT = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}  # OpenAI
+    | {"insufficient_balance", "insufficient_balance_error", "insufficient_credits"}
+    | {"exceeded_current_quota_error"}  # Moonshot
+)
+
+#: Reasons for which an answer ends that is no answer: the server, or what it asks, failed.
+_FAILED_REASONS = frozenset({"error", "network_error", "insufficient_system_resource", "abort"})
+
+#: What servers call their own failures and their limits, by :func:`_plain`.
+_SERVERS_OWN = frozenset(
+    {"server", "internal", "internalserver", "api", "engine", "backend", "upstream", "provider"}
+    | {"overloaded", "engineoverloaded", "modeloverloaded", "serveroverloaded", "slowdown"}
+    | {"serverisoverloaded", "systembusy", "serverbusy", "busy", "capacityexceeded", "nocapacity"}
+    | {"unavailable", "serviceunavailable", "modelunavailable", "temporarilyunavailable"}
+    | {"ratelimit", "ratelimited", "ratelimitexceeded", "ratelimitreached", "toomanyrequests"}
+    | {"resourceexhausted", "throttling", "throttled", "modelstream", "modelnotready"}  # Amazon's
+    | {"timeout", "gatewaytimeout", "deadlineexceeded", "modeltimeout", "requesttimeout"}
+    | {"badgateway", "network", "connection", "vectorstoretimeout", "insufficientsystemresource"}
+    | {"abort", "aborted"}
+)
+
+
+def _plain(name: str) -> str:
+    """What a name means: ``overloaded_error`` and ``OverloadedError`` are both ``overloaded``."""
+    letters = "".join(one for one in name.lower() if one.isalnum())
+    for end in ("error", "exception"):
+        letters = letters.removesuffix(end)
+    return letters
+
+
+def has_no_credit(error: BaseException) -> bool:
+    """Whether an error says that the account is used up."""
+    names = (getattr(error, "code", None), getattr(error, "type", None))
+    return getattr(error, "status_code", None) == 402 or any(
+        name == "402" or name.lower() in _NO_CREDIT for name in names if name
+    )
+
+
+def status_may_pass(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether the server may answer otherwise later, by the status and by its own word.
+
+    :param headers: names in lower case, or found in any.
+    """
+    wish = headers.get("x-should-retry", "").lower()
+    return wish != "false" and (wish == "true" or status in _RETRIED)
+
+
+def failed_reason(choice: Mapping[str, Any]) -> str | None:
+    """The finish reason of a choice, if it says that the server, or what that asks, failed."""
+    reason = choice.get("finish_reason")
+    return reason if type(reason) is str and reason.lower() in _FAILED_REASONS else None
+
+
+def is_servers_own(code: str | None, kind: str | None, body: Any) -> bool:
+    """Whether an error in a stream is the server's own failure, or a limit of rate.
+
+    :param code: a name, or a status as a number.
+    :param kind: the type of the error.
+    :param body: what was sent: a choice that ended because of an error may be all that it says.
+    """
+    if not (code or kind):
+        choices = body.get("choices") if type(body) is dict else None
+        return type(choices) is list and any(
+            type(choice) is dict and failed_reason(choice) for choice in choices
+        )
+    if code is not None and code.isdecimal() and 400 <= int(code[:9]) < 600:
+        return int(code) in _RETRIED
+    return any(name and _plain(name) in _SERVERS_OWN for name in (code, kind))
+
+
+def backoff(retries: int) -> float:
+    """Seconds to wait before the next attempt: exponentially more, up to 8, with jitter, so that
+    many clients do not come back together.
+
+    :param retries: how often there was a wait already.
+    """
+    most: float = min(8.0, 0.5 * 2**retries)
+    return most * random.uniform(0.75, 1)  # noqa: S311

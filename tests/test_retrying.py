@@ -1,0 +1,218 @@
+"""``retryable``: the same answer to whether asking again may help, wherever an error comes from;
+and the records of what is asked again.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from typing import Any
+
+import pytest
+
+from openai_stream import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    Client,
+    ConfigurationError,
+    OpenAIStreamError,
+    RecordingError,
+    StreamAPIError,
+    StreamDecodeError,
+    StreamError,
+    StreamInterruptedError,
+    StreamTimeoutError,
+    StructuredOutputError,
+    Timeout,
+    retrying,
+)
+from openai_stream.errors import status_error
+from openai_stream.testing import (
+    Fin,
+    Hang,
+    ScriptedServer,
+    answer,
+    chat_chunks,
+    error_answer,
+    head,
+    json_answer,
+)
+
+KEY = "sk-secret-0123456789abcdef"
+BODY: dict[str, Any] = {"model": "any", "messages": []}
+CHUNKS = chat_chunks("one two", seed=3)
+
+
+def of_status(status: int, **attributes: Any) -> APIStatusError:
+    return status_error(status)("said", status_code=status, **attributes)
+
+
+@pytest.mark.parametrize(
+    ("error", "retryable"),
+    [
+        (APIConnectionError("refused"), True),
+        (APIConnectionError("redirects", lasting=True), False),
+        (APITimeoutError("no headers"), True),
+        (StreamInterruptedError("cut"), True),
+        *((StreamTimeoutError(deadline=name), True) for name in ("idle", "gap", "total")),
+        (StreamDecodeError("not JSON"), True),
+        (StreamDecodeError("a page", lasting=True), False),
+        *((error(), False) for error in (ConfigurationError, RecordingError, OpenAIStreamError)),
+        (StructuredOutputError(reason="refusal"), False),
+        (StreamError(), False),
+        *((of_status(status), True) for status in (408, 409, 429, 500, 502, 503, 504)),
+        *((of_status(status), True) for status in (520, 522, 524, 529, 530)),
+        *((of_status(status), False) for status in (400, 401, 402, 403, 404, 413, 422, 501, 505)),
+        (of_status(429, code="insufficient_quota"), False),
+        (of_status(429, type="insufficient_quota"), False),
+        (of_status(503, headers={"x-should-retry": "false"}), False),
+        (of_status(400, headers={"x-should-retry": "true"}), True),
+    ],
+)
+def test_every_error_says_whether_asking_again_may_help(
+    error: OpenAIStreamError, retryable: bool
+) -> None:
+    assert error.retryable is retryable
+    assert pickle.loads(pickle.dumps(error)).retryable is retryable  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "retryable"),
+    [
+        ("server_error", None, True),
+        (None, "server_error", True),
+        (None, "InternalServerError", True),
+        (None, "overloaded_error", True),
+        ("model_overloaded", "", True),
+        ("rate_limit_exceeded", "tokens", True),
+        (None, "rate_limit_error", True),
+        (None, "RESOURCE_EXHAUSTED", True),
+        (None, "ThrottlingException", True),
+        ("502", None, True),
+        ("429", "rate_limit", True),
+        ("503", "UNAVAILABLE", True),
+        # Not the server's own: the same request would meet the same.
+        ("400", "server_error", False),
+        ("context_length_exceeded", "invalid_request_error", False),
+        ("content_filter", None, False),
+        ("invalid_prompt", None, False),
+        ("insufficient_quota", "rate_limit_error", False),
+        (None, None, False),
+    ],
+)
+def test_the_servers_own_failure_in_a_stream(
+    code: str | None, kind: str | None, retryable: bool
+) -> None:
+    assert StreamAPIError("said", code=code, type=kind).retryable is retryable
+
+
+@pytest.mark.parametrize(
+    ("reason", "retryable"),
+    [("error", True), ("network_error", True), ("insufficient_system_resource", True)],
+)
+def test_a_choice_that_the_server_gave_up(
+    server: ScriptedServer, client: Client, reason: str, retryable: bool
+) -> None:
+    last = {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
+    server.play(answer([*CHUNKS[:2], last]))
+    events = client.create_chat_completion(**BODY, stream=True)
+    with pytest.raises(StreamAPIError, match=reason) as caught:
+        list(events)
+    assert caught.value.retryable is retryable
+
+
+def test_what_the_network_said(server: ScriptedServer) -> None:
+    redirect = [head(307, {"Location": "http://127.0.0.1/", "Content-Length": "0"})]
+    server.play(redirect, [Hang()], error_answer(400, "no", headers={"x-should-retry": "true"}))
+    with Client(KEY, server.base_url, max_retries=0, timeout=Timeout(gap=0.2)) as client:
+        with pytest.raises(APIConnectionError, match="redirects") as redirected:
+            client.create_chat_completion(**BODY)
+        with pytest.raises(APITimeoutError) as late:
+            client.create_chat_completion(**BODY)
+        with pytest.raises(APIStatusError) as wished:
+            client.create_chat_completion(**BODY)
+    with (
+        Client(KEY, "http://127.0.0.1:1/v1", max_retries=0) as nowhere,
+        pytest.raises(APIConnectionError) as refused,
+    ):
+        nowhere.create_chat_completion(**BODY)
+    assert [one.value.retryable for one in (redirected, late, wished, refused)] == [
+        False,
+        True,
+        True,
+        True,
+    ]
+
+
+def test_a_missing_bundle_is_not_asked_for_again(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/bundle.pem")
+    https = server.base_url.replace("http:", "https:")
+    with Client(KEY, https) as client, pytest.raises(APIConnectionError) as caught:
+        client.create_chat_completion(**BODY)
+    assert not caught.value.retryable
+
+
+# How long to wait, and who is told ---------------------------------------------------------------
+
+
+def test_waits_grow_to_8_seconds_and_differ() -> None:
+    for retries, most in enumerate([0.5, 1, 2, 4, 8, 8, 8]):
+        waits = [retrying.backoff(retries) for _ in range(200)]
+        assert all(0.75 * most <= seconds <= most for seconds in waits)
+        assert max(waits) - min(waits) > 0.1 * most
+
+
+def records(caplog: pytest.LogCaptureFixture) -> list[str]:
+    ours = [one for one in caplog.records if one.name == "openai_stream"]
+    assert all(one.levelno == logging.WARNING for one in ours)
+    return [one.getMessage() for one in ours]
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "backoff", lambda retries: 0.01)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_retries_are_logged(server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
+    server.play(
+        error_answer(503, f"busy with {KEY}"),
+        error_answer(429, "slow down", headers={"retry-after-ms": "20"}),
+        json_answer({"choices": []}),
+    )
+    with Client(KEY, server.base_url, max_retries=2) as client:
+        client.create_chat_completion(**BODY)
+    first, second = records(caplog)
+    assert "503" in first
+    assert "busy with" in first
+    assert "Asking again in 0.0 s (retry 1 of 2)" in first
+    assert "429" in second
+    assert "(retry 2 of 2)" in second
+    assert KEY not in caplog.text
+
+
+@pytest.mark.usefixtures("at_once")
+def test_restarts_are_logged(
+    server: ScriptedServer, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.play(answer([*CHUNKS[:2], Fin()]), answer(CHUNKS))
+    client.create_chat_completion(**BODY, stream=True, restarts=3).stream.result()
+    (record,) = records(caplog)
+    assert f"{server.base_url}/chat/completions: the connection broke" in record
+    assert "Asking for the answer again in 0.0 s (restart 1 of 3)" in record
+
+
+def test_nothing_is_logged_where_nothing_is_asked_again(
+    server: ScriptedServer, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.play(answer(CHUNKS), error_answer(400, "no"))
+    client.create_chat_completion(**BODY, stream=True).stream.result()
+    with pytest.raises(APIStatusError):
+        client.create_chat_completion(**BODY)
+    server.play(answer([{"error": {"message": "m", "type": "server_error"}}]))
+    with pytest.raises(StreamAPIError):
+        client.create_chat_completion(**BODY, stream=True, restarts=1).stream.result()
+    assert records(caplog) == []
