@@ -8,6 +8,7 @@ from .attempts import Attempts
 from .endpoints import Endpoint
 from .errors import StreamDecodeError
 from .misframed import unframed
+from .models import brought_by
 from .request import Request
 from .server_errors import api_error, clip, parse_leniently, says_failure
 from .sse import begins_event_stream
@@ -47,7 +48,8 @@ def ask(
             raise api_error(said, attempts.secrets) from None
         if begins_event_stream(response.content):
             raise StreamDecodeError(
-                "the server streamed though it was not asked to: call with stream=True"
+                "the server streamed though it was not asked to: call with stream=True",
+                lasting=True,
             ) from error.__cause__
         head = clip(attempts.secrets(text), 40)
         raise StreamDecodeError(
@@ -58,4 +60,4 @@ def ask(
         raise api_error(answer, attempts.secrets, endpoint.whole(answer) if is_whole else None)
     if not isinstance(answer, dict):
         raise StreamDecodeError("the server's answer is JSON, but no object")
-    return endpoint.whole(answer)
+    return brought_by(endpoint.whole(answer), response)

@@ -40,8 +40,11 @@ from .responses import (
 )
 from .server_event import ServerEvent
 from .usage import CompletionTokensDetails, PromptTokensDetails, Usage
+from .whole import HTTP
+from .whole import brought_by as brought_by
 
 __all__ = [
+    "HTTP",
     "Annotation",
     "Audio",
     "ChatCompletion",

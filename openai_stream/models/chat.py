@@ -15,6 +15,7 @@ from .logprobs import ChoiceLogprobs
 from .model import Model, missing, wire
 from .next_turn import assistant_param
 from .usage import Usage
+from .whole import Whole
 
 __all__ = [
     "Annotation",
@@ -326,7 +327,7 @@ class Choice(Model):
 
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
-class ChatCompletion(Model):
+class ChatCompletion(Whole):
     """A whole answer (*The chat completion object*).
 
     .. versionadded:: 0.1

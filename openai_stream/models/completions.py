@@ -11,6 +11,7 @@ import attrs
 from .fields import NONE_GIVEN
 from .model import Model, wire
 from .usage import Usage
+from .whole import Whole
 
 __all__ = ["Completion", "CompletionChoice", "CompletionLogprobs"]
 
@@ -51,7 +52,7 @@ class CompletionChoice(Model):
 
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
-class Completion(Model):
+class Completion(Whole):
     """A text completion, or one event of a streamed one (*The completion object*).
 
     .. versionadded:: 0.1

@@ -14,6 +14,7 @@ from openai_stream.structured import JSONAnswer
 from .fields import NONE_GIVEN
 from .model import Model, wire
 from .next_turn import input_items
+from .whole import Whole
 
 __all__ = [
     "IncompleteDetails",
@@ -107,7 +108,7 @@ class IncompleteDetails(Model):
 
 @wire
 @attrs.frozen(kw_only=True, eq=False, repr=False, getstate_setstate=False)
-class Response(Model):
+class Response(Whole):
     """A response (*The response object*), whole or as far as it is.
 
     .. versionadded:: 0.1

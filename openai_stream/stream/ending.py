@@ -73,7 +73,7 @@ class Ending:
         whole = None
         if error is None:
             if on_done is not None:
-                whole = core.snapshot()  # it may take its time, so not while close() waits
+                whole = core.answer()  # it may take its time, so not while close() waits
         elif not raised and isinstance(error, OpenAIStreamError):
             drop_tracebacks(error)
             if isinstance(error, StreamError):

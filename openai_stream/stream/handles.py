@@ -64,7 +64,7 @@ class Stream(Generic[E, W]):
             raise concurrent.futures.CancelledError(CLOSED)
         if core.error is not None:
             self._raise(core.error)
-        return core.snapshot()
+        return core.answer()
 
     def _raise(self, error: BaseException) -> NoReturn:
         try:

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from openai_stream.accumulate import Asked
 from openai_stream.endpoints import Accumulator, Endpoint
 from openai_stream.locks import HandoverLock
+from openai_stream.models import brought_by
 from openai_stream.transport import NetworkCall
 
 from .burst_queue import BurstQueue
@@ -346,6 +347,11 @@ class Core(Generic[E, W]):
         if self._held is not None:
             return self._held
         return self.endpoint.whole(self._accumulator.snapshot())
+
+    def answer(self) -> W:
+        """The whole answer, of a stream that has ended well."""
+        assert self.response is not None
+        return brought_by(self.snapshot(), self.response)
 
     def stats(self) -> Stats:
         """The figures so far."""
