@@ -23,7 +23,7 @@ from openai_stream import (
 )
 from openai_stream.web import UI_MESSAGES_HEADERS, ui_messages
 
-MODEL = os.environ.get("OPENAI_MODEL", "gpt-4o-mini")
+MODEL = os.environ.get("OPENAI_MODEL", "gpt-6-luna")
 
 PAGE = """<!doctype html>
 <meta charset="utf-8">

@@ -46,7 +46,7 @@ from openai_stream.local import LocalServer
 from openai_stream.web import EVENT_STREAM_HEADERS, event_stream
 
 COOKIE = "conversation"
-MODEL = os.environ.get("OPENAI_MODEL", "gpt-4o-mini")
+MODEL = os.environ.get("OPENAI_MODEL", "gpt-6-luna")
 MAX_QUESTION = 20_000  # characters
 
 log = logging.getLogger(__name__)

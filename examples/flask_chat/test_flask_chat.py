@@ -58,7 +58,7 @@ def site(server: ScriptedServer) -> Iterator[Callable[..., Flask]]:
     with Client(api_key=KEY, base_url=server.base_url, max_retries=0) as client:
 
         def make(**settings: float) -> Flask:
-            app = create_app(client, "gpt-4o-mini", **settings)
+            app = create_app(client, "gpt-6-luna", **settings)
             made.append(app.extensions["conversations"])
             return app
 
@@ -718,7 +718,7 @@ class TestSite:
 
     def test_no_server(self) -> None:
         with refused_url() as url, Client(base_url=url, max_retries=0) as client:
-            app = create_app(client, "gpt-4o-mini")
+            app = create_app(client, "gpt-6-luna")
             with closing(app.extensions["conversations"]):
                 visitor = Visitor(app)
                 visitor.post("/ask", json={"question": "Count!"})
@@ -748,7 +748,7 @@ class TestSite:
             Client(base_url=server.base_url, max_retries=0) as client,
             pytest.raises(openai_stream.APIStatusError) as raised,
         ):
-            client.create_chat_completion(model="gpt-4o-mini", messages=[])
+            client.create_chat_completion(model="gpt-6-luna", messages=[])
         assert words in in_words(raised.value)
         assert "Secret" not in in_words(raised.value)
 

@@ -55,7 +55,7 @@ def main() -> int:
     """Ask the question of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("question", nargs="?", default="Tell me about the sea")
-    parser.add_argument("--model", default=os.environ.get("OPENAI_MODEL", "gpt-4o-mini"))
+    parser.add_argument("--model", default=os.environ.get("OPENAI_MODEL", "gpt-6-luna"))
     parser.add_argument("--seconds", type=float, help="stop after so many")
     parser.add_argument("--drain", action="store_true", help="let the model finish, unseen")
     options = parser.parse_args()

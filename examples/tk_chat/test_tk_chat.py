@@ -36,7 +36,7 @@ class Desk:
 
     def __init__(self, root: tk.Tk, client: Client) -> None:
         self.root = root
-        self.window = ChatWindow(root, client, "gpt-4o-mini")
+        self.window = ChatWindow(root, client, "gpt-6-luna")
         self.ticks = 0
         self._tick()
         root.update()

@@ -156,7 +156,7 @@ def main() -> int:
     """Open the window."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--local", action="store_true", help="a small model on this machine")
-    parser.add_argument("--model", default=os.environ.get("OPENAI_MODEL", "gpt-4o-mini"))
+    parser.add_argument("--model", default=os.environ.get("OPENAI_MODEL", "gpt-6-luna"))
     options = parser.parse_args()
     with ExitStack() as stack:
         try:

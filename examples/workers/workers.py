@@ -105,7 +105,7 @@ def main() -> int:
     """Ask the questions of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("questions", nargs="+")
-    parser.add_argument("--model", default=os.environ.get("OPENAI_MODEL", "gpt-4o-mini"))
+    parser.add_argument("--model", default=os.environ.get("OPENAI_MODEL", "gpt-6-luna"))
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     parser.add_argument("--start-method", choices=multiprocessing.get_all_start_methods())
     options = parser.parse_args()

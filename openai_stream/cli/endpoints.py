@@ -25,7 +25,7 @@ from openai_stream.endpoints import CHAT_COMPLETIONS, COMPLETIONS, RESPONSES
 from openai_stream.endpoints import Endpoint as Streaming
 from openai_stream.texts import message_text
 
-from .targets import AnyClient
+from .targets import DEFAULT_MODEL, AnyClient
 
 __all__ = ["CHAT", "COMPLETE", "ENDPOINTS", "RESPOND", "Endpoint", "Message", "Reading", "Tokens"]
 
@@ -82,8 +82,8 @@ class Endpoint(ABC):
     #: The same endpoint, as the library knows it.
     streaming: Streaming[Any, Any]
     path: str
-    #: The model that is asked for where the user does not say.
-    model: str
+    #: The model that is asked for where the user does not say; ``None`` if OpenAI has none left.
+    model: str | None = DEFAULT_MODEL
     #: The field of the request that the question is in, and the one for ``--system`` if it has one.
     question_field: str
     system_field: str | None = None
@@ -135,7 +135,6 @@ class Endpoint(ABC):
 class Chat(Endpoint):
     streaming = CHAT_COMPLETIONS
     path = "/chat/completions"
-    model = "gpt-4o-mini"
     question_field = "messages"
 
     def create(self, client: AnyClient) -> Any:
@@ -185,7 +184,7 @@ class Chat(Endpoint):
 class Complete(Endpoint):
     streaming = COMPLETIONS
     path = "/completions"
-    model = "gpt-3.5-turbo-instruct"
+    model = None
     question_field = "prompt"
 
     def create(self, client: AnyClient) -> Any:
@@ -204,7 +203,6 @@ class Complete(Endpoint):
 class Respond(Endpoint):
     streaming = RESPONSES
     path = "/responses"
-    model = "gpt-4o-mini"
     question_field = "input"
     system_field = "instructions"
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from json import JSONDecodeError
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import attrs
 import click
@@ -24,6 +25,7 @@ from .notes import is_terminal, remark
 from .options import Number, check_text
 
 __all__ = [
+    "DEFAULT_MODEL",
     "AnyClient",
     "Recording",
     "Target",
@@ -37,6 +39,13 @@ __all__ = [
 ]
 
 AnyClient: TypeAlias = Client | AzureClient
+
+#: Asked for if nobody names another. One that OpenAI has announced no end of; of models that are
+#: generally available it does so half a year before.
+DEFAULT_MODEL = "gpt-6-luna"
+#: Where a model may be named, the first that is set and not blank.
+_VARIABLES = ("OPENAI_STREAM_MODEL", "OPENAI_MODEL")
+_OPENAI = "api.openai.com"
 
 
 @attrs.frozen
@@ -76,24 +85,37 @@ class Target:
         if self.azure:
             names = ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_ENDPOINT")
         given = [self.base_url, *map(os.environ.get, names)]
-        return attrs.evolve(self, base_url=next((url for url in given if url), None))
+        return attrs.evolve(
+            self, base_url=next((url for url in given if url and url.strip()), None)
+        )
+
+    def _is_openai(self) -> bool:
+        url = self.with_address().base_url
+        return url is None or urlsplit(url).hostname == _OPENAI
 
     @contextmanager
     def opened(
-        self, model: str | None, default_model: str, n_parallel: int = 1
+        self, model: str | None, default_model: str | None, n_parallel: int = 1
     ) -> Iterator[tuple[Target, str]]:
         """The target with an address, and the model's name; a local server runs meanwhile.
 
         :param model: what ``--model`` says.
-        :param default_model: what it means to leave that out.
+        :param default_model: what it means to leave that out; ``None`` if OpenAI has no such model.
         :param n_parallel: how many answers a local server gives at once.
-        :raises click.UsageError: Azure has no model that everybody has.
+        :raises click.UsageError: no model is named, and the server has none that everybody has.
         """
         if not self.local:
-            name = model or os.environ.get("OPENAI_MODEL")
+            named = (model, *map(os.environ.get, _VARIABLES))
+            name = next((one for one in named if one and one.strip()), None)
             if self.azure and not name:
                 raise click.UsageError("--azure needs --model, the name of your deployment")
-            yield self, name or default_model
+            if default_model is None and not name and self._is_openai():
+                raise click.UsageError(
+                    "OpenAI has retired its last model for text completions, so there is none to "
+                    "ask by default: use chat, or name a model of another server with --model "
+                    "(and the server with --base-url)"
+                )
+            yield self, name or default_model or DEFAULT_MODEL
             return
         reach_loopback()
         with LocalServer(model, n_parallel=n_parallel) as server:
@@ -201,7 +223,9 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
             metavar="URL",
             help="The server's address.  [default: OPENAI_BASE_URL, or OpenAI]",
         ),
-        click.option("-m", "--model", help="The model.  [default: OPENAI_MODEL, or a small one]"),
+        click.option(
+            "-m", "--model", help=f"The model.  [default: {_VARIABLES[0]}, or {DEFAULT_MODEL}]"
+        ),
     ):
         decorated = option(decorated)
     return decorated

@@ -7,7 +7,7 @@ Install it with the extra ``otel``, and once, at the program's start::
     otel.instrument()
 
 Each call, streamed or not, is then a span of kind ``CLIENT``, a child of the caller's current one,
-named after its operation and its model: ``chat gpt-4o-mini``. It covers retries and restarts, and
+named after its operation and its model: ``chat gpt-6-luna``. It covers retries and restarts, and
 ends whenever the call does: when the answer is whole (that of a drained stream too), when it fails,
 when the stream is closed or dropped. The metrics are ``gen_ai.client.operation.duration`` and, of
 streams, ``gen_ai.client.operation.time_to_first_chunk``, in seconds.

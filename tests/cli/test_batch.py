@@ -114,14 +114,14 @@ def test_forms_of_prompts(server: ScriptedServer, invoke: INVOKE, tmp_path: Path
     assert result.exit_code == 0, result.stderr
     usage = {"stream": True, "stream_options": {"include_usage": True}}
     system = {"role": "system", "content": "Be brief."}
-    default = {"model": "gpt-4o-mini", "temperature": 0, **usage}
+    default = {"model": "gpt-6-luna", "temperature": 0, **usage}
     asked = [{"role": "user", "content": text} for text in "ab"]
     assert bodies == [
         ("/v1/chat/completions", {**default, "messages": [system, asked[0]]}),
         ("/v1/chat/completions", {**default, "messages": [system, asked[1]], "temperature": 1}),
         ("/v1/chat/completions", {**default, "messages": [system, *messages]}),
         ("/v1/chat/completions", {**default, "messages": told, "stream_options": None}),
-        ("/v1/chat/completions", {"model": "gpt-4o-mini", **usage, "messages": messages}),
+        ("/v1/chat/completions", {"model": "gpt-6-luna", **usage, "messages": messages}),
         ("/v1/completions", {"model": "old", "prompt": "f", **usage}),
     ]
     records = read(tmp_path / "answers.jsonl")

@@ -85,7 +85,7 @@ def test_prompts(
     result = invoke("chat", *arguments, stdin=stdin)
     assert (result.exit_code, result.stdout, result.stderr) == (0, "Because\n", "")
     assert asked(server) == {
-        "model": "gpt-4o-mini",
+        "model": "gpt-6-luna",
         "messages": [{"role": "user", "content": prompt}],
         "stream": True,
     }
@@ -137,14 +137,38 @@ def test_the_stream_is_not_to_be_switched_off(invoke: INVOKE) -> None:
     assert "always streamed" in result.stderr
 
 
+@pytest.mark.parametrize("variable", ["OPENAI_STREAM_MODEL", "OPENAI_MODEL"])
 def test_the_model_of_the_environment(
-    server: ScriptedServer, invoke: INVOKE, monkeypatch: pytest.MonkeyPatch
+    server: ScriptedServer, invoke: INVOKE, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
-    monkeypatch.setenv("OPENAI_MODEL", "mine")
+    monkeypatch.setenv("OPENAI_MODEL", "another")
+    monkeypatch.setenv(variable, "mine")
     server.play(answer(completion_chunks(" upon a time")))
     result = invoke("complete", "Once")
     assert result.stdout == " upon a time\n"
     assert asked(server) == {"model": "mine", "prompt": "Once", "stream": True}
+
+
+@pytest.mark.parametrize("base_url", [None, "", " ", "https://api.openai.com/v1"])
+def test_complete_needs_a_model_where_openai_has_none(
+    server: ScriptedServer, invoke: INVOKE, monkeypatch: pytest.MonkeyPatch, base_url: str | None
+) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    if base_url is not None:
+        monkeypatch.setenv("OPENAI_BASE_URL", base_url)
+    monkeypatch.setenv("OPENAI_STREAM_MODEL", " ")
+    result = invoke("complete", "Once")
+    assert result.exit_code == 2
+    assert "--model" in result.stderr
+    assert "retired its last model" in result.stderr
+    assert not server.requests
+
+
+def test_complete_asks_other_servers_without_a_model(
+    server: ScriptedServer, invoke: INVOKE
+) -> None:
+    server.play(answer(completion_chunks(" upon a time")))
+    assert invoke("complete", "Once").stdout == " upon a time\n"
 
 
 def test_respond(server: ScriptedServer, invoke: INVOKE) -> None:
@@ -153,7 +177,7 @@ def test_respond(server: ScriptedServer, invoke: INVOKE) -> None:
     assert (result.exit_code, result.stdout, result.stderr) == (0, "Because\n", "Hm.\n")
     assert server.requests[-1].path == "/v1/responses"
     assert asked(server) == {
-        "model": "gpt-4o-mini",
+        "model": "gpt-6-luna",
         "instructions": "Be brief.",
         "input": [{"role": "user", "content": "Why?"}],
         "stream": True,

@@ -108,7 +108,7 @@ def test_serve(
             def ask(prompt: str) -> str | None:
                 messages = [{"role": "user", "content": prompt}]
                 events = client.create_chat_completion(
-                    model="gpt-4o-mini", messages=messages, stream=True
+                    model="gpt-6-luna", messages=messages, stream=True
                 )
                 return events.stream.result().choices[0].message.content
 
