@@ -12,7 +12,13 @@ Start reading at :func:`create_chat_completion`, :class:`EventQueue`, :class:`St
 PYTEST_DONT_REWRITE
 """
 
-from .api import create_chat_completion, create_completion, create_response
+from .api import (
+    cancel_response,
+    create_chat_completion,
+    create_completion,
+    create_response,
+    retrieve_response,
+)
 from .azure import AzureClient
 from .below import check as check_libraries
 from .client import Client
@@ -91,10 +97,12 @@ __all__ = [
     "Tagged",
     "Timeout",
     "UnprocessableEntityError",
+    "cancel_response",
     "combine",
     "create_chat_completion",
     "create_completion",
     "create_response",
+    "retrieve_response",
 ]
 
 check_libraries()

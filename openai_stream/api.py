@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from .arguments import signature, typed
 from .base_client import BaseClient
 from .client import Client
+from .models import Response
 from .redaction import forgets
 from .signatures import CreateChatCompletion, CreateCompletion, CreateResponse
+from .timeouts import Timeout
 
-__all__ = ["create_chat_completion", "create_completion", "create_response"]
+__all__ = [
+    "cancel_response",
+    "create_chat_completion",
+    "create_completion",
+    "create_response",
+    "retrieve_response",
+]
 
 _FUNCTION = signature(client=True)
 _lock = threading.Lock()
@@ -98,7 +107,60 @@ def create_response(*, client: Client | None = None, **arguments: Any) -> Any:
 
     .. versionadded:: 0.1
     """
+    return _responses_client("create_response", client).create_response(**arguments)
+
+
+@forgets
+def retrieve_response(
+    id: str,
+    *,
+    client: Client | None = None,
+    timeout: Timeout | float | None = None,
+    extra_headers: Mapping[str, str | None] | None = None,
+    extra_query: Mapping[str, Any] | None = None,
+) -> Response:
+    """Look at a response that the server keeps: ``GET /responses/{id}``.
+
+    One asked for with ``background=True`` goes on at the server, whoever asks. It is returned
+    whatever its ``status``: one that failed or was cancelled too.
+
+    :param id: of the response, as in ``response.id``.
+    :param client: the client to use instead of the default one.
+    :param timeout: a :class:`Timeout`, or seconds for its ``idle`` and ``gap``; default: the
+        client's.
+    :param extra_headers: headers to add; ``None`` as a value takes one away.
+    :param extra_query: parameters to add to the URL: ``include``, say.
+    :raises NotFoundError: the server does not know it, or no longer.
+    :raises OpenAIStreamError: as :func:`create_response` does.
+    """
+    return _responses_client("retrieve_response", client).retrieve_response(
+        id, timeout=timeout, extra_headers=extra_headers, extra_query=extra_query
+    )
+
+
+@forgets
+def cancel_response(
+    id: str,
+    *,
+    client: Client | None = None,
+    timeout: Timeout | float | None = None,
+    extra_headers: Mapping[str, str | None] | None = None,
+    extra_query: Mapping[str, Any] | None = None,
+) -> Response:
+    """Stop a response that runs in the background: ``POST /responses/{id}/cancel``.
+
+    The arguments are those of :func:`retrieve_response`. A response that is over already is
+    returned as it is, where the server does so; some refuse with status 400.
+
+    :returns: the response, whatever its ``status``.
+    """
+    return _responses_client("cancel_response", client).cancel_response(
+        id, timeout=timeout, extra_headers=extra_headers, extra_query=extra_query
+    )
+
+
+def _responses_client(name: str, client: BaseClient | None) -> Client:
     chosen = _client(client)
     if not isinstance(chosen, Client):
-        raise TypeError(f"create_response needs a Client, not an {type(chosen).__name__}")
-    return chosen.create_response(**arguments)
+        raise TypeError(f"{name} needs a Client, not an {type(chosen).__name__}")
+    return chosen

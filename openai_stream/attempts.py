@@ -186,7 +186,7 @@ class Attempts:
                 return failure
             if broken is not None:
                 raise broken
-            return response if good else self._bad_status(response, prepared, request.url)
+            return response if good else self._bad_status(response, prepared, request)
         except BaseException:
             if response is not None:
                 call.end_tap()
@@ -205,10 +205,10 @@ class Attempts:
 
         own = self.authorization is None and not request.anonymous
         made = requests.Request(
-            "POST",
+            request.method,
             request.url,
             headers=request.headers,
-            data=request.body,
+            data=request.body or None,
             # Any ``auth`` keeps ``~/.netrc`` out.
             auth=None if own else _leave_alone if request.anonymous else authorize,
         )
@@ -242,10 +242,10 @@ class Attempts:
         return _Failure(told, retry)
 
     def _bad_status(
-        self, response: requests.Response, sent: requests.PreparedRequest, url: str
+        self, response: requests.Response, sent: requests.PreparedRequest, request: Request
     ) -> _Failure:
         """What to tell of a response that is no answer; it has been read."""
-        where = self.secrets(shown(url))
+        where = self.secrets(shown(request.url))
         status = response.status_code
         if 300 <= status < 400:
             target = self.secrets(shown(response.headers.get("location", "nowhere")))
@@ -259,7 +259,7 @@ class Attempts:
             )
         text = response.content.decode(errors="replace").strip()
         keyed = any(map(is_secret, sent.headers))
-        told = status_error(response, text, where, self.secrets, keyed)
+        told = status_error(response, text, where, self.secrets, keyed, request.if_missing)
         return _Failure(told, told.retryable, told.retry_after)
 
 

@@ -90,6 +90,12 @@ def keys_kept() -> deque[str]:
     return deque(maxlen=16)
 
 
+#: What to do about status 404.
+_MISSING = "Are the model's name and the base URL right?"
+_FORGOTTEN = (
+    "Does the server still keep that response? Of those asked for with store=True or "
+    "background=True it does, for some time"
+)
 #: The arguments of a method that may stream or not.
 METHOD = signature("self")
 #: The body of a request is made of a call's arguments.
@@ -210,7 +216,7 @@ class BaseClient:
         secrets.add_request(request.headers, request.url)
         attempts = self._attempts(secrets)
         ended = None
-        if observers.observer is not None:
+        if observers.observer is not None and not endpoint.stored:
             call = observers.Call(
                 self._provider, endpoint.path, request.url, request.body, stream, secrets.of_name
             )
@@ -283,15 +289,17 @@ class BaseClient:
                     "Accept": "text/event-stream" if stream else "application/json",
                     # Compression holds events back until its window fills.
                     "Accept-Encoding": "identity",
-                    "Content-Type": "application/json",
+                    "Content-Type": None if endpoint.stored else "application/json",
                     "User-Agent": f"openai-stream/{VERSION} requests/{requests.__version__}",
                 },
                 self._own_headers(),
                 self.headers or {},
                 headers,
             ),
-            body=encode(body),
+            body=b"" if endpoint.stored else encode(body),
             asked=Asked.of(body, cls),
+            method=endpoint.method,
+            if_missing=_FORGOTTEN if endpoint.stored else _MISSING,
         )
 
     def _attempts(self, secrets: Secrets) -> Attempts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
@@ -20,8 +21,9 @@ from .base_client import (
     from_environment,
     keys_kept,
 )
-from .endpoints import RESPONSES, any_endpoint
+from .endpoints import RESPONSES, any_endpoint, stored_response
 from .errors import ConfigurationError
+from .models import Response
 from .redaction import forgets, forgets_what_it_is_made_of, shown
 from .request import Headers, check_header_value, check_key, check_url
 from .signatures import CreateResponse, StreamAny
@@ -111,6 +113,47 @@ class Client(BaseClient):
     def create_response(self, **arguments: Any) -> Any:
         """``POST /responses``. See :func:`openai_stream.create_response`."""
         return self._call(RESPONSES, arguments)
+
+    @forgets
+    def retrieve_response(
+        self,
+        id: str,
+        *,
+        timeout: Timeout | float | None = None,
+        extra_headers: Headers | None = None,
+        extra_query: Mapping[str, Any] | None = None,
+    ) -> Response:
+        """``GET /responses/{id}``. See :func:`openai_stream.retrieve_response`."""
+        return self._of_stored(id, "GET", "", timeout, extra_headers, extra_query)
+
+    @forgets
+    def cancel_response(
+        self,
+        id: str,
+        *,
+        timeout: Timeout | float | None = None,
+        extra_headers: Headers | None = None,
+        extra_query: Mapping[str, Any] | None = None,
+    ) -> Response:
+        """``POST /responses/{id}/cancel``. See :func:`openai_stream.cancel_response`."""
+        return self._of_stored(id, "POST", "/cancel", timeout, extra_headers, extra_query)
+
+    def _of_stored(
+        self,
+        ident: str,
+        method: str,
+        action: str,
+        timeout: Timeout | float | None,
+        extra_headers: Headers | None,
+        extra_query: Mapping[str, Any] | None,
+    ) -> Response:
+        arguments = {
+            "timeout": timeout,
+            "extra_headers": extra_headers,
+            "extra_query": extra_query,
+        }
+        response: Response = self._call(stored_response(ident, method, action), arguments, {})
+        return response
 
     @typed(StreamAny, signature("self", "path", "body", stream=False, body=False))
     @forgets

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from urllib.parse import quote
 
 import attrs
 
@@ -40,6 +41,7 @@ __all__ = [
     "Accumulator",
     "Endpoint",
     "any_endpoint",
+    "stored_response",
 ]
 
 E = TypeVar("E")
@@ -94,6 +96,9 @@ class Endpoint(Generic[E, W]):
     :param class_argument: the argument of its call that may be a class, which the answer is to be
         JSON of.
     :param parts: makes what reads the parts of an answer of its events: typed pieces of a choice.
+    :param method: of its requests.
+    :param stored: it is about an answer that the server keeps: no body is sent, and the answer is
+        returned whatever its status.
     """
 
     path: str
@@ -110,6 +115,8 @@ class Endpoint(Generic[E, W]):
     server_event: Callable[[Any, Any], E] | None = None
     class_argument: str | None = None
     parts: Callable[[Asked, int], Reader] | None = None
+    method: str = "POST"
+    stored: bool = False
 
     def texts(self, asked: Asked, index: int) -> Callable[[E], str | None]:
         """:attr:`text` for the events of one answer, one after the other.
@@ -191,6 +198,27 @@ RESPONSES: Endpoint[ResponseEvent, Response] = Endpoint(
     class_argument="text_format",
     parts=_response_parts,
 )
+
+
+def stored_response(ident: str, method: str, action: str = "") -> Endpoint[ResponseEvent, Response]:
+    """A response that the server keeps. Source: "Responses", *Get* and *Cancel a response*.
+
+    :param ident: its ``id``.
+    :param action: what is done to it, behind a slash.
+    :raises TypeError: the id is not a string.
+    :raises ValueError: it is a string that cannot be one.
+    """
+    if not isinstance(ident, str):
+        raise TypeError(f"the id of a response must be a string, not {ident!r}")
+    if not ident.strip() or ident.strip(".") == "":
+        raise ValueError(f"the id of a response cannot be {ident!r}: it is as in response.id")
+    return attrs.evolve(
+        RESPONSES,
+        path=f"{RESPONSES.path}/{quote(ident, safe='')}{action}",
+        is_whole=lambda answer: answer.get("object") == "response" or RESPONSES.is_whole(answer),
+        method=method,
+        stored=True,
+    )
 
 
 class _LastData:

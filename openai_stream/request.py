@@ -46,6 +46,9 @@ class Request:
     body: bytes
     #: What the body asks for, as far as it tells how to put the answer together.
     asked: Asked = UNKNOWN
+    method: str = "POST"
+    #: What to do about status 404.
+    if_missing: str = ""
 
     @property
     def anonymous(self) -> bool:

@@ -24,7 +24,6 @@ __all__ = ["status_error"]
 _HINTS = {
     401: "Is the API key right?",
     402: "The account has no credit: to ask again is no use before it has",
-    404: "Are the model's name and the base URL right?",
     429: "Slow down, or look at the account's limits",
 }
 _PAGE = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
@@ -33,7 +32,12 @@ _START = 65536  # characters of a page in which its title is looked for
 
 
 def status_error(
-    response: requests.Response, text: str, where: str, clean: Callable[[str], str], keyed: bool
+    response: requests.Response,
+    text: str,
+    where: str,
+    clean: Callable[[str], str],
+    keyed: bool,
+    if_missing: str,
 ) -> APIStatusError:
     """The error for a response whose status says no.
 
@@ -41,6 +45,7 @@ def status_error(
     :param where: what was asked.
     :param clean: takes secrets out.
     :param keyed: whether a key was sent.
+    :param if_missing: what to do about status 404.
     """
     status = response.status_code
     body: Any = clean(text) or None
@@ -71,6 +76,8 @@ def status_error(
         message += ". This server does not take stream_options: leave it out"
     elif status == 401 and not keyed:
         message += ". No API key was sent: set OPENAI_API_KEY, or pass api_key=…"
+    elif status == 404:
+        message += f". {if_missing}"
     elif hint := _HINTS.get(402 if has_no_credit(told) else status):
         message += f". {hint}"
     if request_id:

@@ -55,8 +55,8 @@ def ask(
         raise StreamDecodeError(
             f"the server's answer is not JSON; it begins with {head!r}: is the base URL right?"
         ) from error.__cause__
-    if says_failure(answer, body=True):
-        is_whole = isinstance(answer, dict) and endpoint.is_whole(answer)
+    is_whole = isinstance(answer, dict) and endpoint.is_whole(answer)
+    if says_failure(answer, body=True) and not (endpoint.stored and is_whole):
         raise api_error(answer, attempts.secrets, endpoint.whole(answer) if is_whole else None)
     if not isinstance(answer, dict):
         raise StreamDecodeError("the server's answer is JSON, but no object")

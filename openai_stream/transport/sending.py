@@ -117,7 +117,7 @@ def _send(
         return session.send(prepared, **how, **settings)
     # It puts something of its own into each request there: a token (google-auth, OAuth 2), a time.
     return session.request(
-        "POST",
+        made.method,
         made.url,
         headers=made.headers.copy(),  # which it may add to
         data=made.data,

@@ -30,10 +30,12 @@ from openai_stream import (
     StreamError,
     Tagged,
     Timeout,
+    cancel_response,
     combine,
     create_chat_completion,
     create_completion,
     create_response,
+    retrieve_response,
 )
 from openai_stream.parts import Call, CallDelta, Finish, Reasoning, Refusal, Text
 from openai_stream.recordings import RecordedExchange, Recorder, read_recording
@@ -60,6 +62,10 @@ def without_stream() -> None:
     assert_type(client.create_chat_completion(model="m", messages=[]), ChatCompletion)
     assert_type(client.create_completion(model="m", prompt="p"), Completion)
     assert_type(client.create_response(model="m", input="i"), Response)
+    assert_type(client.retrieve_response("id", timeout=1), Response)
+    assert_type(client.cancel_response("id", extra_headers={"a": None}), Response)
+    assert_type(retrieve_response("id", client=client), Response)
+    assert_type(cancel_response("id", extra_query={"a": 1}), Response)
     assert_type(azure.create_chat_completion(model="m", messages=[]), ChatCompletion)
 
 
