@@ -132,6 +132,8 @@ def retrieve_response(
     :param extra_query: parameters to add to the URL: ``include``, say.
     :raises NotFoundError: the server does not know it, or no longer.
     :raises OpenAIStreamError: as :func:`create_response` does.
+
+    .. versionadded:: 0.1
     """
     return _responses_client("retrieve_response", client).retrieve_response(
         id, timeout=timeout, extra_headers=extra_headers, extra_query=extra_query
@@ -153,6 +155,8 @@ def cancel_response(
     returned as it is, where the server does so; some refuse with status 400.
 
     :returns: the response, whatever its ``status``.
+
+    .. versionadded:: 0.1
     """
     return _responses_client("cancel_response", client).cancel_response(
         id, timeout=timeout, extra_headers=extra_headers, extra_query=extra_query

@@ -123,7 +123,10 @@ class Client(BaseClient):
         extra_headers: Headers | None = None,
         extra_query: Mapping[str, Any] | None = None,
     ) -> Response:
-        """``GET /responses/{id}``. See :func:`openai_stream.retrieve_response`."""
+        """``GET /responses/{id}``. See :func:`openai_stream.retrieve_response`.
+
+        .. versionadded:: 0.1
+        """
         return self._of_stored(id, "GET", "", timeout, extra_headers, extra_query)
 
     @forgets
@@ -135,7 +138,10 @@ class Client(BaseClient):
         extra_headers: Headers | None = None,
         extra_query: Mapping[str, Any] | None = None,
     ) -> Response:
-        """``POST /responses/{id}/cancel``. See :func:`openai_stream.cancel_response`."""
+        """``POST /responses/{id}/cancel``. See :func:`openai_stream.cancel_response`.
+
+        .. versionadded:: 0.1
+        """
         return self._of_stored(id, "POST", "/cancel", timeout, extra_headers, extra_query)
 
     def _of_stored(

@@ -70,7 +70,12 @@ class OpenAIStreamError(Exception):
         the statuses 408, 409, 429 and those 5xx that are tried again, unless the account has no
         credit or the server says ``x-should-retry: false``; an answer that broke off or could not
         be read; a failure of the server's own in a stream. ``False``: everything else.
+
+        .. versionadded:: 0.1
         """
+        return self._may_pass()
+
+    def _may_pass(self) -> bool:
         return False
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -108,8 +113,7 @@ class APIConnectionError(OpenAIStreamError):
     #: Asking again would bring the same: a certificate that does not verify, a redirect.
     lasting: bool = False
 
-    @property
-    def retryable(self) -> bool:
+    def _may_pass(self) -> bool:
         return not self.lasting
 
 
@@ -143,8 +147,7 @@ class APIStatusError(OpenAIStreamError):
     #: Seconds that the server asked to wait, ``None`` where it did not say.
     retry_after: float | None = None
 
-    @property
-    def retryable(self) -> bool:
+    def _may_pass(self) -> bool:
         return status_may_pass(self.status_code, self.headers) and not has_no_credit(self)
 
 
@@ -230,8 +233,7 @@ class StreamInterruptedError(StreamError):
     .. versionadded:: 0.1
     """
 
-    @property
-    def retryable(self) -> bool:
+    def _may_pass(self) -> bool:
         return True
 
 
@@ -244,8 +246,7 @@ class StreamTimeoutError(StreamError, TimeoutError):
     #: Which of them: ``"idle"``, ``"gap"`` or ``"total"``.
     deadline: str | None = None
 
-    @property
-    def retryable(self) -> bool:
+    def _may_pass(self) -> bool:
         return True
 
 
@@ -259,8 +260,7 @@ class StreamDecodeError(StreamError):
     #: Asking again would bring the same: a wrong content type, an event too large.
     lasting: bool = False
 
-    @property
-    def retryable(self) -> bool:
+    def _may_pass(self) -> bool:
         return not self.lasting
 
 
@@ -277,8 +277,7 @@ class StreamAPIError(StreamError):
     #: The parsed data of the event that carried the error.
     body: Any = None
 
-    @property
-    def retryable(self) -> bool:
+    def _may_pass(self) -> bool:
         return is_servers_own(self.code, self.type, self.body) and not has_no_credit(self)
 
 

@@ -14,7 +14,10 @@ W = TypeVar("W")
 
 @attrs.frozen
 class HTTP:
-    """The HTTP response that brought an answer; after retries and restarts, the newest one."""
+    """The HTTP response that brought an answer; after retries and restarts, the newest one.
+
+    .. versionadded:: 0.1
+    """
 
     #: The status.
     status_code: int
@@ -37,6 +40,8 @@ class Whole(Model):
         """Status, headers and request id of the response that brought it.
 
         ``None`` on a snapshot, on what was made by hand, and on what comes out of a pickle.
+
+        .. versionadded:: 0.1
         """
         return getattr(self, "_http", None)
 
