@@ -20,6 +20,7 @@ from .accumulate import (
     CompletionAccumulator,
     ResponseAccumulator,
 )
+from .content import any_content, choices_content, response_content
 from .models import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -96,6 +97,7 @@ class Endpoint(Generic[E, W]):
     :param class_argument: the argument of its call that may be a class, which the answer is to be
         JSON of.
     :param parts: makes what reads the parts of an answer of its events: typed pieces of a choice.
+    :param carries: whether the JSON of an event carries something of the answer.
     :param method: of its requests.
     :param stored: it is about an answer that the server keeps: no body is sent, and the answer is
         returned whatever its status.
@@ -115,6 +117,7 @@ class Endpoint(Generic[E, W]):
     server_event: Callable[[Any, Any], E] | None = None
     class_argument: str | None = None
     parts: Callable[[Asked, int], Reader] | None = None
+    carries: Callable[[Any], bool] = any_content
     method: str = "POST"
     stored: bool = False
 
@@ -167,6 +170,7 @@ CHAT_COMPLETIONS: Endpoint[ChatCompletionChunk, ChatCompletion] = Endpoint(
     own="chat.completion",
     class_argument="response_format",
     parts=_chat_parts,
+    carries=choices_content,
 )
 
 #: Source: OpenAI API reference, "Completions" (legacy).
@@ -180,6 +184,7 @@ COMPLETIONS: Endpoint[Completion, Completion] = Endpoint(
     is_whole=_has_choices,
     own="text_completion",
     parts=_completion_parts,
+    carries=choices_content,
 )
 
 #: Source: OpenAI API reference, "Responses", "Streaming events".
@@ -197,6 +202,7 @@ RESPONSES: Endpoint[ResponseEvent, Response] = Endpoint(
     failed=("response.failed", "response.error", "error"),
     class_argument="text_format",
     parts=_response_parts,
+    carries=response_content,
 )
 
 

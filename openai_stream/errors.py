@@ -238,12 +238,12 @@ class StreamInterruptedError(StreamError):
 
 
 class StreamTimeoutError(StreamError, TimeoutError):
-    """The idle, gap or total time was up after the response had begun.
+    """A deadline passed after the response had begun: see :class:`Timeout`.
 
     .. versionadded:: 0.1
     """
 
-    #: Which of them: ``"idle"``, ``"gap"`` or ``"total"``.
+    #: Which of them: ``"idle"``, ``"gap"``, ``"first"``, ``"content"`` or ``"total"``.
     deadline: str | None = None
 
     def _may_pass(self) -> bool:

@@ -7,6 +7,7 @@ a function.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -91,6 +92,10 @@ class Reader:
         self._noted = 0
         self._flush: Callable[[], object] | None = None  # while it reads
         self._done = False  # "[DONE]" has come
+        #: Looks for events that carry content, where there is a limit for them.
+        self._carries = endpoint.carries if exchange.awaits_content else None
+        self._carried = False  # one has come since the last wait
+        self._consumed = 0.0  # seconds since the last bytes that were the consumer's
         #: Events so far.
         self.events = 0
         #: Events without data so far.
@@ -129,6 +134,8 @@ class Reader:
         """
 
         self._flush = flush
+        if self._carries is not None:
+            deliver = self._timed(deliver)
         try:
             self._check_content_type()
             self._read_events(deliver, on_first)
@@ -176,6 +183,7 @@ class Reader:
         make = self._endpoint.event
         server_event = self._endpoint.server_event
         last = self._endpoint.last
+        carries = self._carries
         for message in messages:
             text = message.data
             if message.event != "message" and not self._is_ours(message, deliver, on_first):
@@ -228,6 +236,8 @@ class Reader:
             if not add(data) and is_failed_chunk(data):
                 raise api_error(data, self._clean)
             self.events += 1
+            if carries is not None and carries(data):
+                self._carried = True
             if server_event is not None:
                 deliver(server_event(message, data))
                 continue
@@ -397,9 +407,29 @@ class Reader:
             self._flush()
         return self._body.read()
 
+    def _timed(self, deliver: Callable[[Any], object]) -> Callable[[Any], object]:
+        def timed(event: Any) -> None:
+            start = time.monotonic()
+            try:
+                deliver(event)
+            finally:
+                self._consumed += time.monotonic() - start
+
+        return timed
+
+    def _note_content(self) -> None:
+        if self._carried:
+            self._exchange.content_came(self._accumulator.complete)
+        else:
+            self._exchange.no_content_came(self._consumed)
+        self._carried = False
+        self._consumed = 0.0
+
     def _note_wait(self) -> None:
         """Where events came since the last wait, the gap before them is over."""
         if self.events != self._noted:
+            if self._carries is not None:
+                self._note_content()
             waited = self._exchange.waited
             if self._noted and waited > self.longest_gap_seconds:
                 self.longest_gap_seconds = waited

@@ -1,4 +1,4 @@
-"""How long a call may take: the four deadlines, as the user states them.
+"""How long a call may take: the deadlines, as the user states them.
 
 Only the numbers and their checking; who keeps them is the transport's business.
 """
@@ -52,6 +52,12 @@ class Timeout(_Origin):
     :param gap: no event, whatever else arrives: for the server that sends nothing but keep-alives.
         Without ``stream=True`` it bounds the wait for the headers.
     :param total: from the call to its end: connecting, retries, and everything else.
+    :param first: from the beginning of an attempt to the first event that carries something of the
+        answer: text, reasoning, a refusal, a tool call, audio, an image or a finish reason; not a
+        role, an empty delta, usage or a report of progress. Counted as ``gap`` is, connecting
+        included. Before the headers it is tried again as any time-out is, later ``restarts`` are
+        for it. It has no effect without ``stream=True``.
+    :param content: the same between two such events, until each choice has a finish reason.
     :raises ConfigurationError: a value is not a number above 0.
 
     .. versionadded:: 0.1
@@ -61,6 +67,8 @@ class Timeout(_Origin):
     idle: float | None = attrs.field(default=120.0, converter=_limit, validator=_seconds)
     gap: float | None = attrs.field(default=600.0, converter=_limit, validator=_seconds)
     total: float | None = attrs.field(default=None, converter=_limit, validator=_seconds)
+    first: float | None = attrs.field(default=None, converter=_limit, validator=_seconds)
+    content: float | None = attrs.field(default=None, converter=_limit, validator=_seconds)
 
 
 def timeout_of(value: Timeout | float | None) -> Timeout:

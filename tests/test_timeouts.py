@@ -98,7 +98,8 @@ def begun(*events: Any, framing: Any = "chunked") -> Script:
 
 
 def test_defaults() -> None:
-    assert attrs.asdict(Timeout()) == {"connect": 10, "idle": 120, "gap": 600, "total": None}
+    defaults = {"connect": 10, "idle": 120, "gap": 600, "total": None, "first": None}
+    assert attrs.asdict(Timeout()) == {**defaults, "content": None}
     assert Timeout(1, 2, 3, 4) == Timeout(connect=1, idle=2, gap=3, total=4)
 
 
@@ -109,7 +110,7 @@ def test_a_timeout_is_a_value() -> None:
         Timeout().idle = 1  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", ["connect", "idle", "gap", "total"])
+@pytest.mark.parametrize("name", ["connect", "idle", "gap", "total", "first", "content"])
 def test_what_a_deadline_may_be(name: str) -> None:
     values: list[Any] = [1, 0.5, None, 10**9]
     for value in values:

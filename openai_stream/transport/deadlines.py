@@ -1,12 +1,13 @@
-"""The four limits of a call, kept: how long the next wait may last, and which limit ended it.
+"""The limits of a call, kept: how long the next wait may last, and which limit ended it.
 
 Numbers and a clock: no socket, no thread, nothing waits here. :class:`~.call.NetworkCall` sets what
 this says on its sockets; an event loop would put it into its heap.
 
 What runs when: ``connect`` from :meth:`Deadlines.begin_connecting` to
 :meth:`Deadlines.connected`; ``idle`` in each wait by itself; ``gap`` in all waits since the last
-event together, :attr:`Deadlines.waited`, which :meth:`Deadlines.restart_gap` sets to 0; ``total``
-from the beginning to the end.
+event together, :attr:`Deadlines.waited`, which :meth:`Deadlines.restart_gap` sets to 0; ``first``
+from the beginning of an attempt, and ``content`` from the last event that carried content, in all
+that was not a consumer's time; ``total`` from the beginning to the end.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from openai_stream.timeouts import Timeout
 
 __all__ = ["EARLY", "NO_TLS", "Deadline", "Deadlines", "Expired"]
 
-#: Which of the four limits of :class:`~openai_stream.Timeout` was reached.
-Deadline = Literal["connect", "idle", "gap", "total"]
+#: Which of the limits of :class:`~openai_stream.Timeout` was reached.
+Deadline = Literal["connect", "idle", "gap", "total", "first", "content"]
 
 #: What to do about a server that does not answer TLS as one does that speaks it.
 NO_TLS = "does the server speak https? Perhaps its URL begins with http://."
@@ -44,7 +45,11 @@ class Deadlines:
     """
 
     __slots__ = (
+        "_begun",
         "_connect_until",
+        "_content",
+        "_content_waited",
+        "_content_why",
         "_quiet_since",
         "_total_until",
         "_until",
@@ -70,6 +75,12 @@ class Deadlines:
         self.connecting = False
         self._connect_until = math.inf
         self._until = math.inf
+        self._begun = 0.0  # the attempt
+        # Seconds that may pass before the next event that carries content, and by which limit; in
+        # a body, what has passed of them beside ``waited``.
+        self._content: float | None = None
+        self._content_why: Deadline = "first"
+        self._content_waited = 0.0
         self._quiet_since = 0.0  # when the last bytes came, unless there was an event in them
         #: The deadline that has passed. It is set in this module alone.
         self.expired: Deadline | None = None
@@ -98,6 +109,9 @@ class Deadlines:
         self.waited = self._quiet_since = 0.0
         self.in_body = self.connecting = False
         self._until = self._connect_until = math.inf
+        self._begun = monotonic()
+        self._content = self.timeout.first if self.streaming else None
+        self._content_why = "first"
 
     def check(self) -> None:
         """Raise if nothing more is to be done.
@@ -147,6 +161,16 @@ class Deadlines:
             )
         if self.expired == "gap":
             return f"no event for {limits.gap} s; Timeout(gap=…) allows more"
+        if self.expired == "first":
+            return (
+                f"nothing of the answer within {limits.first} s of asking; Timeout(first=…) allows "
+                "more"
+            )
+        if self.expired == "content":
+            return (
+                f"nothing more of the answer for {limits.content} s, though it was not at its end; "
+                "Timeout(content=…) allows more"
+            )
         if self.expired == "total":
             return f"the total time of {limits.total} s is up"
         return f"no progress for {limits.idle} s; Timeout(idle=…) allows more"
@@ -174,19 +198,26 @@ class Deadlines:
         :raises Expired: none.
         """
         self.check()
-        left = self._connect_until - monotonic()
+        now = monotonic()
+        left = min(self._connect_until - now, self._seconds_to_content(now))
         if left <= 0:
-            self.expire("connect")
+            self._expire_connecting(now)
         return min(left, self.seconds_of_total())
 
     def connecting_may_be_up(self) -> bool:
         """Whether a wait of :meth:`seconds_to_connect` can have timed out."""
-        return min(self._connect_until - monotonic(), self.seconds_of_total()) <= EARLY
+        now = monotonic()
+        left = min(self._connect_until - now, self._seconds_to_content(now))
+        return min(left, self.seconds_of_total()) <= EARLY
+
+    def _expire_connecting(self, now: float) -> NoReturn:
+        first = self._seconds_to_content(now) < self._connect_until - now
+        self.expire("first" if first else "connect")
 
     def connecting_timed_out(self) -> NoReturn:
         """A wait of :meth:`seconds_to_connect` timed out: raise accordingly."""
         self.check()
-        self.expire("connect")
+        self._expire_connecting(monotonic())
 
     def connected(self, seconds: float) -> None:
         """The connection stands, after ``seconds``; from here ``idle`` and ``gap`` count."""
@@ -222,6 +253,9 @@ class Deadlines:
         connect = self._connect_until - now  # a proxy's answer is read before we are connected
         if connect < seconds:
             seconds, why = connect, "connect"
+        content = self._seconds_to_content(now)
+        if content < seconds:
+            seconds, why = content, self._content_why
         total = self._total_until - now
         if total < seconds:
             seconds, why = total, "total"
@@ -258,12 +292,46 @@ class Deadlines:
         """
         self.in_body = True
         self._quiet_since = 0.0
+        if self._content is not None:
+            # The last bytes of a connection that is not ours are not known.
+            headers = self.last_byte if self.last_byte > self._begun else monotonic()
+            self._content_waited = headers - self._begun - self.waited
 
     def restart_gap(self) -> None:
         """There was an event in what came: the next wait is the first since then. What the
         consumer has taken its time for does not count.
         """
         self.waited = self._quiet_since = 0.0
+
+    # -- content ------------------------------------------------------------------------------
+
+    @property
+    def awaits_content(self) -> bool:
+        """There is a limit for the first event that carries content, or for the next one."""
+        return self.timeout.first is not None or self.timeout.content is not None
+
+    def content_came(self, complete: bool) -> None:
+        """An event that carries content has come since the last wait. Before :meth:`restart_gap`.
+
+        :param complete: and nothing more is to come.
+        """
+        self._content = None if complete else self.timeout.content
+        self._content_why = "content"
+        self._content_waited = 0.0
+
+    def no_content_came(self, consumed: float) -> None:
+        """Events have come, but none that carries content. Before :meth:`restart_gap`.
+
+        :param consumed: seconds since the last bytes that were the consumer's. The others count: a
+            flood of such events leaves nothing to wait for, but shall not outrun the limit.
+        """
+        self._content_waited += self.waited + monotonic() - self.last_byte - consumed
+
+    def _seconds_to_content(self, now: float) -> float:
+        if self._content is None:
+            return math.inf
+        gone = self._content_waited + self.waited if self.in_body else now - self._begun
+        return self._content - gone
 
     # -- connections that are not ours --------------------------------------------------------
 
@@ -276,8 +344,9 @@ class Deadlines:
         """
         limits = self.timeout
         total = self.seconds_of_total()
-        connect = min(limits.connect or _NEVER, total)
-        waits = (limits.idle if self.streaming else None, limits.gap, total)
+        first = limits.first if self.streaming else None
+        connect = min(limits.connect or _NEVER, first or _NEVER, total)
+        waits = (limits.idle if self.streaming else None, limits.gap, first, total)
         wait = min(seconds for seconds in waits if seconds is not None)
         return max(connect, 0.001), max(wait, 0.001)
 
@@ -286,7 +355,9 @@ class Deadlines:
         if self.seconds_of_total() <= 0:
             self.expired = "total"
         elif connecting:
-            self.expired = "connect"
+            first, connect = self.timeout.first, self.timeout.connect or math.inf
+            is_first = self.streaming and first is not None and first < connect
+            self.expired = "first" if is_first else "connect"
         else:
             self.seconds_to_wait()
             self.expired = self._why
