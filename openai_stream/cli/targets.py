@@ -33,6 +33,7 @@ __all__ = [
     "client_of",
     "json_or_text",
     "look_at_files",
+    "named_model",
     "reach_loopback",
     "request_options",
     "target_options",
@@ -105,8 +106,7 @@ class Target:
         :raises click.UsageError: no model is named, and the server has none that everybody has.
         """
         if not self.local:
-            named = (model, *map(os.environ.get, _VARIABLES))
-            name = next((one for one in named if one and one.strip()), None)
+            name = named_model(model)
             if self.azure and not name:
                 raise click.UsageError("--azure needs --model, the name of your deployment")
             if default_model is None and not name and self._is_openai():
@@ -120,6 +120,15 @@ class Target:
         reach_loopback()
         with LocalServer(model, n_parallel=n_parallel) as server:
             yield attrs.evolve(self, base_url=server.base_url), server.model
+
+
+def named_model(model: str | None) -> str | None:
+    """The model that the user has named, if any.
+
+    :param model: what ``--model`` says.
+    """
+    named = (model, *map(os.environ.get, _VARIABLES))
+    return next((one for one in named if one and one.strip()), None)
 
 
 def check_options(options: dict[str, Any], flag: str, taken: dict[str, str | None]) -> None:

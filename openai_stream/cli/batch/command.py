@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,11 +16,13 @@ from openai_stream.cli.files import STDERR, File
 from openai_stream.cli.notes import remark
 from openai_stream.cli.options import Number, check_text
 from openai_stream.cli.targets import (
+    DEFAULT_MODEL,
     Recording,
     Target,
     check_options,
     client_of,
     look_at_files,
+    named_model,
     request_options,
     target_options,
 )
@@ -239,9 +240,7 @@ def batch(
     with ExitStack() as stack:
         file = stack.enter_context(click.open_file(prompts, "rb"))
         given = "standard input" if prompts == "-" else prompts
-        defaults = Defaults(
-            model or os.environ.get("OPENAI_MODEL") or CHAT.model, system, options, id_field
-        )
+        defaults = Defaults(named_model(model) or DEFAULT_MODEL, system, options, id_field)
         if not asks:
             looked_at = read_prompts(lines_of(file), given, defaults, strict=False)
             done = present(output, reject)
