@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from openai_stream import Client
     from openai_stream.testing import ScriptedServer
 
-__all__ = ["stream_client", "stream_default_client", "stream_server"]
+__all__ = ["stream_client", "stream_default_client", "stream_environment", "stream_server"]
 
 
 @pytest.fixture
@@ -57,3 +57,35 @@ def stream_default_client(
     with Client() as client:
         monkeypatch.setattr(api, "_default", client)
         yield client
+
+
+@pytest.fixture
+def stream_environment(
+    stream_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> ScriptedServer:
+    """``stream_server``, to which the environment leads every client that reads it.
+
+    This library's, OpenAI's own and those that go by its variables: litellm, LangChain, Azure's.
+    For programs that are run as processes too; each client retries as it always does.
+
+    .. versionadded:: 0.1
+    """
+    root = stream_server.base_url.removesuffix("/v1")
+    for names, value in (
+        (("OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_API_ENDPOINT"), stream_server.base_url),
+        (("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_ENDPOINT", "AZURE_API_BASE"), root),
+        (("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_API_KEY"), "test"),
+        (("OPENAI_API_VERSION", "AZURE_API_VERSION"), "2024-10-21"),
+        # A proxy of the environment knows another 127.0.0.1.
+        (("NO_PROXY", "no_proxy"), "127.0.0.1"),
+    ):
+        for name in names:
+            monkeypatch.setenv(name, value)
+    for name in (
+        "OPENAI_ORG_ID",
+        "OPENAI_ORGANIZATION",
+        "OPENAI_PROJECT_ID",
+        "AZURE_OPENAI_AD_TOKEN",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    return stream_server

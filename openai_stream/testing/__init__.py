@@ -27,7 +27,7 @@ from openai_stream.publishing import publish
 
 from .addresses import blackhole_url, refused_url
 from .answers import Event, answer
-from .chunks import chat_chunks, completion_chunks, tool_call_chunks
+from .chunks import chat_chunks, completion_chunks, response_events, tool_call_chunks
 from .connection import Connection, Request, Script, Step
 from .faults import (
     FAULTS,
@@ -132,6 +132,7 @@ __all__ = [
     "redirect",
     "refused_url",
     "reset",
+    "response_events",
     "server_error",
     "short_length",
     "stall",
