@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -96,17 +96,21 @@ def text(source: Source, choice: int) -> Iterator[str]:
         yield rest
 
 
-def parts(source: Source, choice: int, silence: float | None = None) -> Iterator[Part | None]:
+def parts(
+    source: Source, choice: int, take: Callable[[], Any] | None = None
+) -> Iterator[Part | None]:
     """The parts of one choice, as they come.
 
-    :param silence: seconds without a part after which ``None`` is given, each time.
+    :param take: gives the next item, in the place of the source's own. If it raises
+        ``queue.Empty``, ``None`` is given for once.
     """
+    if take is None:
+        take = source.take
     reader = source.parts(choice)
     begun = given = False
-    due = 0.0 if silence is None else monotonic() + silence
     while True:
         try:
-            event = source.take(None if silence is None else max(0.0, due - monotonic()))
+            event = take()
             if event is DONE:
                 break
             if event.__class__ is Restarted:
@@ -117,7 +121,8 @@ def parts(source: Source, choice: int, silence: float | None = None) -> Iterator
             begun = True
             found = reader.feed(event)
         except queue.Empty:
-            found = []
+            yield None
+            continue
         except Exception as error:
             if not begun and isinstance(error, StreamDecodeError) and error.snapshot is not None:
                 yield from reader.whole(error.snapshot.to_dict())  # it ignores ``stream``
@@ -126,12 +131,6 @@ def parts(source: Source, choice: int, silence: float | None = None) -> Iterator
         if found:
             given = True
             yield from found
-        elif silence is None or monotonic() < due:
-            continue
-        else:
-            yield None
-        if silence is not None:
-            due = monotonic() + silence
     yield from reader.rest()
     if not source.is_cut():
         yield from reader.end()

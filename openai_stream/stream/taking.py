@@ -168,7 +168,7 @@ class TakingQueue(_Queue[E_co, W_co]):
         source = self._source()
         source.parts(choice)
         source.claim("parts")
-        return cast("Iterator[Part]", consuming.parts(source, choice))  # None needs a limit
+        return cast("Iterator[Part]", consuming.parts(source, choice))
 
     def partials(self, *, call: int | None = None) -> Iterator[Any]:
         """An answer that is JSON, as far as it has come, and at the end the whole value.

@@ -9,7 +9,9 @@ the next begins. What a part is, and when a tool call is whole, is decided by
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 from openai_stream.parts import Call, CallDelta, Finish, Part, Reasoning
@@ -87,6 +89,28 @@ def ui_messages(
     return Body(blocks, events.close, source.abandon if is_owner else nothing)
 
 
+class _Pace:
+    """Knows how long the page has been sent nothing."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.sent()
+
+    def sent(self) -> None:
+        """Something was, just now."""
+        self._due = monotonic() + SILENCE
+
+    def take(self) -> Any:
+        """The next item, unless a comment is due: there may be many that the page does not see.
+
+        :raises queue.Empty: it is.
+        """
+        left = self._due - monotonic()
+        if left <= 0:
+            raise queue.Empty
+        return self._source.take(left)
+
+
 def _blocks(
     source: Source, stream: Stream[Any, Any], error_text: ErrorText | None
 ) -> Iterator[bytes]:
@@ -95,7 +119,8 @@ def _blocks(
     error: Exception | None = None
     for chunk in message.begin():
         yield frame(chunk)
-    parts = consuming.parts(source, 0, SILENCE)
+    pace = _Pace(source)
+    parts = consuming.parts(source, 0, pace.take)
     while error is None:
         try:
             part = next(parts)
@@ -107,9 +132,11 @@ def _blocks(
             break
         if part is None:
             yield KEEP_ALIVE
+            pace.sent()
             continue
         for chunk in message.add(part):
             yield frame(chunk)
+            pace.sent()
     if error is not None:
         ending = message.fail(error, words_of(error, error_text))
     elif source.is_cut():
@@ -148,8 +175,6 @@ class _Message:
             return [*self._close(), self._call(part)]
         if isinstance(part, Finish):
             self._finish = part.reason
-            return []
-        if not part.text:
             return []
         kind = "reasoning" if isinstance(part, Reasoning) else "text"
         chunks = []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -136,6 +139,18 @@ def test_gives_a_call_without_arguments(server: ScriptedServer, ask: Ask, argume
     server.play(answer(tool_call_chunks(("f", arguments))))
     (found,) = [one for one in chunks(ui_messages(ask())) if one["type"] == "tool-input-available"]
     assert found["input"] == {}
+
+
+def test_closes_the_text_before_a_call_that_has_no_arguments(
+    server: ScriptedServer, ask: Ask
+) -> None:
+    call = {"index": 0, "id": "t", "function": {"name": "f", "arguments": ""}}
+    server.play(answer([delta(content="Hm"), delta(tool_calls=[call]), delta("tool_calls")]))
+    assert chunks(ui_messages(ask())) == [
+        *block("text", 0, "Hm"),
+        {"type": "tool-input-available", "toolCallId": "t", "toolName": "f", "input": {}},
+        *ending("tool-calls"),
+    ]
 
 
 def test_gives_calls_without_ids_one_each(server: ScriptedServer, ask: Ask) -> None:
@@ -319,6 +334,17 @@ def test_a_comment_comes_while_no_chunk_does(
     assert chunks([*first, *body]) == [*block("text", 0, "one"), *ending("stop")]
 
 
+def test_comments_keep_their_distance(
+    server: ScriptedServer, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openai_stream.web.ui.SILENCE", 0.05)
+    server.play(answer([Hang()]))
+    with closing(ui_messages(ask())) as body:
+        before = time.monotonic()
+        assert len(comments(next(body) for _ in range(2 + 5))) == 5
+        assert time.monotonic() - before > 0.2
+
+
 def test_a_comment_makes_no_restart_an_error(
     server: ScriptedServer, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,6 +384,20 @@ def test_one_that_is_dropped_closes_the_stream(server: ScriptedServer, ask: Ask)
     body = ui_messages(events)
     del body
     assert stream.cancelled()
+
+
+def test_a_stream_that_has_failed_leaves_no_circle(server: ScriptedServer, ask: Ask) -> None:
+    server.play(answer(chat_chunks("one"), fault="cut"))
+    events = ask()
+    body = ui_messages(events)
+    gone = weakref.ref(events)
+    list(body)
+    gc.disable()
+    try:
+        del events, body
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_close_ends_a_subscription_alone(server: ScriptedServer, ask: Ask) -> None:
