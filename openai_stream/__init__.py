@@ -17,6 +17,7 @@ from .api import (
     create_chat_completion,
     create_completion,
     create_response,
+    resume_response,
     retrieve_response,
 )
 from .azure import AzureClient
@@ -102,6 +103,7 @@ __all__ = [
     "create_chat_completion",
     "create_completion",
     "create_response",
+    "resume_response",
     "retrieve_response",
 ]
 

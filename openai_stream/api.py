@@ -11,7 +11,7 @@ from .base_client import BaseClient
 from .client import Client
 from .models import Response
 from .redaction import forgets
-from .signatures import CreateChatCompletion, CreateCompletion, CreateResponse
+from .signatures import CreateChatCompletion, CreateCompletion, CreateResponse, ResumeResponse
 from .timeouts import Timeout
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "create_chat_completion",
     "create_completion",
     "create_response",
+    "resume_response",
     "retrieve_response",
 ]
 
@@ -108,6 +109,41 @@ def create_response(*, client: Client | None = None, **arguments: Any) -> Any:
     .. versionadded:: 0.1
     """
     return _responses_client("create_response", client).create_response(**arguments)
+
+
+@typed(
+    ResumeResponse[Client],
+    signature("id", optional="starting_after", stream=False, client=True, body=False),
+)
+@forgets
+def resume_response(
+    id: str,
+    starting_after: int | None = None,
+    *,
+    client: Client | None = None,
+    **arguments: Any,
+) -> Any:
+    """Stream a response that the server keeps: ``GET /responses/{id}?stream=true``.
+
+    One that was asked for with ``background=True`` and ``stream=True`` goes on at the server though
+    its connection broke, or the process that read it died. It is always a stream. ``result()`` is
+    the whole response; ``text()`` has the text of the events that come. A break is resumed by
+    itself, ``restarts`` times, and nothing is lost or comes twice.
+
+    :param id: of the response, as in ``response.id``.
+    :param starting_after: the ``sequence_number`` of the last event that you have; ``None``: all
+        events from the beginning.
+    :param client: the client to use instead of the default one.
+    :param arguments: those of a stream (:func:`create_chat_completion`), ``timeout`` and
+        ``extra_…``.
+    :returns: an :class:`EventQueue`, or with ``on_next`` or ``queue`` the :class:`Stream`.
+    :raises NotFoundError: the server does not know it, or no longer.
+    :raises OpenAIStreamError: as :func:`create_response` does.
+
+    .. versionadded:: 0.1
+    """
+    chosen = _responses_client("resume_response", client)
+    return chosen.resume_response(id, starting_after, **arguments)
 
 
 @forgets

@@ -16,7 +16,16 @@ import attrs
 
 from .bodies import ChatBody, CompletionBody, ResponseBody
 
-__all__ = ["STREAM_ARGUMENTS", "Streaming", "check_fields", "check_function", "signature", "typed"]
+__all__ = [
+    "STREAM_ARGUMENTS",
+    "Streaming",
+    "check_fields",
+    "check_function",
+    "check_number",
+    "check_stream_arguments",
+    "signature",
+    "typed",
+]
 
 F = TypeVar("F")
 
@@ -152,11 +161,16 @@ _FIELDS = frozenset().union(
 
 
 def signature(
-    *positional: str, stream: bool = True, client: bool = False, body: bool = True
+    *positional: str,
+    optional: str | None = None,
+    stream: bool = True,
+    client: bool = False,
+    body: bool = True,
 ) -> inspect.Signature:
     """What a call takes, for ``help()``, editors and the documentation.
 
     :param positional: its arguments that are not keywords.
+    :param optional: one more of them, which may be ``None``.
     :param stream: it may stream or not; otherwise it always does.
     :param client: it takes a client.
     :param body: what is left goes into the body.
@@ -169,6 +183,7 @@ def signature(
     return inspect.Signature(
         [
             *(kinds(name, kinds.POSITIONAL_OR_KEYWORD) for name in positional),
+            *([kinds(optional, kinds.POSITIONAL_OR_KEYWORD, default=None)] if optional else []),
             *(kinds(name, kinds.KEYWORD_ONLY, default=named[name]) for name in named),
             *([kinds("body", kinds.VAR_KEYWORD)] if body else []),
         ]
@@ -183,6 +198,34 @@ def typed(kind: type[F], signature: inspect.Signature) -> Callable[[Callable[...
         return cast("F", function)
 
     return decorate
+
+
+def check_stream_arguments(name: str, arguments: Iterable[str], instead: str = "") -> None:
+    """Refuse what does not go with a stream that has no fields.
+
+    :param name: of the function.
+    :param instead: what to do instead.
+    :raises TypeError: saying which.
+    """
+    if unknown := set(arguments) - STREAM_ARGUMENTS:
+        check_fields(unknown - {"stream"})
+        what = f"{name}() takes no argument {min(unknown)!r}"
+        raise TypeError(f"{what}: {instead}" if instead else what)
+
+
+def check_number(name: str, value: Any) -> None:
+    """Refuse what cannot be the number of an event, or ``None``.
+
+    :param name: of the argument.
+    :raises TypeError: it is not an int.
+    :raises ValueError: it is negative.
+    """
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    if value < 0:
+        raise ValueError(f"{name} must not be negative: {value}")
 
 
 def check_fields(body: Iterable[str]) -> None:

@@ -35,6 +35,7 @@ from .request import (
     with_query,
 )
 from .signatures import CreateChatCompletion, CreateCompletion
+from .stored import in_background
 from .stream.ending import Callbacks
 from .stream.handles import EventQueue, Stream
 from .stream.reader import Reader
@@ -90,12 +91,6 @@ def keys_kept() -> deque[str]:
     return deque(maxlen=16)
 
 
-#: What to do about status 404.
-_MISSING = "Are the model's name and the base URL right?"
-_FORGOTTEN = (
-    "Does the server still keep that response? Of those asked for with store=True or "
-    "background=True it does, for some time"
-)
 #: The arguments of a method that may stream or not.
 METHOD = signature("self")
 #: The body of a request is made of a call's arguments.
@@ -250,6 +245,9 @@ class BaseClient:
             Callbacks(streaming.on_next, streaming.on_done, streaming.on_error),
             restarts=streaming.restarts,
             ended=ended,
+            background=in_background(
+                request, endpoint, self._url, attempts, timeout, self.max_event_bytes
+            ),
         )
         handle = Stream(core)
         events = None
@@ -283,7 +281,9 @@ class BaseClient:
                 raise TypeError(f"extra_body cannot be added to a {type(body).__name__}")
             body = {**body, **extra_body}
         return Request(
-            url=with_query(self._url(endpoint.path, body), query),
+            url=with_query(
+                self._url(endpoint.path, body), endpoint.query(query) if stream else query
+            ),
             headers=merge(
                 {
                     "Accept": "text/event-stream" if stream else "application/json",
@@ -299,7 +299,9 @@ class BaseClient:
             body=b"" if endpoint.stored else encode(body),
             asked=Asked.of(body, cls),
             method=endpoint.method,
-            if_missing=_FORGOTTEN if endpoint.stored else _MISSING,
+            if_missing=endpoint.if_missing,
+            query=query,
+            background=endpoint.runs_in_background(body),
         )
 
     def _attempts(self, secrets: Secrets) -> Attempts:

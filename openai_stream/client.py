@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import attrs
 import requests
 
-from .arguments import STREAM_ARGUMENTS, check_fields, signature, typed
+from .arguments import check_number, check_stream_arguments, signature, typed
 from .attempts import Trace
 from .base_client import (
     METHOD,
@@ -26,7 +26,7 @@ from .errors import ConfigurationError
 from .models import Response
 from .redaction import forgets, forgets_what_it_is_made_of, shown
 from .request import Headers, check_header_value, check_key, check_url
-from .signatures import CreateResponse, StreamAny
+from .signatures import CreateResponse, ResumeResponse, StreamAny
 from .timeouts import Timeout, timeout_of
 from .transport import Session
 
@@ -34,6 +34,9 @@ __all__ = ["Client"]
 
 _DEFAULT_HOST = "api.openai.com"
 _DEFAULT_BASE_URL = f"https://{_DEFAULT_HOST}/v1"
+
+
+_RESUME = signature("self", "id", optional="starting_after", stream=False, body=False)
 
 
 @forgets_what_it_is_made_of
@@ -115,6 +118,23 @@ class Client(BaseClient):
         """``POST /responses``. See :func:`openai_stream.create_response`."""
         return self._call(RESPONSES, arguments)
 
+    @typed(ResumeResponse[NoReturn], _RESUME)
+    @forgets
+    def resume_response(
+        self,
+        id: str,
+        starting_after: int | None = None,
+        **arguments: Any,
+    ) -> Any:
+        """``GET /responses/{id}?stream=true``. See :func:`openai_stream.resume_response`.
+
+        .. versionadded:: 0.1
+        """
+        check_number("starting_after", starting_after)
+        check_stream_arguments("resume_response", arguments)
+        arguments["stream"] = True
+        return self._call(stored_response(id, "GET", after=starting_after), arguments, {})
+
     @forgets
     def retrieve_response(
         self,
@@ -177,10 +197,7 @@ class Client(BaseClient):
         :returns: an :class:`EventQueue`, or with ``on_next`` or ``queue`` the :class:`Stream`.
         :raises OpenAIStreamError: as :func:`create_chat_completion` does.
         """
-        unknown = arguments.keys() - STREAM_ARGUMENTS
-        if unknown:
-            check_fields(unknown - {"stream"})
-            raise TypeError(f"stream() takes no argument {min(unknown)!r}: put it into the body")
+        check_stream_arguments("stream", arguments, "put it into the body")
         if not isinstance(path, str):
             raise TypeError(f"path must be a string, not {path!r}")
         arguments["stream"] = True

@@ -6,7 +6,7 @@ What is common to all (frames, errors in the stream, ``[DONE]``) is the reader's
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
@@ -99,8 +99,11 @@ class Endpoint(Generic[E, W]):
     :param parts: makes what reads the parts of an answer of its events: typed pieces of a choice.
     :param carries: whether the JSON of an event carries something of the answer.
     :param method: of its requests.
-    :param stored: it is about an answer that the server keeps: no body is sent, and the answer is
+    :param stored: the id of an answer that the server keeps: no body is sent, and the answer is
         returned whatever its status.
+    :param after: of that answer, the number of the last event that is not wanted.
+    :param may_run_in_background: the server may go on with an answer without a connection.
+    :param if_missing: what to do about status 404.
     """
 
     path: str
@@ -119,7 +122,25 @@ class Endpoint(Generic[E, W]):
     parts: Callable[[Asked, int], Reader] | None = None
     carries: Callable[[Any], bool] = any_content
     method: str = "POST"
-    stored: bool = False
+    stored: str = ""
+    after: int | None = None
+    may_run_in_background: bool = False
+    if_missing: str = "Are the model's name and the base URL right?"
+
+    def runs_in_background(self, body: Any) -> bool:
+        """Whether the answer to a request goes on at the server without a connection."""
+        asked = isinstance(body, dict) and body.get("background") is True
+        return self.may_run_in_background and asked
+
+    def query(self, query: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The parameters of a request that streams.
+
+        :param query: those that the user added.
+        """
+        if not self.stored:
+            return query
+        after = {} if self.after is None else {"starting_after": self.after}
+        return {**query, "stream": "true", **after}
 
     def texts(self, asked: Asked, index: int) -> Callable[[E], str | None]:
         """:attr:`text` for the events of one answer, one after the other.
@@ -203,14 +224,24 @@ RESPONSES: Endpoint[ResponseEvent, Response] = Endpoint(
     class_argument="text_format",
     parts=_response_parts,
     carries=response_content,
+    may_run_in_background=True,
 )
 
 
-def stored_response(ident: str, method: str, action: str = "") -> Endpoint[ResponseEvent, Response]:
+_FORGOTTEN = (
+    "Does the server still keep that response? Of those asked for with store=True or "
+    "background=True it does, for some time"
+)
+
+
+def stored_response(
+    ident: str, method: str, action: str = "", after: int | None = None
+) -> Endpoint[ResponseEvent, Response]:
     """A response that the server keeps. Source: "Responses", *Get* and *Cancel a response*.
 
     :param ident: its ``id``.
     :param action: what is done to it, behind a slash.
+    :param after: the number of the last event that is not wanted.
     :raises TypeError: the id is not a string.
     :raises ValueError: it is a string that cannot be one.
     """
@@ -223,7 +254,9 @@ def stored_response(ident: str, method: str, action: str = "") -> Endpoint[Respo
         path=f"{RESPONSES.path}/{quote(ident, safe='')}{action}",
         is_whole=lambda answer: answer.get("object") == "response" or RESPONSES.is_whole(answer),
         method=method,
-        stored=True,
+        stored=ident,
+        after=after,
+        if_missing=_FORGOTTEN,
     )
 
 

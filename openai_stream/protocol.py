@@ -15,6 +15,7 @@ import attrs
 import requests
 from urllib3.response import HTTPResponse
 
+from .background import Background
 from .endpoints import Accumulator, Endpoint
 from .errors import StreamAPIError, StreamDecodeError, StreamInterruptedError
 from .event_kinds import is_failed_chunk, is_failed_response, is_keep_alive, is_typed
@@ -66,6 +67,7 @@ class Reader:
     :param accumulator: takes in each event before it is delivered.
     :param limit: the most bytes of one event.
     :param clean: takes secrets out of what the server says, for messages.
+    :param background: counts the events, if the response runs in the background.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Reader:
         accumulator: Accumulator,
         limit: int,
         clean: Callable[[str], str],
+        background: Background | None = None,
     ) -> None:
         self._response = response
         self._exchange = exchange
@@ -94,6 +97,8 @@ class Reader:
         self._done = False  # "[DONE]" has come
         #: Looks for events that carry content, where there is a limit for them.
         self._carries = endpoint.carries if exchange.awaits_content else None
+        #: Looks at each event first, and drops some; ``None`` for nearly all streams.
+        self._look = self._looking(background)
         self._carried = False  # one has come since the last wait
         self._consumed = 0.0  # seconds since the last bytes that were the consumer's
         #: Events so far.
@@ -183,7 +188,7 @@ class Reader:
         make = self._endpoint.event
         server_event = self._endpoint.server_event
         last = self._endpoint.last
-        carries = self._carries
+        look = self._look
         for message in messages:
             text = message.data
             if message.event != "message" and not self._is_ours(message, deliver, on_first):
@@ -229,6 +234,9 @@ class Reader:
                 if server_event is None and is_keep_alive(data):
                     self.empty += 1
                     continue
+            if look is not None and look(data):
+                self.empty += 1
+                continue
             if not self.events:
                 self._begin(data, on_first)
             # A chunk that repeats what is known in all but its delta, as nearly all do, does not
@@ -236,8 +244,6 @@ class Reader:
             if not add(data) and is_failed_chunk(data):
                 raise api_error(data, self._clean)
             self.events += 1
-            if carries is not None and carries(data):
-                self._carried = True
             if server_event is not None:
                 deliver(server_event(message, data))
                 continue
@@ -406,6 +412,20 @@ class Reader:
         if self._flush is not None:
             self._flush()
         return self._body.read()
+
+    def _looking(self, background: Background | None) -> Callable[[Any], bool] | None:
+        carries = self._carries
+        if carries is None:
+            return None if background is None else background.is_repeated
+
+        def look(data: Any) -> bool:
+            if background is not None and background.is_repeated(data):
+                return True
+            if carries(data):
+                self._carried = True
+            return False
+
+        return look
 
     def _timed(self, deliver: Callable[[Any], object]) -> Callable[[Any], object]:
         def timed(event: Any) -> None:

@@ -47,6 +47,10 @@ class Request:
     #: What the body asks for, as far as it tells how to put the answer together.
     asked: Asked = UNKNOWN
     method: str = "POST"
+    #: The parameters that were added to the URL.
+    query: Mapping[str, Any] = attrs.field(factory=dict)
+    #: It asks for a response that runs in the background.
+    background: bool = False
     #: What to do about status 404.
     if_missing: str = ""
 

@@ -30,6 +30,7 @@ __all__ = [
     "CreateChatCompletion",
     "CreateCompletion",
     "CreateResponse",
+    "ResumeResponse",
     "Sink",
     "StreamAny",
 ]
@@ -404,3 +405,79 @@ class StreamAny(Protocol):
         restarts: int = 0,
         **arguments: Unpack[AnyStreamArguments],
     ) -> Stream[ServerEvent, Any]: ...
+
+
+class ResumeArguments(CallArguments, StreamArguments, total=False):
+    """What goes with ``resume_response``."""
+
+    on_done: Callable[[Response], object] | None
+
+
+class ResumeResponse(Protocol[C_contra]):
+    """``resume_response``; ``GET /responses/{id}``."""
+
+    @overload
+    def __call__(
+        self,
+        id: str,
+        starting_after: int | None = None,
+        *,
+        client: C_contra | None = None,
+        on_next: None = None,
+        queue: None = None,
+        maxsize: int = 0,
+        stream_close: bool = False,
+        restarts: Literal[0] = 0,
+        **arguments: Unpack[ResumeArguments],
+    ) -> EventQueue[ResponseEvent, Response]: ...
+    @overload
+    def __call__(
+        self,
+        id: str,
+        starting_after: int | None = None,
+        *,
+        client: C_contra | None = None,
+        on_next: None = None,
+        queue: None = None,
+        maxsize: int = 0,
+        stream_close: bool = False,
+        restarts: int,
+        **arguments: Unpack[ResumeArguments],
+    ) -> EventQueue[ResponseEvent | Restarted, Response]: ...
+    @overload
+    def __call__(
+        self,
+        id: str,
+        starting_after: int | None = None,
+        *,
+        client: C_contra | None = None,
+        on_next: Callable[[ResponseEvent], object],
+        queue: None = None,
+        restarts: Literal[0] = 0,
+        **arguments: Unpack[ResumeArguments],
+    ) -> Stream[ResponseEvent, Response]: ...
+    @overload
+    def __call__(
+        self,
+        id: str,
+        starting_after: int | None = None,
+        *,
+        client: C_contra | None = None,
+        on_next: Callable[[ResponseEvent | Restarted], object],
+        queue: None = None,
+        restarts: int,
+        **arguments: Unpack[ResumeArguments],
+    ) -> Stream[ResponseEvent, Response]: ...
+    @overload
+    def __call__(
+        self,
+        id: str,
+        starting_after: int | None = None,
+        *,
+        client: C_contra | None = None,
+        on_next: None = None,
+        queue: Sink,
+        tag: Any = None,
+        restarts: int = 0,
+        **arguments: Unpack[ResumeArguments],
+    ) -> Stream[ResponseEvent, Response]: ...

@@ -134,7 +134,7 @@ class Stream(Generic[E, W]):
         self._core.call_when_over(settle)
         return future
 
-    def close(self, drain: bool = False) -> None:
+    def close(self, drain: bool = False, cancel: bool = True) -> None:
         """Stop the stream, from any thread and at any moment; twice is harmless.
 
         The consumer is released at once: what is in the queue stays, then comes ``DONE``. The
@@ -148,8 +148,13 @@ class Stream(Generic[E, W]):
             called no more, ``on_done`` and ``on_error`` are; subscribers get their events; a
             foreign queue gets its ``DONE`` when the next event comes. Closing without ``drain``,
             or dropping every handle, ends it.
+        :param cancel: a response that was asked for with ``background=True``, or resumed, goes on
+            at the server though its connection is closed: so the reader has the server cancel it,
+            once, within the ``connect`` time, and logs it if that fails. ``False`` leaves it
+            running, to be resumed. Nothing else than ``close()``, the end of a ``with`` block and
+            ``shutdown()`` cancels it. It makes no difference for other streams, and with ``drain``.
         """
-        self._core.close(drain)
+        self._core.close(drain, cancel)
 
     def subscribe(self, after: int | None = None) -> EventQueue[E, W]:
         """A new queue that gives every event from the first, also after the end, then the end.
@@ -264,12 +269,13 @@ class EventQueue(TakingQueue[E_co, W_co]):
         """The handle of the stream that fills the queue."""
         return self._stream
 
-    def close(self, drain: bool = False) -> None:
+    def close(self, drain: bool = False, cancel: bool = True) -> None:
         """``stream.close()``: stop the stream; what is in the queue stays, then comes ``DONE``.
 
         :param drain: let the stream go on for its result.
+        :param cancel: have the server stop a response that runs in the background.
         """
-        self._stream.close(drain)
+        self._stream.close(drain, cancel)
 
     def __enter__(self) -> EventQueue[E_co, W_co]:
         return self
@@ -319,10 +325,11 @@ class Subscription(EventQueue[E_co, W_co]):
         with self._subscriber.lock:
             return self._subscriber.is_from_the_start()
 
-    def close(self, drain: bool = False) -> None:
+    def close(self, drain: bool = False, cancel: bool = True) -> None:
         """End this subscription: what is in the queue stays, then comes ``DONE``.
 
         :param drain: makes no difference.
+        :param cancel: makes no difference.
         """
         self._core.unsubscribe(self._subscriber)
 

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from openai_stream import retrying
+from openai_stream.background import Background
 from openai_stream.errors import (
     OpenAIStreamError,
     StreamAPIError,
@@ -22,7 +23,7 @@ from openai_stream.errors import (
 )
 from openai_stream.observers import Ended
 from openai_stream.protocol import Reader as Protocol
-from openai_stream.redaction import Secrets
+from openai_stream.redaction import Secrets, purge
 from openai_stream.transport import Aborted, Expired, NetworkCall
 
 from .ending import Callbacks, Ending
@@ -58,6 +59,8 @@ class Reader:
     :param callbacks: the user's functions.
     :param restarts: how often an answer that breaks off is asked for again.
     :param ended: is told the outcome, where anybody observes.
+    :param background: the response, if it runs in the background: it is resumed where others are
+        asked for again.
     """
 
     _sink: Sink
@@ -71,6 +74,7 @@ class Reader:
         callbacks: Callbacks,
         restarts: int,
         ended: Ended | None = None,
+        background: Background | None = None,
     ) -> None:
         self._core = core
         self._connect = connect
@@ -78,6 +82,7 @@ class Reader:
         self._secrets = secrets
         self._callbacks = callbacks
         self._restarts = restarts
+        self._background = background
         self._ending = Ending(core, callbacks, secrets, ended)
         self._sink_of: Callable[[Core[Any, Any]], CallbackSink | ForeignSink] | None = None
         if callbacks.on_next is not None:
@@ -163,6 +168,7 @@ class Reader:
             raise
         finally:
             self._ending.observe(None)  # where it was closed
+            self._stop_the_server()
             live.discard(self)
             self._core.call_those_when_over()
             self.left.set()
@@ -173,26 +179,39 @@ class Reader:
         sink = self._sink_of(self._core)
         return sink if self._core.history is None else ReplaySink(self._core, sink)
 
+    def _stop_the_server(self) -> None:
+        """Cancel what goes on in the background, if the stream was closed for that."""
+        if self._background is None or not self._core.is_to_stop:
+            return
+        try:
+            self._background.cancel()
+        except OpenAIStreamError as error:
+            purge(error, self._secrets)
+            _log.warning("the response was not cancelled at the server: %s", str(error))
+
     def _read_answers(self) -> None:
-        """Read the answer; where it breaks off, and that is wanted, ask again from the start."""
+        """Read the answer; where it breaks off, and that is wanted, ask for the rest, or for all of
+        it again.
+        """
         exchange = self._core.exchange
         if self._core.response is None:
             self._core.begin(self._connect(exchange))
         again: Restarted | None = None
+        restarts = 0
         while True:
             try:
                 self._read(again)
                 return
             except StreamError as error:
-                restarts = 0 if again is None else again.attempt
                 if restarts >= self._restarts or not _is_passing(error):
                     raise
                 self._ending.complete(error)
-                again = Restarted(restarts + 1, error)
+                again = None if self._can_go_on() else Restarted(restarts + 1, error)
                 wait = retrying.backoff(restarts)
                 _log.warning(
-                    "%s. Asking for the answer again in %.1f s (restart %d of %d)",
+                    "%s. Asking for the %s in %.1f s (restart %d of %d)",
                     str(error),  # not the error, which leads to frames and what had come
+                    "rest" if again is None else "answer again",
                     wait,
                     restarts + 1,
                     self._restarts,
@@ -201,7 +220,20 @@ class Reader:
                 exchange.sleep(wait)
             except Expired:
                 raise self._timed_out() from None
-            self._core.begin(self._connect(exchange))
+            restarts += 1
+            self._core.begin(self._connect_again())
+
+    def _can_go_on(self) -> bool:
+        return self._background is not None and self._background.can_go_on
+
+    def _connect_again(self) -> requests.Response:
+        background, exchange = self._background, self._core.exchange
+        if background is None:
+            return self._connect(exchange)
+        if background.ident is not None:
+            return background.resume(exchange)
+        background.begin_anew()
+        return self._connect(exchange)
 
     def _read(self, again: Restarted | None) -> None:
         """Read one response.
@@ -221,7 +253,13 @@ class Reader:
 
         try:
             protocol = Protocol(
-                response, core.exchange, core.endpoint, accumulator, self._limit, self._secrets
+                response,
+                core.exchange,
+                core.endpoint,
+                accumulator,
+                self._limit,
+                self._secrets,
+                self._background,
             )
         except BaseException:
             response.close()

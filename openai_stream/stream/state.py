@@ -110,6 +110,8 @@ class Core(Generic[E, W]):
         #: The reader's thread, once it has one.
         self.thread: threading.Thread | None = None
         self.figures = Figures()
+        #: It was closed, and the server is to stop too: by who reads it, at its end.
+        self.is_to_stop = False
         self._live_on = live_on
         self._accumulator: Accumulator = endpoint.accumulator(asked)
         self._over = self._condition()
@@ -218,6 +220,11 @@ class Core(Generic[E, W]):
             self.exchange.abort()
             self.room.notify_all()
 
+    def _stop(self) -> None:
+        """The same, and have the server stop."""
+        self.is_to_stop = self.is_to_stop or self.state in _ALIVE
+        self.cancel()
+
     def _end(self, state: State) -> None:
         """End it: the one place. The queues get the end, whoever waits for it is woken."""
         self.state = state
@@ -260,11 +267,11 @@ class Core(Generic[E, W]):
         if self.inherited and self.state not in _OVER:
             raise RuntimeError("the stream belongs to the process that this one was forked from")
 
-    def close(self, drain: bool = False) -> None:
+    def close(self, drain: bool = False, cancel: bool = True) -> None:
         """See :meth:`Stream.close`."""
         if self.inherited:
             return
-        self.lock.run(self._drain if drain else self.cancel)
+        self.lock.run(self._drain if drain else self._stop if cancel else self.cancel)
         # From here on no callback is called that was not about to be when the state changed.
         if not self.on_reader:
             wait_for_calls(self.calling, self.thread, lambda: self.state is State.ENDING)

@@ -35,6 +35,7 @@ from openai_stream import (
     create_chat_completion,
     create_completion,
     create_response,
+    resume_response,
     retrieve_response,
 )
 from openai_stream.parts import Call, CallDelta, Finish, Reasoning, Refusal, Text
@@ -62,6 +63,11 @@ def without_stream() -> None:
     assert_type(client.create_chat_completion(model="m", messages=[]), ChatCompletion)
     assert_type(client.create_completion(model="m", prompt="p"), Completion)
     assert_type(client.create_response(model="m", input="i"), Response)
+    assert_type(client.resume_response("id"), EventQueue[ResponseEvent, Response])
+    assert_type(
+        resume_response("id", 7, client=client, on_next=lambda event: None),
+        Stream[ResponseEvent, Response],
+    )
     assert_type(client.retrieve_response("id", timeout=1), Response)
     assert_type(client.cancel_response("id", extra_headers={"a": None}), Response)
     assert_type(retrieve_response("id", client=client), Response)

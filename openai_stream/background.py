@@ -1,0 +1,125 @@
+"""Responses that run in the background: the server goes on, whatever happens to their stream.
+
+So such a stream is not asked for again after a break, but resumed after its last event. The server
+numbers the events; :class:`Background` keeps the count, and with it what is new, what comes again
+and what was left out. Who makes the requests is not known here.
+
+Source: OpenAI API reference, "Responses", *Get a model response*, ``starting_after``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .errors import StreamDecodeError
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["Background"]
+
+#: The events that a response begins with.
+_BEGINNINGS = ("response.created", "response.queued")
+
+
+class Background:
+    """What is known of a response that runs in the background. For the reader's thread.
+
+    :param resume: asks for the response's events, of its id, after a number; ``None``: all.
+    :param cancel: has the server stop it; raises what the request raises.
+    :param ends: the types of the events after which it is over.
+    :param ident: its id, where that is known before it is streamed.
+    :param after: the number of the last event that is not wanted.
+    """
+
+    def __init__(
+        self,
+        resume: Callable[[Any, str, int | None], requests.Response],
+        cancel: Callable[[str], object],
+        ends: tuple[str, ...],
+        ident: str | None = None,
+        after: int | None = None,
+    ) -> None:
+        self._resume = resume
+        self._cancel = cancel
+        self._ends = ends
+        #: Its id, once it is known.
+        self.ident = ident
+        #: The last event that will ever come has come.
+        self.is_over = False
+        self._last = after
+        self._replays = ident is not None  # what comes begins after ``_last``, or at the beginning
+        self._has_begun = False  # an event has come
+
+    @property
+    def can_go_on(self) -> bool:
+        """It can be resumed where it broke off: its id is known, and its last number."""
+        return self.ident is not None and (self._last is not None or not self._has_begun)
+
+    def resume(self, exchange: Any) -> requests.Response:
+        """Ask for what comes after the last event; for all of them, if none had a number."""
+        assert self.ident is not None
+        self._replays = True
+        self._has_begun = self._last is not None
+        return self._resume(exchange, self.ident, self._last)
+
+    def begin_anew(self) -> None:
+        """Another response is about to be asked for."""
+        self.ident = self._last = None
+        self._replays = self.is_over = self._has_begun = False
+
+    def cancel(self) -> None:
+        """Have the server stop it, where it has begun and is not over.
+
+        :raises: what the request raises.
+        """
+        if self.ident is not None and not self.is_over:
+            self._cancel(self.ident)
+
+    def is_repeated(self, event: Any) -> bool:
+        """Take note of an event.
+
+        :returns: whether it has come before.
+        :raises StreamDecodeError: the server left out some before it.
+        """
+        if type(event) is not dict:
+            return False
+        kind = event.get("type")
+        response = event.get("response")
+        if self.ident is None and type(response) is dict:
+            ident = response.get("id")
+            # It becomes a part of a path, so not any text will do.
+            self.ident = ident if type(ident) is str and ident.strip(". ") else None
+        number = event.get("sequence_number")
+        if type(number) is int:
+            if self._has_come(number, kind):
+                return True
+            self._check_gap(number)
+            self._last = number
+        self._has_begun = True
+        if kind in self._ends:
+            self.is_over = True
+        return False
+
+    def _has_come(self, number: int, kind: Any) -> bool:
+        last = self._last
+        if last is None or number > last:
+            return False
+        # Some gateways give each event the number 0, which so says nothing.
+        return self._replays or last > 0 or kind in _BEGINNINGS
+
+    def _check_gap(self, number: int) -> None:
+        last = self._last
+        if last is None:
+            # A new stream may begin to count where it likes; a replay begins at 0 or at 1.
+            if self._replays and number > 1:
+                self._refuse("the beginning of the response", number)
+        elif number > last + 1:
+            self._refuse(f"number {last}", number)
+
+    def _refuse(self, before: str, number: int) -> None:
+        raise StreamDecodeError(
+            f"the server left out events of the response: after {before} comes number {number}. "
+            "What came before is in order; resume_response(…, starting_after=…) asks for the rest"
+        )
