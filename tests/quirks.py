@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from helpers import JSON
 
 from openai_stream import (
     BadRequestError,
@@ -31,7 +32,6 @@ from openai_stream.testing import (
 )
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "quirks.rst"
-JSON = dict[str, Any]
 
 #: Role, "Hello", " big", " world", finish reason.
 CHUNKS = chat_chunks("Hello big world")

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-JSON = dict[str, Any]
+from helpers import JSON
+
 RECORDED = Path(__file__).with_name("response_story_node.json")
 
 #: The types whose events leave no trace in the response, and why.

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import pytest
+from helpers import JSON
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from machine import EXAMPLES
@@ -23,7 +24,6 @@ from machine import EXAMPLES
 from openai_stream.accumulate import ChatAccumulator, CompletionAccumulator, ResponseAccumulator
 from openai_stream.accumulate.message import Message
 
-JSON: TypeAlias = dict[str, Any]
 Accumulator: TypeAlias = ChatAccumulator | CompletionAccumulator | ResponseAccumulator
 
 KINDS = [ChatAccumulator, CompletionAccumulator, ResponseAccumulator]

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from helpers import SOON
 from machine import HELD_UP
 
 from openai_stream import APIConnectionError, APITimeoutError, Client, EventQueue, Timeout
 from openai_stream.testing import ScriptedServer, answer, chat_chunks
 
 CHUNKS = chat_chunks("Hello")
-WAIT = 30.0
 
 
 class Swallowing:
@@ -181,7 +181,7 @@ def test_close_wakes_all_that_connect(
                 one for one in threading.enumerate() if one.name.startswith("openai-stream-")
             )
             events.close()
-            reader.join(WAIT)
+            reader.join(SOON)
             assert not reader.is_alive()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from helpers import SOON
 
 from openai_stream import (
     DONE,
@@ -40,7 +41,6 @@ from openai_stream.testing import (
     json_answer,
 )
 
-WAIT = 30.0  # seconds, for what takes milliseconds
 BODY = {"model": "m", "input": "Hi", "stream": True}
 #: What JSON can be, on one line each.
 DATA: list[Any] = [{"n": 1, "deep": {"a": [None, "ü"]}}, [1, 2], "text", 0, 1.5, True, None, {}]
@@ -49,7 +49,7 @@ FRAMES: list[Event] = [frame(json.dumps(one)) for one in DATA]
 
 @pytest.fixture
 def client(server: ScriptedServer) -> Iterator[Client]:
-    timeout = Timeout(connect=WAIT, idle=WAIT, gap=WAIT)
+    timeout = Timeout(connect=SOON, idle=SOON, gap=SOON)
     with Client(
         api_key="sk-test", base_url=server.base_url, max_retries=0, timeout=timeout
     ) as made:
@@ -81,7 +81,7 @@ def test_the_body_is_sent_as_it_is(
     server: ScriptedServer, client: Client, path: str, body: Any
 ) -> None:
     server.play(answer(FRAMES))
-    client.stream(path, body).stream.result(WAIT)
+    client.stream(path, body).stream.result(SOON)
     (request,) = server.requests
     assert (request.method, request.target) == ("POST", "/v1/audio/speech")
     assert request.json == body
@@ -97,7 +97,7 @@ def test_what_is_added_to_the_request(server: ScriptedServer, client: Client) ->
         extra_headers={"X-Team": "a"},
         extra_query={"v": 1},
         extra_body={"input": "Ho", "voice": "b"},
-    ).stream.result(WAIT)
+    ).stream.result(SOON)
     (request,) = server.requests
     assert request.headers["x-team"] == "a"
     assert request.target == "/v1/audio/speech?v=1"
@@ -118,7 +118,7 @@ def test_an_error_status(server: ScriptedServer, client: Client) -> None:
     server.play(*[error_answer(404, "No such path.")] * 2)
     with pytest.raises(NotFoundError, match=r"/v1/audio/speech: 404 .* No such path"):
         stream(client)
-    error = stream(client, nowait=True).stream.exception(WAIT)
+    error = stream(client, nowait=True).stream.exception(SOON)
     assert type(error) is NotFoundError
 
 
@@ -215,11 +215,11 @@ def test_everywhere_that_events_go(server: ScriptedServer, client: Client) -> No
     calls: list[Any] = []
     handle = stream(client, on_next=calls.append, on_done=calls.append)
     assert isinstance(handle, Stream)
-    handle.result(WAIT)
+    handle.result(SOON)
     assert calls == [*expected, DATA[-1]]
     mine: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    stream(client, queue=mine, tag="t").result(WAIT)
-    assert [mine.get(timeout=WAIT) for _ in range(len(DATA) + 1)] == [
+    stream(client, queue=mine, tag="t").result(SOON)
+    assert [mine.get(timeout=SOON) for _ in range(len(DATA) + 1)] == [
         Tagged("t", item) for item in [*expected, DONE]
     ]
     events = stream(client, replay=True)
@@ -238,7 +238,7 @@ def test_complete_where_the_body_says_so(
     for _ in range(3):
         events = stream(client)
         assert datas(events) == DATA
-        assert events.stream.result(WAIT) == DATA[-1]
+        assert events.stream.result(SOON) == DATA[-1]
     assert len(server.connections) == 1
 
 
@@ -258,7 +258,7 @@ def test_no_event_at_all(server: ScriptedServer, client: Client, framing: Any) -
     for _ in range(2):
         events = stream(client)
         assert list(events) == []
-        assert events.stream.result(WAIT) is None
+        assert events.stream.result(SOON) is None
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_any_other_end_is_an_interruption(
         events = stream(client)
         with pytest.raises(StreamInterruptedError) as caught:
             list(events)
-        assert events.stream.exception(WAIT) is caught.value
+        assert events.stream.exception(SOON) is caught.value
         if isinstance(end, Fin):
             assert caught.value.snapshot == ({"n": count - 1} if count else None)
 
@@ -292,7 +292,7 @@ def test_the_result_is_the_last_data(server: ScriptedServer, client: Client) -> 
     last = {"usage": {"tokens": 5}, "list": [1]}
     server.play(answer([*FRAMES, frame(last)], done=False))
     handle = stream(client).stream
-    whole = handle.result(WAIT)
+    whole = handle.result(SOON)
     assert whole == last
     whole["list"].append(2)
     assert handle.result() == handle.snapshot() == last
@@ -312,9 +312,9 @@ def test_the_result_is_the_last_data(server: ScriptedServer, client: Client) -> 
 def test_an_error_in_the_stream(server: ScriptedServer, client: Client, error: bytes) -> None:
     server.play(answer([frame({"n": 1}), error]))
     events = stream(client)
-    assert events.get(timeout=WAIT).data == {"n": 1}
+    assert events.get(timeout=SOON).data == {"n": 1}
     with pytest.raises(StreamAPIError, match="Too much") as caught:
-        events.get(timeout=WAIT)
+        events.get(timeout=SOON)
     assert (caught.value.code, caught.value.type) == ("c", "t")
     assert caught.value.snapshot == {"n": 1}
 
@@ -328,9 +328,9 @@ def test_null_is_no_error(server: ScriptedServer, client: Client) -> None:
 def test_data_that_is_no_json(server: ScriptedServer, client: Client, data: str) -> None:
     server.play(answer([frame({"n": 1}), frame(data)]))
     events = stream(client)
-    assert events.get(timeout=WAIT).data == {"n": 1}
+    assert events.get(timeout=SOON).data == {"n": 1}
     with pytest.raises(StreamDecodeError):
-        events.get(timeout=WAIT)
+        events.get(timeout=SOON)
 
 
 def test_no_event_stream(server: ScriptedServer, client: Client) -> None:
@@ -346,7 +346,7 @@ def test_a_restart(server: ScriptedServer, client: Client) -> None:
     assert (first.data, second.data) == ({"n": 1}, {"n": 2})
     assert isinstance(again, Restarted)
     assert again.error.snapshot == {"n": 1}
-    assert events.stream.result(WAIT) == {"n": 2}
+    assert events.stream.result(SOON) == {"n": 2}
 
 
 def test_events_that_are_nested_deeply(server: ScriptedServer, client: Client) -> None:
@@ -355,12 +355,12 @@ def test_events_that_are_nested_deeply(server: ScriptedServer, client: Client) -
         deep = [deep]
     server.play(answer([{"x": deep}]), answer([{"x": deep}, Reset()]))
     done: list[Any] = []
-    assert stream(client, on_done=done.append).stream.result(WAIT)["x"]
+    assert stream(client, on_done=done.append).stream.result(SOON)["x"]
     assert done[0]["x"]
     events = stream(client)
-    assert events.get(timeout=WAIT).data["x"]
+    assert events.get(timeout=SOON).data["x"]
     with pytest.raises(StreamInterruptedError):
-        events.get(timeout=WAIT)
+        events.get(timeout=SOON)
 
 
 @pytest.mark.parametrize("lost", [4, 12, 30])
@@ -371,17 +371,17 @@ def test_compressed_data_that_breaks_off_in_an_orderly_body(
     for body in (whole, whole[:-lost]):
         headers = {"Content-Encoding": "gzip", "Content-Length": str(len(body))}
         server.play([head(200, headers), body])
-    assert stream(client).stream.result(WAIT) == {"n": 29}
+    assert stream(client).stream.result(SOON) == {"n": 29}
     with pytest.raises(StreamInterruptedError):
-        stream(client).stream.result(WAIT)
+        stream(client).stream.result(SOON)
 
 
 def test_a_frame_that_breaks_off_in_an_orderly_body(server: ScriptedServer, client: Client) -> None:
     server.play(answer([{"n": 1}, b'data: {"n": 2'], done=False))
     server.play(answer([{"n": 1}, b": bye"], done=False))
     with pytest.raises(StreamInterruptedError):
-        stream(client).stream.result(WAIT)
-    assert stream(client).stream.result(WAIT) == {"n": 1}
+        stream(client).stream.result(SOON)
+    assert stream(client).stream.result(SOON) == {"n": 1}
 
 
 def test_an_event_that_is_called_ping_is_one_if_it_has_data(

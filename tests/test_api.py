@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from helpers import SOON
 
 import openai_stream
 from openai_stream import (
@@ -33,7 +34,6 @@ from openai_stream.testing import (
     json_answer,
 )
 
-WAIT = 30.0  # seconds, for what takes milliseconds
 CHUNKS = chat_chunks("Hello world")
 WHOLE = {"object": "chat.completion", "choices": []}
 
@@ -67,7 +67,7 @@ def test_the_default_client_is_made_of_the_environment(server: ScriptedServer) -
     got: list[Any] = []
     handle = ask(stream=True, on_next=got.append)
     assert isinstance(handle, Stream)
-    handle.result(WAIT)
+    handle.result(SOON)
     assert [event.to_dict() for event in got] == CHUNKS
     assert isinstance(ask(), ChatCompletion)
     for request in server.requests:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from helpers import SOON
 
 from openai_stream import (
     APIConnectionError,
@@ -37,7 +38,6 @@ from openai_stream.testing import (
     json_answer,
 )
 
-WAIT = 30.0  # seconds, for what takes milliseconds
 KEY = "azure-key-not-to-be-seen"
 TOKEN = "ey.azure-token-not-to-be-seen"  # noqa: S105 - of nobody
 CHUNKS = chat_chunks("Hello big world", usage=True)
@@ -65,7 +65,7 @@ def origin(server: ScriptedServer) -> str:
 
 @pytest.fixture
 def azure(server: ScriptedServer) -> Iterator[AzureClient]:
-    with AzureClient(api_key=KEY, endpoint=origin(server), timeout=WAIT) as client:
+    with AzureClient(api_key=KEY, endpoint=origin(server), timeout=SOON) as client:
         yield client
 
 
@@ -75,8 +75,8 @@ def azure(server: ScriptedServer) -> Iterator[AzureClient]:
 def test_the_address(server: ScriptedServer, azure: AzureClient) -> None:
     server.play(json_answer(WHOLE), answer(CHUNKS), answer(completion_chunks("Hi")))
     azure.create_chat_completion(**BODY)
-    azure.create_chat_completion(**BODY, stream=True).stream.result(WAIT)
-    azure.create_completion(model="old one", prompt="Hi", stream=True).stream.result(WAIT)
+    azure.create_chat_completion(**BODY, stream=True).stream.result(SOON)
+    azure.create_completion(model="old one", prompt="Hi", stream=True).stream.result(SOON)
     chat, streamed, text = server.requests
     path = "/openai/deployments/my-deployment/chat/completions"
     assert chat.target == streamed.target == f"{path}?api-version=2024-10-21"
@@ -191,7 +191,7 @@ def test_a_function_is_asked_for_a_token_before_each_attempt(
         for count in (3, 4):
             got = azure.create_chat_completion(**BODY, **streaming)
             if nowait is not None:
-                got.stream.result(WAIT)
+                got.stream.result(SOON)
             assert len(tokens.given) == count
     assert bearers(server) == tokens.given
     assert len(set(tokens.given)) == 4
@@ -212,7 +212,7 @@ def test_a_function_that_gives_no_token(server: ScriptedServer, token: Any) -> N
         with pytest.raises(ConfigurationError, match="azure_ad_token") as caught:
             azure.create_chat_completion(**BODY, stream=True)
         error = azure.create_chat_completion(**BODY, stream=True, nowait=True).stream.exception(
-            WAIT
+            SOON
         )
     for told in (caught.value, error):
         assert type(told) is ConfigurationError
@@ -371,7 +371,7 @@ def test_prompt_filter_and_asynchronous_filter(server: ScriptedServer, azure: Az
     assert first.extra == {"prompt_filter_results": PROMPT_FILTER["prompt_filter_results"]}
     assert filter_only.choices[0].delta.content is None
     assert filter_only.choices[0].extra["content_filter_offsets"]["end_offset"] == 5
-    whole = events.stream.result(WAIT)
+    whole = events.stream.result(SOON)
     assert isinstance(whole, ChatCompletion)
     # What the filter leaves empty takes nothing back.
     assert (whole.id, whole.object, whole.model) == (
@@ -398,7 +398,7 @@ def test_text_completions_with_a_filter(server: ScriptedServer, azure: AzureClie
     server.play(answer([PROMPT_FILTER, *chunks, filtered(0)]))
     events = azure.create_completion(model="m", prompt="Hi", stream=True)
     assert [event.to_dict() for event in events] == [PROMPT_FILTER, *chunks, filtered(0)]
-    whole = events.stream.result(WAIT)
+    whole = events.stream.result(SOON)
     assert isinstance(whole, Completion)
     assert whole.choices[0].text == "Hello big world"
     assert whole.choices[0].finish_reason == "stop"
@@ -407,7 +407,7 @@ def test_text_completions_with_a_filter(server: ScriptedServer, azure: AzureClie
 def test_an_answer_that_the_filter_stops(server: ScriptedServer, azure: AzureClient) -> None:
     stopped = {"index": 0, "finish_reason": "content_filter", "delta": {}}
     server.play(answer([PROMPT_FILTER, *CHUNKS[:2], {"choices": [stopped]}], done=False))
-    whole = azure.create_chat_completion(**BODY, stream=True).stream.result(WAIT)
+    whole = azure.create_chat_completion(**BODY, stream=True).stream.result(SOON)
     assert whole.choices[0].finish_reason == "content_filter"
     assert whole.choices[0].message.content == "Hello"
 
@@ -463,11 +463,11 @@ def test_key_and_token_show_nowhere(
                 azure.create_chat_completion(**BODY, stream=True)
             assert_hidden(caught.value, pickle.dumps(caught.value))
         events = azure.create_chat_completion(**BODY, stream=True)
-        error = events.stream.exception(WAIT)
+        error = events.stream.exception(SOON)
         assert type(error) is StreamAPIError
         assert "Access denied for ***." in str(error)
         assert_hidden(error, pickle.dumps(error), repr(events), repr(events.stream))
-        azure.create_chat_completion(**BODY, stream=True).stream.result(WAIT)
+        azure.create_chat_completion(**BODY, stream=True).stream.result(SOON)
     assert_hidden(caplog.text)
     assert len(server.requests) == 5
     assert all(secret in str(request.headers) for request in server.requests)
@@ -495,9 +495,9 @@ def test_no_connection(server: ScriptedServer, caplog: pytest.LogCaptureFixture)
         azure_ad_token=lambda: TOKEN,
         endpoint=origin(server),
         max_retries=0,
-        timeout=Timeout(connect=WAIT, idle=WAIT, gap=WAIT),
+        timeout=Timeout(connect=SOON, idle=SOON, gap=SOON),
     ) as azure:
         azure.create_chat_completion(**BODY, stream=True, nowait=True, queue=mine)
-        error = mine.get(timeout=WAIT)
+        error = mine.get(timeout=SOON)
     assert isinstance(error, APIConnectionError)
     assert_hidden(error, caplog.text)

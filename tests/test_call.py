@@ -15,12 +15,11 @@ from typing import Any
 
 import pytest
 import requests
+from helpers import SOON
 
 from openai_stream import Timeout, transport
 from openai_stream.transport import Aborted, Expired, NetworkCall
 from openai_stream.transport.current import current_call
-
-SOON = 30.0
 
 
 class Clock:

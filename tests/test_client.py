@@ -21,6 +21,7 @@ import pytest
 import requests
 import requests.adapters
 import trustme
+from helpers import SOON
 from machine import HELD_UP
 
 from openai_stream import (
@@ -69,7 +70,6 @@ from openai_stream.testing import (
 )
 
 KEY = 'sk-proj-9f"8e7d6c5b/4a+3'
-WAIT = 30.0  # seconds, for what takes milliseconds
 CHUNKS = chat_chunks("Hello big world")
 WHOLE = {
     "id": "chatcmpl-1",
@@ -817,7 +817,7 @@ def test_a_huge_body_of_an_error_is_not_read_to_its_end(
     with pytest.raises(PermissionDeniedError):
         ask(client)
     assert time.monotonic() - start < 2 + HELD_UP
-    assert server.connections[0].closed.wait(WAIT)
+    assert server.connections[0].closed.wait(SOON)
 
 
 def test_a_body_of_an_error_that_trickles_is_not_read_to_its_end(
@@ -829,20 +829,20 @@ def test_a_body_of_an_error_that_trickles_is_not_read_to_its_end(
     with pytest.raises(PermissionDeniedError, match="no no no"):
         ask(client)
     assert 0.2 <= time.monotonic() - start < 0.7 + HELD_UP
-    assert server.connections[0].closed.wait(WAIT)
+    assert server.connections[0].closed.wait(SOON)
 
 
 def test_errors_under_nowait_are_the_streams(server: ScriptedServer, client: Client) -> None:
     server.play(error_answer(401, "no"))
     events = stream(client, nowait=True)
     with pytest.raises(AuthenticationError):
-        events.get(timeout=WAIT)
+        events.get(timeout=SOON)
     with pytest.raises(AuthenticationError):
-        events.stream.result(WAIT)
+        events.stream.result(SOON)
     told: list[BaseException] = []
     server.play(error_answer(401, "no"))
     handle = stream(client, nowait=True, on_next=print, on_error=told.append)
-    assert isinstance(handle.exception(WAIT), AuthenticationError)
+    assert isinstance(handle.exception(SOON), AuthenticationError)
     assert told == [handle.exception()]
 
 
@@ -975,7 +975,7 @@ def test_a_close_wakes_the_wait_between_retries(server: ScriptedServer) -> None:
         events = stream(client, nowait=True)
         server.wait_for_requests(1)
         events.close()
-        assert events.get(timeout=WAIT) is DONE
+        assert events.get(timeout=SOON) is DONE
         assert events.stream.cancelled()
     # That no thread is left is looked at after each test.
 
@@ -1066,7 +1066,7 @@ def test_the_body_of_a_redirect_is_not_waited_for(server: ScriptedServer, client
     with pytest.raises(APIConnectionError, match="redirect"):
         stream(client)
     assert time.monotonic() - start < 0.5 + HELD_UP
-    assert server.connections[0].client_closed.wait(WAIT)
+    assert server.connections[0].client_closed.wait(SOON)
 
 
 # Secrets -------------------------------------------------------------------------------------
@@ -1125,7 +1125,7 @@ def test_the_key_shows_nowhere(
     server.play(ECHOES[echo])
     with client_of(server) as client:
         with pytest.raises(OpenAIStreamError) as caught:
-            ask(client, stream=streams).stream.result(WAIT)
+            ask(client, stream=streams).stream.result(SOON)
         assert KEY not in repr(client)
     error = caught.value
     escaped = json.dumps(KEY)[1:-1]
@@ -1215,9 +1215,9 @@ def test_an_exception_of_trace_is_the_calls(server: ScriptedServer) -> None:
             stream(client)
         events = stream(client, nowait=True)
         with pytest.raises(Mine):
-            events.get(timeout=WAIT)
+            events.get(timeout=SOON)
         for connection in server.connections:
-            assert connection.closed.wait(WAIT)
+            assert connection.closed.wait(SOON)
 
 
 # A session that is given ---------------------------------------------------------------------
@@ -1250,7 +1250,7 @@ def test_a_session_is_used_as_it_is_and_not_closed(
     with client_of(server, session=session) as client:
         events = stream(client)
         assert [event.to_dict() for event in events] == CHUNKS
-        assert events.stream.result(WAIT).choices[0].message.content == "Hello big world"
+        assert events.stream.result(SOON).choices[0].message.content == "Hello big world"
         assert ask(client).to_dict() == WHOLE
     assert session.post(server.base_url, data=b"x").status_code == 200  # still open
     assert adapter.sent == 3
@@ -1292,12 +1292,12 @@ def test_a_stream_over_a_session_is_stopped_while_it_reads(
     server.play([*script, Hang()], answer(CHUNKS))
     with client_of(server, session=session) as client:
         events = stream(client)
-        events.get(timeout=WAIT)
-        events.get(timeout=WAIT)
+        events.get(timeout=SOON)
+        events.get(timeout=SOON)
         start = time.monotonic()
         events.close()
-        assert events.get(timeout=WAIT) is DONE
-        assert server.connections[0].client_closed.wait(WAIT)
+        assert events.get(timeout=SOON) is DONE
+        assert server.connections[0].client_closed.wait(SOON)
         assert time.monotonic() - start < 0.5 + HELD_UP
         assert len(list(stream(client))) == len(CHUNKS)
 
@@ -1311,9 +1311,9 @@ def test_deadlines_over_a_session(
             server.play([*answer(CHUNKS[:1], framing=framing)[:2], Hang()])
             start = time.monotonic()
             events = stream(client, timeout=timeout)
-            events.get(timeout=WAIT)
+            events.get(timeout=SOON)
             with pytest.raises(StreamTimeoutError):
-                events.get(timeout=WAIT)
+                events.get(timeout=SOON)
             assert 0.2 < time.monotonic() - start < 0.8 + HELD_UP
             server.play([Hang()])
             start = time.monotonic()
@@ -1327,12 +1327,12 @@ def test_keep_alives_over_a_session_are_no_events(
 ) -> None:
     keep_alives = Repeat(chunk(b": keep-alive\n\n"), delay=0.05)
     server.play([*answer(CHUNKS[:1])[:2], keep_alives])
-    with client_of(server, session=session, timeout=Timeout(idle=WAIT, gap=0.3)) as client:
+    with client_of(server, session=session, timeout=Timeout(idle=SOON, gap=0.3)) as client:
         events = stream(client)
-        events.get(timeout=WAIT)
+        events.get(timeout=SOON)
         start = time.monotonic()
         with pytest.raises(StreamTimeoutError, match=r"no event for 0\.3 s"):
-            events.get(timeout=WAIT)
+            events.get(timeout=SOON)
         assert 0.2 < time.monotonic() - start < 0.8 + HELD_UP
 
 
@@ -1386,9 +1386,9 @@ def test_a_forward_proxy(proxy: ScriptedServer, monkeypatch: pytest.MonkeyPatch)
         assert proxy.requests[0].target == "http://far.invalid/v1/chat/completions"
         assert proxy.requests[0].headers["proxy-authorization"].startswith("Basic ")
         events = stream(client)
-        events.get(timeout=WAIT)
+        events.get(timeout=SOON)
         events.close()  # a stop goes through a proxy too
-        assert proxy.connections[0].client_closed.wait(WAIT)
+        assert proxy.connections[0].client_closed.wait(SOON)
 
 
 def test_deadlines_go_through_a_proxy(
@@ -1488,8 +1488,8 @@ def test_a_close_wakes_a_reader_that_waits_for_a_proxy(
         events = stream(client, nowait=True)
         (request,) = proxy.wait_for_requests(1)
         events.close()
-        assert events.get(timeout=WAIT) is DONE
-        assert request.connection.client_closed.wait(WAIT)
+        assert events.get(timeout=SOON) is DONE
+        assert request.connection.client_closed.wait(SOON)
 
 
 # TLS -----------------------------------------------------------------------------------------
@@ -1596,8 +1596,8 @@ def test_a_stop_in_the_handshake(server: ScriptedServer) -> None:
         assert not connection.client_closed.wait(0.05)
         start = time.monotonic()
         events.close()
-        assert events.get(timeout=WAIT) is DONE
-        assert connection.client_closed.wait(WAIT)
+        assert events.get(timeout=SOON) is DONE
+        assert connection.client_closed.wait(SOON)
         assert time.monotonic() - start < 0.3 + HELD_UP
 
 
@@ -1606,12 +1606,12 @@ def test_a_close_wakes_a_read_of_tls(secure: ScriptedServer) -> None:
     secure.play([*answer(CHUNKS[:1])[:2], Hang()], answer(CHUNKS))
     with client_of(secure) as client:
         events = stream(client)
-        events.get(timeout=WAIT)
+        events.get(timeout=SOON)
         assert not secure.connections[0].client_closed.wait(0.02)
         start = time.monotonic()
         events.close()
-        assert events.get(timeout=WAIT) is DONE
-        assert secure.connections[0].client_closed.wait(WAIT)
+        assert events.get(timeout=SOON) is DONE
+        assert secure.connections[0].client_closed.wait(SOON)
         assert time.monotonic() - start < 0.3 + HELD_UP
         assert [event.to_dict() for event in stream(client)] == CHUNKS
 
@@ -1631,10 +1631,10 @@ def test_deadlines_over_tls(secure: ScriptedServer) -> None:
     with client_of(secure) as client:
         secure.play([*answer(CHUNKS[:1])[:2], Hang()])
         events = stream(client, timeout=0.3)
-        events.get(timeout=WAIT)
+        events.get(timeout=SOON)
         start = time.monotonic()
         with pytest.raises(StreamTimeoutError, match="no progress"):
-            events.get(timeout=WAIT)
+            events.get(timeout=SOON)
         assert 0.2 < time.monotonic() - start < 0.8 + HELD_UP
 
 
@@ -1650,10 +1650,10 @@ def test_tls_through_a_proxy(
         assert [event.to_dict() for event in stream(client)] == CHUNKS
         assert ask(client).to_dict() == WHOLE
         events = stream(client)
-        events.get(timeout=WAIT)
+        events.get(timeout=SOON)
         start = time.monotonic()
         events.close()
-        assert proxy.connections[0].client_closed.wait(WAIT)
+        assert proxy.connections[0].client_closed.wait(SOON)
         assert time.monotonic() - start < 0.3 + HELD_UP
     connect, first, *_ = proxy.requests
     assert connect.method == "CONNECT"
@@ -1693,7 +1693,7 @@ def test_one_client_for_many_threads(
     server.always(script)
 
     def run(number: int) -> bool:
-        results = [stream(client, n=number * 10 + at).stream.result(WAIT) for at in range(5)]
+        results = [stream(client, n=number * 10 + at).stream.result(SOON) for at in range(5)]
         return [one.choices[0].message.content for one in results] == [
             f"Hello {number * 10 + at}" for at in range(5)
         ]
@@ -1714,7 +1714,7 @@ def test_types_of_what_is_returned(server: ScriptedServer, client: Client) -> No
     list(events)
     handle = stream(client, on_next=lambda event: None)
     assert isinstance(handle, Stream)
-    handle.result(WAIT)
+    handle.result(SOON)
 
 
 def test_errors_of_the_server_in_a_good_response(server: ScriptedServer, client: Client) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from helpers import SOON
 from quirks import QUIRKS, Quirk
 from reported.row import HELLO, JSON, Report, chunk, texts
 from reported.verdict import text_of
@@ -36,7 +37,6 @@ from openai_stream.event_kinds import is_typed
 from openai_stream.server_errors import says_failure
 from openai_stream.testing import ScriptedServer, answer, completion_chunks
 
-WAIT = 30.0  # seconds, for what takes milliseconds
 STREAMED = [row for row in REPORTS if row.stream]
 #: What the stream concludes from the request, which ``combine()`` does not have.
 NEEDS_THE_REQUEST = {
@@ -111,7 +111,7 @@ def assert_combines(events: Any) -> None:
             assert str(caught.value).partition(": ")[2] in str(error)
             assert caught.value.snapshot.to_dict() == stream.snapshot().to_dict()
         return
-    right = plain(stream.result(WAIT) if error is None else stream.snapshot())
+    right = plain(stream.result(SOON) if error is None else stream.snapshot())
     for form in FORMS:
         given = form(delivered)
         before = json.dumps(as_dicts(given), default=repr)
@@ -124,7 +124,7 @@ def assert_combines(events: Any) -> None:
 
 
 def asked(server: ScriptedServer, endpoint: str, body: JSON, retries: int = 0) -> Any:
-    timeout = Timeout(connect=WAIT, idle=WAIT, gap=WAIT)
+    timeout = Timeout(connect=SOON, idle=SOON, gap=SOON)
     with Client(
         api_key="sk-test", base_url=server.base_url, max_retries=retries, timeout=timeout
     ) as client:
@@ -199,8 +199,8 @@ def test_reads_a_queue_to_its_end(server: ScriptedServer) -> None:
     server.play(answer(HELLO))
     events = asked(server, "chat", {})
     whole = combine(events)
-    assert whole == events.stream.result(WAIT)
-    assert whole is not events.stream.result(WAIT)
+    assert whole == events.stream.result(SOON)
+    assert whole is not events.stream.result(SOON)
 
 
 def test_raises_what_ends_a_queue(server: ScriptedServer) -> None:
@@ -213,7 +213,7 @@ def test_reads_a_queue_of_the_users_own_until_done(server: ScriptedServer) -> No
     server.play(answer(HELLO))
     own: queue.Queue[Any] = queue.Queue()
     with Client(api_key="sk-test", base_url=server.base_url) as client:
-        client.create_chat_completion(model="m", messages=[], stream=True, queue=own).result(WAIT)
+        client.create_chat_completion(model="m", messages=[], stream=True, queue=own).result(SOON)
     assert combine(iter(own.get, DONE)).choices[0].message.content == "Hello"
 
 

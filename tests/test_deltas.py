@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from helpers import JSON
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from machine import EXAMPLES
@@ -22,7 +23,6 @@ from openai_stream.accumulate import Asked, ChatAccumulator, CompletionAccumulat
 from openai_stream.surrogates import Halves, joined
 from openai_stream.testing import Reset, ScriptedServer, answer, chat_chunks, frame
 
-JSON = dict[str, Any]
 HIGH, LOW = "\ud83d", "\ude00"
 
 

@@ -18,6 +18,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from helpers import SOON
 from machine import HELD_UP
 
 import openai_stream
@@ -36,7 +37,6 @@ from openai_stream.testing import (
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals and fork")
 
-SOON = 30.0  # seconds; no script takes one
 AT_ONCE = 2.0  # seconds that the end of an interpreter may take
 # From 3.12 on, forking with threads is warned of.
 MAY_FORK = ("-W", "ignore::DeprecationWarning")

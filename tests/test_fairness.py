@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from helpers import SOON
 from machine import HELD_UP
 
 from openai_stream import (
@@ -31,7 +32,6 @@ from openai_stream import (
 )
 from openai_stream.testing import Hang, Reset, ScriptedServer, Wait, answer, chat_chunks
 
-SOON = 30.0  # seconds; what is waited for happens at once
 RUNS = int(os.environ.get("RUNS", "30"))
 CLOSERS = 8  # that close at the same time
 WHOLE = chat_chunks("one two three four five six seven")

@@ -9,13 +9,14 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import pytest
+from helpers import SOON
 from machine import HELD_UP
 
-from openai_stream import DONE, ChatCompletionChunk, Client, EventQueue, Timeout
+from openai_stream import DONE, ChatCompletionChunk, Client, EventQueue
 from openai_stream.errors import BadRequestError, StreamDecodeError
 from openai_stream.testing import (
     LAST_CHUNK,
@@ -46,16 +47,6 @@ ENCODINGS: tuple[Encoding, ...] = ("gzip", "deflate")
 #: Two, three and four bytes a character, and one that ends a line for ``str.splitlines``.
 TEXT = "Grüße an die Welt: 世界 🌍\u2028 Ende."
 CHUNKS = chat_chunks(TEXT, usage=True)
-WAIT = 30.0  # seconds, for what takes milliseconds
-
-
-@pytest.fixture
-def client(server: ScriptedServer) -> Iterator[Client]:
-    timeout = Timeout(connect=WAIT, idle=WAIT, gap=WAIT)
-    with Client(
-        api_key="sk-test", base_url=server.base_url, max_retries=0, timeout=timeout
-    ) as made:
-        yield made
 
 
 def ask(client: Client) -> EventQueue[ChatCompletionChunk]:
@@ -69,11 +60,11 @@ def as_dicts(events: Sequence[ChatCompletionChunk]) -> list[dict[str, Any]]:
 def assert_whole(events: EventQueue[ChatCompletionChunk], chunks: Any = CHUNKS) -> None:
     """All of the events come, then ``DONE``, and the result is their sum."""
     assert as_dicts(list(events)) == chunks
-    assert events.stream.exception(WAIT) is None
+    assert events.stream.exception(SOON) is None
     text = "".join(
         choice["delta"].get("content") or "" for one in chunks for choice in one["choices"]
     )
-    assert events.stream.result(WAIT).choices[0].message.content == text
+    assert events.stream.result(SOON).choices[0].message.content == text
 
 
 # As the bytes come --------------------------------------------------------------------------
@@ -116,11 +107,11 @@ def assert_prompt(
     events: EventQueue[ChatCompletionChunk], taken: Sequence[threading.Event], chunks: Any = CHUNKS
 ) -> None:
     for one, event in zip(chunks, taken, strict=True):
-        got = events.get(timeout=WAIT)  # queue.Empty: it was held back
+        got = events.get(timeout=SOON)  # queue.Empty: it was held back
         assert got is not DONE
         assert got.to_dict() == one
         event.set()
-    assert events.get(timeout=WAIT) is DONE
+    assert events.get(timeout=SOON) is DONE
 
 
 @pytest.mark.parametrize("encoding", [None, *ENCODINGS])
@@ -165,7 +156,7 @@ def test_prompt_delivery_to_a_callback(server: ScriptedServer, client: Client) -
     stream = client.create_chat_completion(
         model="m", messages=[], stream=True, on_next=lambda event: next(left).set()
     )
-    assert stream.result(WAIT).choices[0].message.content == TEXT
+    assert stream.result(SOON).choices[0].message.content == TEXT
 
 
 @pytest.mark.parametrize("framing", ["chunked", "length"])
@@ -188,7 +179,7 @@ def test_done_comes_at_once_although_the_body_does_not_end(
     assert time.monotonic() - start < 0.5 + HELD_UP
     assert_whole(ask(client))
     first, _second = server.connections
-    assert first.client_closed.wait(WAIT)
+    assert first.client_closed.wait(SOON)
 
 
 @pytest.mark.own_session("its bytes are counted without the framing")
@@ -197,7 +188,7 @@ def test_what_the_handle_tells(server: ScriptedServer, client: Client) -> None:
     server.play(script, script)
     for number in range(2):
         stream = ask(client).stream
-        stream.result(WAIT)
+        stream.result(SOON)
         assert stream.status_code == 200
         assert stream.headers is not None
         assert stream.headers["content-type"].startswith("text/event-stream")
@@ -208,7 +199,7 @@ def test_what_the_handle_tells(server: ScriptedServer, client: Client) -> None:
         assert stats.connect_seconds is not None
         assert (stats.connect_seconds == 0) == (number == 1)
         assert stats.first_event_seconds is not None
-        assert 0 < stats.first_event_seconds <= stats.seconds < WAIT
+        assert 0 < stats.first_event_seconds <= stats.seconds < SOON
         assert stats.longest_gap_seconds <= stats.seconds
 
 
@@ -224,12 +215,12 @@ def test_streams_one_after_another_use_one_connection(
         for _ in ask(client):
             pass
         events = ask(client)
-        while events.get(timeout=WAIT) is not DONE:
+        while events.get(timeout=SOON) is not DONE:
             pass
-        ask(client).stream.result(WAIT)
+        ask(client).stream.result(SOON)
         client.create_chat_completion(
             model="m", messages=[], stream=True, on_next=lambda event: None
-        ).result(WAIT)
+        ).result(SOON)
         done = threading.Event()
         stream = client.create_chat_completion(
             model="m",
@@ -239,8 +230,8 @@ def test_streams_one_after_another_use_one_connection(
             on_done=lambda whole: done.set(),  # noqa: B023 - it is over before the next round
             nowait=True,
         )
-        assert done.wait(WAIT)
-        stream.result(WAIT)
+        assert done.wait(SOON)
+        stream.result(SOON)
     assert len(server.connections) == 1
     assert len(server.requests) == 100
 
@@ -255,7 +246,7 @@ def test_a_call_from_on_done_reuses_the_connection(server: ScriptedServer, clien
         on_next=lambda event: None,
         on_done=lambda whole: later.append(ask(client)),
     )
-    first.result(WAIT)
+    first.result(SOON)
     assert_whole(later[0])
     assert len(server.connections) == 1
 
@@ -294,7 +285,7 @@ def test_a_connection_is_not_used_again_after_a_fault(
         list(ask(client))
     assert_whole(ask(client))
     first, _second = server.connections
-    assert first.client_closed.wait(WAIT)
+    assert first.client_closed.wait(SOON)
 
 
 def test_a_connection_that_the_server_closed_meanwhile(
@@ -329,7 +320,7 @@ def test_closing_the_client_closes_what_is_kept_although_handles_are_held(
         assert_whole(events)
     client.close()
     for connection in server.connections:
-        assert connection.client_closed.wait(WAIT)
+        assert connection.client_closed.wait(SOON)
 
 
 # Without stream ------------------------------------------------------------------------------

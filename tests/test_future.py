@@ -12,12 +12,12 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
+from helpers import SOON
 
 from openai_stream import ChatCompletion, Client, Stream, StreamInterruptedError
 from openai_stream.testing import Hang, ScriptedServer, Wait, answer, chat_chunks
 
 CHUNKS = chat_chunks("one two three")
-WAIT = 30.0
 
 
 def start(client: Client, **arguments: Any) -> Any:
@@ -52,7 +52,7 @@ def test_called_last_on_the_reader_thread(server: ScriptedServer, client: Client
     stream.add_done_callback(lambda stream: order.append(stream.result().choices[0].finish_reason))
     stream.add_done_callback(called)
     rest.set()
-    assert called.event.wait(WAIT)
+    assert called.event.wait(SOON)
     assert order == ["on_done", "stop"]
     assert called.streams == [stream]
     assert called.threads[0].startswith("openai-stream-")
@@ -63,7 +63,7 @@ def test_called_at_once_where_it_is_over(server: ScriptedServer, client: Client)
     stream = start(client)
     over = Called()
     stream.add_done_callback(over)
-    assert over.event.wait(WAIT)
+    assert over.event.wait(SOON)
     again = Called()
     stream.add_done_callback(again)
     assert again.threads == [threading.current_thread().name]
@@ -74,12 +74,12 @@ def test_called_after_an_error_and_after_a_close(server: ScriptedServer, client:
     failed, closed = Called(), Called()
     broken = start(client)
     broken.add_done_callback(failed)
-    assert failed.event.wait(WAIT)
+    assert failed.event.wait(SOON)
     assert isinstance(failed.streams[0].exception(), StreamInterruptedError)
     stream = start(client)
     stream.add_done_callback(closed)
     stream.close()
-    assert closed.event.wait(WAIT)
+    assert closed.event.wait(SOON)
     assert closed.streams[0].cancelled()
 
 
@@ -90,7 +90,7 @@ def test_called_where_the_handle_was_dropped(server: ScriptedServer, client: Cli
     stream.add_done_callback(called)
     del stream
     gc.collect()
-    assert called.event.wait(WAIT)
+    assert called.event.wait(SOON)
     assert called.streams[0].cancelled()
 
 
@@ -102,7 +102,7 @@ def test_what_it_raises_is_logged(
     called = Called()
     stream.add_done_callback(lambda _: 1 / 0)
     stream.add_done_callback(called)
-    assert called.event.wait(WAIT)
+    assert called.event.wait(SOON)
     (record,) = [one for one in caplog.records if one.levelno == logging.ERROR]
     assert record.message == "a done callback raised"
     assert record.exc_info is not None
@@ -118,7 +118,7 @@ def test_refuses_what_cannot_be_called(server: ScriptedServer, client: Client, f
     stream = start(client)
     with pytest.raises(TypeError, match="fn must be"):
         stream.add_done_callback(fn)
-    stream.result(WAIT)
+    stream.result(SOON)
 
 
 # Futures -------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def test_refuses_what_cannot_be_called(server: ScriptedServer, client: Client, f
 def test_many_are_waited_for(server: ScriptedServer, client: Client) -> None:
     server.always(answer(CHUNKS))
     futures = {start(client).future(): n for n in range(8)}
-    done = [futures[future] for future in concurrent.futures.as_completed(futures, WAIT)]
+    done = [futures[future] for future in concurrent.futures.as_completed(futures, SOON)]
     assert sorted(done) == list(range(8))
     for future in futures:
         assert isinstance(future.result(), ChatCompletion)
@@ -140,15 +140,15 @@ def test_many_are_waited_for(server: ScriptedServer, client: Client) -> None:
 def test_of_a_stream_that_is_over(server: ScriptedServer, client: Client) -> None:
     server.play(answer(CHUNKS))
     stream = start(client)
-    whole = stream.result(WAIT)
-    assert stream.future().result(WAIT) == whole
+    whole = stream.result(SOON)
+    assert stream.future().result(SOON) == whole
 
 
 def test_has_the_error(server: ScriptedServer, client: Client) -> None:
     server.play(answer(CHUNKS, fault="cut"))
     stream = start(client)
     future = stream.future()
-    assert future.exception(WAIT) is stream.exception()
+    assert future.exception(SOON) is stream.exception()
     with pytest.raises(StreamInterruptedError):
         future.result()
 
@@ -166,13 +166,13 @@ def test_cancel_closes_the_stream(server: ScriptedServer, client: Client, throug
         assert stream.cancelled()
     else:
         stream.close()
-    assert told.wait(WAIT)
-    assert concurrent.futures.wait([future], WAIT).not_done == set()
+    assert told.wait(SOON)
+    assert concurrent.futures.wait([future], SOON).not_done == set()
     assert future.cancelled()
     with pytest.raises(CancelledError):
-        future.result(WAIT)
+        future.result(SOON)
     (connection,) = server.connections
-    assert connection.client_closed.wait(WAIT)
+    assert connection.client_closed.wait(SOON)
 
 
 def test_a_coroutine_awaits_it(server: ScriptedServer, client: Client) -> None:
@@ -200,13 +200,13 @@ def test_it_holds_the_stream_and_the_stream_does_not_hold_it(
     future = start(client).future()
     gc.collect()
     rest.set()
-    assert future.result(WAIT).choices[0].finish_reason == "stop"
+    assert future.result(SOON).choices[0].finish_reason == "stop"
     dropped = start(client).future()
     ref = weakref.ref(dropped)
     del dropped
     gc.collect()
     assert ref() is None
-    assert server.wait_for_connections(1)[-1].client_closed.wait(WAIT)
+    assert server.wait_for_connections(1)[-1].client_closed.wait(SOON)
 
 
 @pytest.mark.limit(120)
@@ -218,8 +218,8 @@ def test_a_cancel_races_the_end(server: ScriptedServer, client: Client) -> None:
         threads = [threading.Thread(target=future.cancel) for _ in range(2)]
         for thread in threads:
             thread.start()
-        done = concurrent.futures.wait([future], WAIT)
+        done = concurrent.futures.wait([future], SOON)
         for thread in threads:
-            thread.join(WAIT)
+            thread.join(SOON)
         assert done.not_done == set()
         assert future.cancelled() == stream.cancelled()

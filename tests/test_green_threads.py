@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from helpers import SOON
 
 import openai_stream
 from openai_stream.testing import (
@@ -29,7 +30,6 @@ from openai_stream.testing import (
     json_answer,
 )
 
-SOON = 30.0  # seconds; what is waited for happens at once
 WHOLE = chat_chunks("one two three")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(openai_stream.__file__).parents[1])}
 

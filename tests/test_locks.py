@@ -9,11 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from helpers import SOON
 
 from openai_stream import locks
 from openai_stream.locks import HandoverLock
-
-SOON = 30.0  # seconds; everything here happens at once
 
 
 @pytest.fixture

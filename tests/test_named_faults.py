@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
+from helpers import SOON
 
 from openai_stream import (
     APIConnectionError,
@@ -50,7 +51,6 @@ from openai_stream.testing import (
     whole_json,
 )
 
-SOON = 30.0  # seconds, for what takes milliseconds
 #: For what would otherwise last for ever.
 IMPATIENT = Timeout(idle=0.3, gap=0.3)
 TEXT = "Hello you there"

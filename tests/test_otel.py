@@ -44,6 +44,7 @@ from openai_stream.testing import (
 
 pytest.importorskip("opentelemetry.sdk", reason="the OpenTelemetry SDK is not installed")
 
+from helpers import SOON
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -54,7 +55,6 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from openai_stream import otel
 
-SOON = 30.0  # seconds, for what takes milliseconds
 MODEL = "gpt-4o-mini"
 MADE = "gpt-4o-mini-2024-07-18"
 TEXT = "Hello you there"

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from helpers import SOON
 from quirks import QUIRKS, Quirk
 from reported.row import JSON, Report
 from reports import REPORTS
@@ -14,7 +15,6 @@ from openai_stream import Client, EventQueue, OpenAIStreamError, StreamError, Ti
 from openai_stream.parts import Call, CallDelta, Finish, Reasoning, Refusal, Text
 from openai_stream.testing import ScriptedServer
 
-WAIT = 30.0  # seconds, for what takes milliseconds
 #: Their last event takes back what was streamed, and so was given.
 TAKE_BACK = (
     "The last event has another text than the deltas",
@@ -141,7 +141,7 @@ def assert_adds_up(events: EventQueue[Any, Any]) -> None:
     except OpenAIStreamError as raised:
         error = raised
     if error is None:
-        whole = events.stream.result(WAIT).to_dict()
+        whole = events.stream.result(SOON).to_dict()
     else:
         whole = error.snapshot if isinstance(error, StreamError) else events.stream.snapshot()
         whole = whole.to_dict()
@@ -197,7 +197,7 @@ def assert_calls(parts: list[Any], right: list[Any], is_whole_answer: bool) -> N
 @pytest.mark.parametrize("report", STREAMED, ids=lambda report: report.name)
 def test_the_parts_of_a_report_add_up(server: ScriptedServer, report: Report) -> None:
     server.play(report.sent, *report.again)
-    timeout = Timeout(connect=WAIT, idle=WAIT, gap=WAIT)
+    timeout = Timeout(connect=SOON, idle=SOON, gap=SOON)
     with Client(
         api_key="sk-test", base_url=server.base_url, max_retries=len(report.again), timeout=timeout
     ) as client:
@@ -214,7 +214,7 @@ def test_the_parts_of_a_report_add_up(server: ScriptedServer, report: Report) ->
 @pytest.mark.parametrize("quirk", QUIRKS, ids=lambda quirk: quirk.name)
 def test_the_parts_of_a_quirk_add_up(server: ScriptedServer, quirk: Quirk) -> None:
     server.play(quirk.script)
-    timeout = Timeout(connect=WAIT, idle=WAIT, gap=WAIT)
+    timeout = Timeout(connect=SOON, idle=SOON, gap=SOON)
     with Client(
         api_key="sk-test", base_url=server.base_url, max_retries=0, timeout=timeout
     ) as client:

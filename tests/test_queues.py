@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from helpers import SOON, Chat
 
 from openai_stream import (
     DONE,
@@ -38,10 +39,8 @@ from openai_stream.testing import (
     completion_chunks,
 )
 
-SOON = 30.0  # seconds; what is waited for happens at once
 WHOLE = chat_chunks("one two three")
 BODY: dict[str, Any] = {"model": "any", "messages": [{"role": "user", "content": "Count"}]}
-Chat = Callable[..., Any]
 
 
 @pytest.fixture

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from helpers import SOON
 from quirks import DOCUMENT, QUIRKS, Quirk, document
 
-from openai_stream import ChatCompletion, Client, OpenAIStreamError, Stream, StreamError, Timeout
+from openai_stream import ChatCompletion, Client, OpenAIStreamError, Stream, StreamError
 from openai_stream.testing import ScriptedServer
 
-WAIT = 30.0  # seconds, for what takes milliseconds
 BODY: dict[str, Any] = {"model": "m", "messages": [], "stream_options": {"include_usage": True}}
-
-
-@pytest.fixture
-def client(server: ScriptedServer) -> Iterator[Client]:
-    timeout = Timeout(connect=WAIT, idle=WAIT, gap=WAIT)
-    with Client(
-        api_key="sk-test", base_url=server.base_url, max_retries=0, timeout=timeout
-    ) as made:
-        yield made
 
 
 def assert_as_told(
     quirk: Quirk, stream: Stream[Any, ChatCompletion], error: BaseException | None
 ) -> None:
-    assert stream.exception(WAIT) is error
+    assert stream.exception(SOON) is error
     if quirk.error is None:
         assert error is None
         whole = stream.result()
@@ -80,7 +70,7 @@ def test_in_a_callback(server: ScriptedServer, client: Client, quirk: Quirk) -> 
         on_done=lambda whole: calls.append(("done", whole)),
         on_error=lambda error: calls.append(("error", error)),
     )
-    error = stream.exception(WAIT)
+    error = stream.exception(SOON)
     last = ("done", stream.result()) if error is None else ("error", error)
     assert calls == [*(("next", event) for event in quirk.events), last]
     assert_as_told(quirk, stream, error)

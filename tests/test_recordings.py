@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import requests
 import trustme
+from helpers import SOON
 
 from openai_stream import (
     APIConnectionError,
@@ -63,7 +64,6 @@ from openai_stream.testing import (
     stall,
 )
 
-SOON = 30.0  # seconds, for what takes milliseconds
 KEY = "sk-0123456789abcdef"
 STARS = "*" * len(KEY)
 TEXT = "Grüße an die Welt: 世界 🌍"

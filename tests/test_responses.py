@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from helpers import JSON, SOON
 
 from openai_stream import (
     DONE,
@@ -36,8 +37,6 @@ from openai_stream.testing import (
     json_answer,
 )
 
-WAIT = 30.0  # seconds, for what takes milliseconds
-JSON = dict[str, Any]
 USAGE = {
     "input_tokens": 37,
     "input_tokens_details": {"cached_tokens": 0},
@@ -230,7 +229,7 @@ TEXT: str = HELLO["content"][0]["text"]
 
 @pytest.fixture
 def client(server: ScriptedServer) -> Iterator[Client]:
-    timeout = Timeout(connect=WAIT, idle=WAIT, gap=WAIT)
+    timeout = Timeout(connect=SOON, idle=SOON, gap=SOON)
     with Client(
         api_key="sk-test", base_url=server.base_url, max_retries=0, timeout=timeout
     ) as made:
@@ -245,7 +244,7 @@ def taken(events: EventQueue[ResponseEvent]) -> tuple[list[JSON], BaseException 
     """What ``get()`` gives, and what it raises in the end."""
     got = []
     try:
-        while (event := events.get(timeout=WAIT)) is not DONE:
+        while (event := events.get(timeout=SOON)) is not DONE:
             got.append(event.to_dict())
     except StreamError as error:
         return got, error
@@ -260,7 +259,7 @@ def test_the_request(server: ScriptedServer, client: Client) -> None:
     server.play(json_answer(response([HELLO])), played(EVENTS))
     given: JSON = {"model": "m", "input": [{"role": "user", "content": "Hi"}], "tools": []}
     client.create_response(**given)
-    client.create_response(**given, stream=True).stream.result(WAIT)
+    client.create_response(**given, stream=True).stream.result(SOON)
     unstreamed, stream = server.requests
     assert (unstreamed.method, unstreamed.target) == ("POST", "/v1/responses")
     assert stream.target == "/v1/responses"
@@ -291,7 +290,7 @@ def test_streamed_into_a_queue(server: ScriptedServer, client: Client, kind: str
     assert [as_text(event) for event in got] == [as_text(event) for event in sent]
     assert [event.type for event in got] == [event["type"] for event in sent]
     assert [event.sequence_number for event in got] == list(range(len(sent)))
-    whole = events.stream.result(WAIT)
+    whole = events.stream.result(SOON)
     assert whole == client.create_response(model="m", input="Hi")
     assert as_text(whole.to_dict()) == as_text(response(KINDS[kind]))
 
@@ -308,7 +307,7 @@ def test_streamed_to_callbacks(server: ScriptedServer, client: Client) -> None:
         on_error=lambda error: calls.append(("error", error)),
     )
     assert isinstance(stream, Stream)
-    whole = stream.result(WAIT)
+    whole = stream.result(SOON)
     assert isinstance(whole, Response)
     assert calls == [*(("next", event) for event in EVENTS), ("done", whole)]
 
@@ -317,10 +316,10 @@ def test_streamed_into_a_foreign_queue(server: ScriptedServer, client: Client) -
     server.play(played(EVENTS))
     mine: queue.SimpleQueue[Any] = queue.SimpleQueue()
     stream = client.create_response(model="m", input="Hi", stream=True, queue=mine)
-    got = [mine.get(timeout=WAIT) for _ in range(len(EVENTS) + 1)]
+    got = [mine.get(timeout=SOON) for _ in range(len(EVENTS) + 1)]
     assert got.pop() is DONE
     assert [event.to_dict() for event in got] == EVENTS
-    assert stream.result(WAIT).output_text == TEXT
+    assert stream.result(SOON).output_text == TEXT
 
 
 def test_the_module_function(server: ScriptedServer, client: Client) -> None:
@@ -377,7 +376,7 @@ def test_events_that_nobody_knows(server: ScriptedServer, client: Client, unknow
     events = ask(client)
     got = [as_text(event) for event in events]
     assert got == [as_text(event) for event in [*EVENTS[:-1], unknown, EVENTS[-1]]]
-    assert events.stream.result(WAIT).output_text == TEXT
+    assert events.stream.result(SOON).output_text == TEXT
 
 
 # The text ------------------------------------------------------------------------------------
@@ -387,7 +386,7 @@ def test_text_is_that_of_all_messages(server: ScriptedServer, client: Client) ->
     server.play(*[played(streamed(*KINDS["several items"]))] * 2)
     events = ask(client)
     assert list(events.text()) == [*pieces("One moment. "), *pieces("Here it is.")]
-    assert events.stream.result(WAIT).output_text == "One moment. Here it is."
+    assert events.stream.result(SOON).output_text == "One moment. Here it is."
     assert list(ask(client).text(choice=1)) == []
 
 
@@ -412,7 +411,7 @@ def test_complete_without_done(
     for _ in range(3):
         events = ask(client)
         assert [event.to_dict() for event in events] == EVENTS
-        assert events.stream.exception(WAIT) is None
+        assert events.stream.exception(SOON) is None
     # Nothing of one is left on the connection for the next.
     assert len(server.connections) == (3 if framing == "close" else 1)
 
@@ -422,7 +421,7 @@ def test_nothing_after_the_last_event_is_delivered(server: ScriptedServer, clien
     server.play(played([*EVENTS, *late], events_per_chunk=100))
     events = ask(client)
     assert [event.to_dict() for event in events] == EVENTS
-    assert events.stream.result(WAIT).output_text == TEXT
+    assert events.stream.result(SOON).output_text == TEXT
 
 
 def test_the_end_comes_although_the_body_does_not_end(
@@ -431,8 +430,8 @@ def test_the_end_comes_although_the_body_does_not_end(
     server.play(played(EVENTS, Hang()))
     events = ask(client)
     assert len(list(events)) == len(EVENTS)
-    assert events.stream.result(WAIT).output_text == TEXT
-    assert server.connections[0].client_closed.wait(WAIT)
+    assert events.stream.result(SOON).output_text == TEXT
+    assert server.connections[0].client_closed.wait(SOON)
 
 
 def test_incomplete_is_a_result(server: ScriptedServer, client: Client) -> None:
@@ -445,7 +444,7 @@ def test_incomplete_is_a_result(server: ScriptedServer, client: Client) -> None:
     done: list[Response] = []
     events = ask(client, on_done=done.append)
     assert "".join(events.text()) == "Hello, b"
-    whole = events.stream.result(WAIT)
+    whole = events.stream.result(SOON)
     assert whole.status == "incomplete"
     assert whole.incomplete_details is not None
     assert whole.incomplete_details.reason == "max_output_tokens"
@@ -512,7 +511,7 @@ def test_an_error_in_the_stream(
     assert error.body == body
     assert isinstance(error.snapshot, Response)
     assert errors == [error]
-    assert events.stream.exception(WAIT) is error
+    assert events.stream.exception(SOON) is error
     with pytest.raises(StreamAPIError, match=said):
         list(ask(client).text())
 
@@ -536,7 +535,7 @@ def test_a_cut_is_an_interruption_wherever_it_is(
         if not isinstance(end, Reset):  # which may overtake what was sent before it
             assert got == sent[:cut]
         assert isinstance(error, StreamInterruptedError)
-        assert events.stream.exception(WAIT) is error
+        assert events.stream.exception(SOON) is error
         assert isinstance(error.snapshot, Response)
         assert error.snapshot.status in (None, "in_progress")
 
@@ -548,7 +547,7 @@ def test_done_without_a_last_event_is_an_interruption(
     for cut in (0, 5, len(EVENTS) - 1):
         server.play(answer(frames(EVENTS[:cut])))
         with pytest.raises(StreamInterruptedError):
-            ask(client).stream.result(WAIT)
+            ask(client).stream.result(SOON)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -557,7 +556,7 @@ def test_the_snapshot_of_a_cut_stream_is_built_from_items_and_deltas(
 ) -> None:
     sent = streamed(*KINDS[kind])
     server.play(played(sent[:-1]))
-    error = ask(client).stream.exception(WAIT)
+    error = ask(client).stream.exception(SOON)
     assert isinstance(error, StreamInterruptedError)
     # All items were told, only the last event was not: the output is what it would have had.
     assert error.snapshot.to_dict() == response(KINDS[kind], "in_progress")
@@ -568,7 +567,7 @@ def test_the_snapshot_of_deltas_alone(server: ScriptedServer, client: Client, ki
     """No ``….done`` event, nothing announced: what was streamed is there all the same."""
     sent = [event for event in streamed(*KINDS[kind]) if event["type"].endswith(".delta")]
     server.play(played(sent))
-    error = ask(client).stream.exception(WAIT)
+    error = ask(client).stream.exception(SOON)
     assert isinstance(error, StreamInterruptedError)
     grown = error.snapshot.output
     assert [item["type"] for item in grown] == [item["type"] for item in KINDS[kind]]
@@ -588,13 +587,13 @@ def test_snapshots_grow_with_the_stream(server: ScriptedServer, client: Client) 
     returned = threading.Event()
 
     def on_next(event: ResponseEvent) -> None:
-        assert returned.wait(WAIT)
+        assert returned.wait(SOON)
         seen.append(stream.snapshot().output_text)
 
     server.play(played(EVENTS))
     stream = client.create_response(model="m", input="Hi", stream=True, on_next=on_next)
     returned.set()
-    stream.result(WAIT)
+    stream.result(SOON)
     expected = [""] * 4
     for piece in pieces(TEXT):
         expected.append(expected[-1] + piece)
@@ -605,7 +604,7 @@ def test_snapshots_grow_with_the_stream(server: ScriptedServer, client: Client) 
 READERS: dict[str, Callable[[EventQueue[Any]], Any]] = {
     "text": lambda events: list(events.text()),
     "loop": list,
-    "result": lambda events: events.stream.result(WAIT),
+    "result": lambda events: events.stream.result(SOON),
 }
 
 
@@ -684,7 +683,7 @@ def test_response_done_ends_the_stream_although_the_body_does_not_end(
     done = {"type": "response.done", "response": whole}
     server.play(answer([done, Hang()], done=False))
     events = client.create_response(model="m", input="Hi", stream=True)
-    assert events.stream.result(WAIT).to_dict() == whole
+    assert events.stream.result(SOON).to_dict() == whole
 
 
 def test_response_done_of_a_response_that_goes_on_is_no_end(

@@ -6,12 +6,12 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any
 
 import attrs
 import pytest
+from helpers import SOON, Chat
 from machine import HELD_UP
 
 from openai_stream import (
@@ -48,14 +48,12 @@ from openai_stream.testing import (
     json_answer,
 )
 
-SOON = 30.0  # seconds; what is waited for happens at once
 PAUSE = 0.375  # seconds that the first restart waits at least
 WHOLE = chat_chunks("one two three", usage=True, seed=1)
 #: What comes before it breaks off: role, "four", " five".
 BROKEN = chat_chunks("four five six", seed=2)[:3]
 BODY: dict[str, Any] = {"model": "any", "messages": [{"role": "user", "content": "Count"}]}
 CUT = answer([*BROKEN, Fin()])
-Chat = Callable[..., Any]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from faults import ROWS as FAULTS
+from helpers import JSON
 from quirks import QUIRKS
 
 from openai_stream import (
@@ -23,7 +24,6 @@ from openai_stream import (
     StreamAPIError,
     StreamDecodeError,
     StreamInterruptedError,
-    Timeout,
 )
 from openai_stream.server_errors import clip, error_fields, retry_after, says_failure
 from openai_stream.sse import Frames, begins_event_stream
@@ -40,7 +40,6 @@ from openai_stream.testing import (
     json_answer,
 )
 
-JSON = dict[str, Any]
 WAIT = 5.0  # seconds, for what takes milliseconds
 HELLO = chat_chunks(["Hel", "lo"])
 #: Role and the text, without the finish reason.
@@ -51,15 +50,6 @@ CHUNK: JSON = {"id": "c1", "object": "chat.completion.chunk", "model": "m", "cre
 
 def choice(**fields: Any) -> JSON:
     return {**CHUNK, "choices": [{"index": 0, "delta": {}, "finish_reason": None, **fields}]}
-
-
-@pytest.fixture
-def client(server: ScriptedServer) -> Iterator[Client]:
-    timeout = Timeout(connect=WAIT, idle=WAIT, gap=WAIT)
-    with Client(
-        api_key="sk-test", base_url=server.base_url, max_retries=0, timeout=timeout
-    ) as made:
-        yield made
 
 
 def read(client: Client) -> tuple[list[JSON], BaseException | None, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import requests
 import trustme
+from helpers import SOON
 from machine import HELD_UP
 from requests.adapters import HTTPAdapter
 from test_addresses import Swallowing
@@ -53,7 +54,6 @@ from openai_stream.testing import (
 )
 
 KEY = "sk-session-secret"
-WAIT = 30.0  # seconds, for what takes milliseconds
 LIMIT = 0.25 + HELD_UP / 8
 CHUNKS = chat_chunks("Hello big world")
 WHOLE = {"object": "chat.completion", "choices": []}
@@ -157,7 +157,7 @@ def test_the_body_of_a_redirect_is_not_read(
     with client_of(
         server,
         session if given else None,
-        timeout=Timeout(total=WAIT),
+        timeout=Timeout(total=SOON),
         trace=lambda _, response: seen.append(response.headers["location"]),
     ) as client:
         start = time.monotonic()
@@ -165,7 +165,7 @@ def test_the_body_of_a_redirect_is_not_read(
             ask(client, stream=streams)
         assert time.monotonic() - start < 1 + HELD_UP
     assert seen == ["http://127.0.0.1:1/elsewhere"]
-    assert server.connections[0].client_closed.wait(WAIT)
+    assert server.connections[0].client_closed.wait(SOON)
 
 
 def test_a_session_of_our_own_takes_no_cookies(server: ScriptedServer) -> None:
@@ -314,7 +314,7 @@ def test_a_hook_that_raises_leaves_no_response_open(
     with client_of(server, session) as client:
         with pytest.raises(PolicyError):
             stream(client)
-        assert server.connections[0].client_closed.wait(WAIT)
+        assert server.connections[0].client_closed.wait(SOON)
 
 
 @pytest.mark.parametrize("encoding", [None, "gzip"])
@@ -356,7 +356,7 @@ def test_a_hook_may_put_another_response_in_its_place(
     with client_of(server, session) as client:
         with pytest.raises(PermissionDeniedError, match="not on this network"):
             stream(client)
-        assert server.connections[0].client_closed.wait(WAIT)  # nobody else has it
+        assert server.connections[0].client_closed.wait(SOON)  # nobody else has it
 
 
 @pytest.mark.parametrize(
@@ -500,11 +500,11 @@ def test_a_redirect_is_not_read_by_way_of_request_either(server: ScriptedServer)
     server.play([head(302, {"Location": "http://h/x"}), Repeat(b"x" * 65536)])
     with (
         Signing() as session,
-        client_of(server, session, timeout=Timeout(total=WAIT)) as client,
+        client_of(server, session, timeout=Timeout(total=SOON)) as client,
         pytest.raises(APIConnectionError, match="http://h/x"),
     ):
         stream(client)
-    assert server.connections[0].client_closed.wait(WAIT)
+    assert server.connections[0].client_closed.wait(SOON)
 
 
 def test_what_a_sessions_request_raises_goes_through(server: ScriptedServer) -> None:
@@ -569,7 +569,7 @@ def test_what_a_keys_function_raises_goes_through(server: ScriptedServer) -> Non
             with pytest.raises(type(error)) as caught:
                 stream(client)
             assert caught.value is error
-            assert stream(client, nowait=True).stream.exception(WAIT) is error
+            assert stream(client, nowait=True).stream.exception(SOON) is error
     assert server.requests == []
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import attrs
 import janus
 import pytest
+from helpers import SOON, Chat
 
 from openai_stream import (
     DONE,
@@ -65,12 +66,10 @@ from openai_stream.testing import (
     tool_call_chunks,
 )
 
-SOON = 30.0  # seconds; what is waited for happens at once
 WHOLE = chat_chunks("one two three", usage=True)
 TEXTS = ["one", " two", " three"]
 BODY: dict[str, Any] = {"model": "any", "messages": [{"role": "user", "content": "Count"}]}
 SPAWN = multiprocessing.get_context("spawn")
-Chat = Callable[..., Any]
 
 
 @pytest.fixture

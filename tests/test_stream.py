@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from helpers import SOON, Chat
 from machine import HELD_UP
 
 from openai_stream import (
@@ -54,7 +55,6 @@ from openai_stream.testing import (
     refused_url,
 )
 
-SOON = 30.0  # seconds; what is waited for happens at once
 WHOLE = chat_chunks("one two three")
 BODY: dict[str, Any] = {"model": "any", "messages": [{"role": "user", "content": "Count"}]}
 # More than the buffers between a server and a reader that waits hold.
@@ -71,9 +71,6 @@ def chat(client: Client) -> Callable[..., Any]:
         return client.create_chat_completion(**BODY, stream=True, **arguments)
 
     return stream
-
-
-Chat = Callable[..., Any]
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import threading
 from typing import Any
 
 import pytest
+from helpers import SOON
 
 from openai_stream import Client, Restarted, Tagged
 from openai_stream.testing import ScriptedServer, Wait, answer, chat_chunks
 
 CHUNKS = chat_chunks("one two three")
-WAIT = 30.0
 
 
 def start(client: Client, **arguments: Any) -> Any:
@@ -25,7 +25,7 @@ def test_leaves_the_first_items_out(server: ScriptedServer, client: Client, afte
     server.play(answer(CHUNKS))
     events = start(client)
     stream = events.stream
-    stream.result(WAIT)
+    stream.result(SOON)
     assert [event.to_dict() for event in stream.subscribe(after=after)] == CHUNKS[after:]
     assert [event.to_dict() for event in stream.subscribe()] == CHUNKS
 
@@ -39,7 +39,7 @@ def test_waits_for_the_items_after_a_number_that_has_not_come(
     first = events.get()
     late = events.stream.subscribe(after=4)
     early = events.stream.subscribe(after=1)
-    assert early.get(timeout=WAIT).to_dict() == CHUNKS[1]
+    assert early.get(timeout=SOON).to_dict() == CHUNKS[1]
     rest.set()
     assert [event.to_dict() for event in late] == CHUNKS[4:]
     assert [event.to_dict() for event in early] == CHUNKS[2:]
@@ -56,11 +56,11 @@ def test_numbers_go_on_over_a_restart(server: ScriptedServer, client: Client) ->
     new = stream.subscribe(after=5)  # 1 to 3, the restart is 4, and the first of the new answer 5
     got: list[Any] = []
     while not isinstance(got[-1:] and got[-1], Restarted):
-        got.append(events.get(timeout=WAIT))
+        got.append(events.get(timeout=SOON))
     cut = len(got) - 1
     assert cut <= 3
     rest.set()
-    stream.result(WAIT)
+    stream.result(SOON)
 
     def numbered(queue: Any) -> list[Any]:
         return [item if isinstance(item, Restarted) else item.to_dict() for item in queue]

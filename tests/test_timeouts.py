@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 import pytest
 import trustme
+from helpers import SOON
 from machine import HELD_UP
 
 from openai_stream import (
@@ -48,7 +49,6 @@ from openai_stream.testing import (
 )
 
 KEY = "sk-test"
-WAIT = 30.0  # seconds, for what takes milliseconds
 LIMIT = 0.25 + HELD_UP / 8  # of a deadline under test
 LATEST = LIMIT + 0.5  # the contract's "within half a second"
 CHUNKS = chat_chunks("Hello big world")
@@ -159,7 +159,7 @@ def assert_no_connection(client: Client, **timeout: Any) -> None:
     with in_time():
         events = stream(client, limits, nowait=True)
         with pytest.raises(APITimeoutError, match="no connection within"):
-            events.get(timeout=WAIT)
+            events.get(timeout=SOON)
 
 
 def test_connect_where_nobody_answers() -> None:
@@ -236,7 +236,7 @@ def test_idle_before_the_response(server: ScriptedServer, client: Client, start:
     with in_time(), pytest.raises(APITimeoutError, match=f"no progress for {LIMIT} s"):
         stream(client, LIMIT)
     with in_time(), pytest.raises(APITimeoutError, match="no progress"):
-        stream(client, LIMIT, nowait=True).get(timeout=WAIT)
+        stream(client, LIMIT, nowait=True).get(timeout=SOON)
 
 
 @pytest.mark.parametrize("framing", ["chunked", "length", "close"])
@@ -246,9 +246,9 @@ def test_idle_in_the_body(server: ScriptedServer, client: Client, framing: Any, 
     events = stream(client, LIMIT)
     with in_time():
         for _ in range(count):
-            events.get(timeout=WAIT)
+            events.get(timeout=SOON)
         with pytest.raises(StreamTimeoutError, match=f"no progress for {LIMIT} s"):
-            events.get(timeout=WAIT)
+            events.get(timeout=SOON)
 
 
 def test_idle_starts_anew_with_each_byte(server: ScriptedServer, client: Client) -> None:
@@ -358,9 +358,9 @@ def test_gap_while_only_keep_alives_come(
     events = stream(client, Timeout(gap=LIMIT))
     with in_time():
         for _ in range(count):
-            events.get(timeout=WAIT)
+            events.get(timeout=SOON)
         with pytest.raises(StreamTimeoutError, match=f"no event for {LIMIT} s"):
-            events.get(timeout=WAIT)
+            events.get(timeout=SOON)
 
 
 def test_gap_while_an_event_trickles(server: ScriptedServer, client: Client) -> None:
@@ -373,9 +373,9 @@ def test_gap_while_an_event_trickles(server: ScriptedServer, client: Client) -> 
 def test_gap_while_a_chunk_size_trickles(server: ScriptedServer, client: Client) -> None:
     server.play([*begun(CHUNKS[0]), Repeat(b"0", delay=0.03)])
     events = stream(client, Timeout(gap=LIMIT))
-    events.get(timeout=WAIT)
+    events.get(timeout=SOON)
     with in_time(), pytest.raises(StreamTimeoutError, match=f"no event for {LIMIT} s"):
-        events.get(timeout=WAIT)
+        events.get(timeout=SOON)
 
 
 @pytest.mark.own_session("its headers are waited for by requests, anew with each byte")
@@ -421,7 +421,7 @@ def test_a_last_byte_shortly_before_the_deadline_does_not_put_it_off(
     limit: Any = {name: 0.75}
     events = stream(client, Timeout(**limit))
     with in_time(0.6, 1.15), pytest.raises(StreamTimeoutError):
-        events.get(timeout=WAIT)
+        events.get(timeout=SOON)
 
 
 @pytest.mark.own_session("its headers are waited for by requests, anew with each byte")
@@ -485,7 +485,7 @@ def test_total_over_retries_and_the_waits_between(server: ScriptedServer) -> Non
     with client_of(server.base_url, max_retries=1000) as client:
         for nowait in (True, False):
             with in_time(), pytest.raises(APITimeoutError, match="total"):
-                stream(client, TOTAL, nowait=nowait).stream.result(WAIT)
+                stream(client, TOTAL, nowait=nowait).stream.result(SOON)
 
 
 @pytest.mark.parametrize("framing", ["chunked", "close"])
@@ -518,23 +518,23 @@ def test_total_though_nobody_reads_a_full_queue(server: ScriptedServer, client: 
     server.play(answer(chunks))
     events = stream(client, TOTAL, maxsize=4)
     with in_time(), pytest.raises(StreamTimeoutError, match="total"):
-        events.stream.result(WAIT)
+        events.stream.result(SOON)
     # What had arrived is not lost, and the end is there although the queue was full.
     count = events.qsize() - 1
     assert count >= 4
-    assert [events.get(timeout=WAIT).to_dict() for _ in range(count)] == chunks[:count]
+    assert [events.get(timeout=SOON).to_dict() for _ in range(count)] == chunks[:count]
     with pytest.raises(StreamTimeoutError):
-        events.get(timeout=WAIT)
-    assert server.connections[0].closed.wait(WAIT)
+        events.get(timeout=SOON)
+    assert server.connections[0].closed.wait(SOON)
 
 
 def test_total_counts_from_the_call(server: ScriptedServer, client: Client) -> None:
     server.play([Pause(LIMIT * 0.7), *begun(CHUNKS[0]), Hang()])
     with in_time():
         events = stream(client, TOTAL)
-        events.get(timeout=WAIT)
+        events.get(timeout=SOON)
         with pytest.raises(StreamTimeoutError, match="total"):
-            events.get(timeout=WAIT)
+            events.get(timeout=SOON)
 
 
 def test_total_reached_in_a_callback_is_told_after_it(
@@ -548,7 +548,7 @@ def test_total_reached_in_a_callback_is_told_after_it(
 
     handle = stream(client, TOTAL, on_next=on_next)
     with in_time(2 * LIMIT, 2 * LIMIT + 0.5), pytest.raises(StreamTimeoutError, match="total"):
-        handle.result(WAIT)
+        handle.result(SOON)
 
 
 # Who does not trip them ----------------------------------------------------------------------
@@ -572,7 +572,7 @@ def test_a_slow_callback(server: ScriptedServer, client: Client) -> None:
     never = threading.Event()
     handle = stream(client, BOTH, on_next=lambda event: never.wait(SLOW))
     with in_time(2 * SLOW, 60):
-        handle.result(WAIT)
+        handle.result(SOON)
 
 
 def test_a_slow_callback_while_the_server_goes_on(server: ScriptedServer, client: Client) -> None:
@@ -585,7 +585,7 @@ def test_a_slow_callback_while_the_server_goes_on(server: ScriptedServer, client
         called.set()
         never.wait(SLOW if event.choices[0].delta.role else 0)
 
-    assert stream(client, BOTH, on_next=on_next).result(WAIT).choices[0].finish_reason == "stop"
+    assert stream(client, BOTH, on_next=on_next).result(SOON).choices[0].finish_reason == "stop"
 
 
 def test_a_foreign_queue_that_takes_its_time(server: ScriptedServer, client: Client) -> None:
@@ -594,10 +594,10 @@ def test_a_foreign_queue_that_takes_its_time(server: ScriptedServer, client: Cli
     handle = stream(client, BOTH, queue=full)
     time.sleep(SLOW)
     got = []
-    while (item := full.get(timeout=WAIT)) is not DONE:
+    while (item := full.get(timeout=SOON)) is not DONE:
         got.append(item.to_dict())
     assert got == CHUNKS
-    handle.result(WAIT)
+    handle.result(SOON)
 
 
 def test_waiting_counts_on_after_a_slow_callback(server: ScriptedServer, client: Client) -> None:
@@ -606,13 +606,13 @@ def test_waiting_counts_on_after_a_slow_callback(server: ScriptedServer, client:
     never = threading.Event()
     handle = stream(client, BOTH, on_next=lambda event: never.wait(SLOW))
     with in_time(SLOW + LIMIT, SLOW + LATEST), pytest.raises(StreamTimeoutError):
-        handle.result(WAIT)
+        handle.result(SOON)
 
 
 def test_a_queue_that_nobody_reads(server: ScriptedServer, client: Client) -> None:
     server.play(answer(CHUNKS))
     events = stream(client, BOTH)
-    events.stream.result(WAIT)
+    events.stream.result(SOON)
     time.sleep(SLOW)
     assert len(list(events)) == len(CHUNKS)
 
@@ -630,7 +630,7 @@ def test_the_longest_gap_is_the_networks(server: ScriptedServer, client: Client)
         0 if event.choices[0].finish_reason is None else 0.2 + held
     )
     handle = stream(client, on_next=once)
-    handle.result(WAIT + held)
+    handle.result(SOON + held)
     assert 0.19 < handle.stats.longest_gap_seconds < 0.2 + held
     assert handle.stats.keep_alives == 2
     assert handle.stats.seconds > 0.38 + held
@@ -641,7 +641,7 @@ def test_the_first_event_is_timed_when_it_arrives(server: ScriptedServer, client
     held = float(HELD_UP)
     slow = iter([0.2 + held])
     handle = stream(client, on_next=lambda event: time.sleep(next(slow, 0)))
-    handle.result(WAIT + held)
+    handle.result(SOON + held)
     assert handle.stats.first_event_seconds is not None
     assert 0.19 < handle.stats.first_event_seconds < 0.2 + held
 
@@ -680,7 +680,7 @@ def test_total_loses_nothing_that_had_arrived(server: ScriptedServer, client: Cl
     limit = LIMIT + HELD_UP  # for all to arrive
     events = stream(client, Timeout(total=limit), maxsize=1)
     with in_time(limit, limit + 0.5):
-        assert isinstance(events.stream.exception(limit + WAIT), StreamTimeoutError)
+        assert isinstance(events.stream.exception(limit + SOON), StreamTimeoutError)
     taken = [events.get_nowait() for _ in chunks]
     assert [event.to_dict() for event in taken if event is not DONE] == chunks
     with pytest.raises(StreamTimeoutError):

@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 import pytest
+from helpers import JSON
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from machine import EXAMPLES
@@ -22,7 +23,6 @@ from machine import EXAMPLES
 from openai_stream.accumulate import Asked, ChatAccumulator
 from openai_stream.accumulate.json_object import ObjectScanner
 
-JSON = dict[str, Any]
 Piece = tuple[Any, Any, Any, Any]
 Call = tuple[Any, Any, Any]
 

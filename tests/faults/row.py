@@ -13,6 +13,7 @@ from typing import Any, Literal
 import attrs
 import trustme
 import urllib3.exceptions
+from helpers import JSON, SOON
 
 from openai_stream import OpenAIStreamError, StreamError, Timeout
 from openai_stream.testing import (
@@ -28,7 +29,6 @@ from openai_stream.testing import (
     head,
 )
 
-JSON = dict[str, Any]
 Script = Sequence[Step | bytes]
 Framing = Literal["chunked", "length", "close"]
 FRAMINGS: tuple[Framing, ...] = ("chunked", "length", "close")
@@ -37,8 +37,7 @@ Certificate = Literal["good", "untrusted", "expired", "too early", "of another h
 Held = dict[int, tuple[str, str | None]]
 Classes = type | tuple[type, ...]
 
-WAIT = 30.0  # seconds, for what takes milliseconds
-PATIENT = Timeout(connect=WAIT, idle=WAIT, gap=WAIT)
+PATIENT = Timeout(connect=SOON, idle=SOON, gap=SOON)
 IDLE = Timeout(idle=0.2)
 GAP = Timeout(gap=0.2)
 LIMIT = 200_000  # bytes of one event

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+from helpers import SOON
 
 from openai_stream import (
     DONE,
@@ -40,7 +41,6 @@ from openai_stream import (
 from openai_stream.local import LocalServer
 
 #: Seconds within which whatever has to happen must have happened, on a busy machine too.
-SOON = 30.0
 
 #: The server of these tests keeps no prompts anyway, but the answers must not depend on that: with
 #: the cache, the last digits of the logprobs, and where two words are almost equally likely the

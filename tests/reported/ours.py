@@ -13,10 +13,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from helpers import JSON, SOON
+
 from openai_stream import Client, OpenAIStreamError, Timeout
 
-WAIT = 30.0  # seconds, for what takes milliseconds
-JSON = dict[str, Any]
 _ATTRIBUTES = ("type", "code", "status_code", "request_id", "retry_after", "retryable")
 
 
@@ -26,7 +26,7 @@ def ours(job: JSON) -> JSON:
     :param job: ``url``, ``endpoint``, ``body``, ``stream``, and how many ``retries`` there may be.
     :returns: ``whole`` or ``error``; of a stream also its ``events`` and its ``text``.
     """
-    timeout = Timeout(connect=WAIT, idle=WAIT, gap=WAIT)
+    timeout = Timeout(connect=SOON, idle=SOON, gap=SOON)
     with Client(
         api_key="sk-test", base_url=job["url"], max_retries=job["retries"], timeout=timeout
     ) as client:
@@ -46,7 +46,7 @@ def _streamed(client: Client, job: JSON) -> JSON:
     try:
         for event in events:
             outcome["events"].append(_plain(event))
-        outcome["whole"] = _plain(events.stream.result(WAIT))
+        outcome["whole"] = _plain(events.stream.result(SOON))
     except Exception as error:
         outcome["error"] = _told(error)
     if job["endpoint"] != "any":

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 import pytest
+from helpers import JSON
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +25,6 @@ from openai_stream import (
 from openai_stream.testing import Fin, Hang, ScriptedServer, Wait, answer, chat_chunks, json_answer
 
 WAIT = 5.0
-JSON = dict[str, Any]
 
 
 @attrs.define

@@ -15,6 +15,7 @@ from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
+from helpers import SOON
 from pages import Told, comments, messages, told
 
 from openai_stream import Client, OpenAIStreamError, Restarted, StreamInterruptedError
@@ -31,7 +32,6 @@ from openai_stream.testing import (
 from openai_stream.web import EVENT_STREAM_HEADERS, Body, event_stream
 from openai_stream.web.frames import SILENCE
 
-WAIT = 30.0
 CHUNKS = chat_chunks("one two three")
 DONE = Told("done", {"closed": False}, "", "86400000")
 
@@ -257,7 +257,7 @@ def test_begins_after_the_cursor(
 ) -> None:
     server.play(answer(CHUNKS))
     events = ask(replay=True)
-    events.stream.result(WAIT)
+    events.stream.result(SOON)
     for _ in range(2):  # each page has its own
         body = b"".join(event_stream(events, kind(after)))
         assert messages(body) == numbered(CHUNKS[after:], after + 1)
@@ -293,7 +293,7 @@ def test_a_subscription_numbers_on_from_its_own_place(server: ScriptedServer, as
     server.play(answer(CHUNKS))
     events = ask(replay=True)
     stream = events.stream
-    stream.result(WAIT)
+    stream.result(SOON)
     for after in (0, None, "x", "1", 4):
         body = event_stream(stream.subscribe(after=2), after)
         assert messages(body) == numbered(CHUNKS[2:], 3)
@@ -331,7 +331,7 @@ def test_a_restart_is_an_event_of_its_own(server: ScriptedServer, ask: Ask) -> N
     assert live[at].data["attempt"] == 1
     assert live[at].data["error"]["type"] == "StreamInterruptedError"
     assert [(one.id, one.data) for one in live[at + 1 : -1]] == numbered(CHUNKS, cut + 2)
-    stream.result(WAIT)
+    stream.result(SOON)
 
     def late(after: int) -> list[str]:
         return [one.event for one in told(event_stream(stream.subscribe(), str(after)))]
@@ -393,7 +393,7 @@ def test_close_closes_the_stream(server: ScriptedServer, ask: Ask, read: int, re
         next(body)
     body.close()
     body.close()
-    assert server.connections[0].client_closed.wait(WAIT)
+    assert server.connections[0].client_closed.wait(SOON)
     assert events.stream.cancelled()
     assert list(body) == []
 
@@ -437,7 +437,7 @@ def test_close_wakes_the_thread_that_reads(server: ScriptedServer, ask: Ask) -> 
     reads.start()
     time.sleep(0.05)  # it waits, most probably
     body.close()
-    reads.join(WAIT)
+    reads.join(SOON)
     assert not reads.is_alive()
     assert rest == []
 
@@ -457,7 +457,7 @@ def test_one_that_is_dropped_closes_the_stream(
     gone = weakref.ref(body)
     del body
     assert gone() is None, "a circle holds it"
-    assert server.connections[0].client_closed.wait(WAIT)
+    assert server.connections[0].client_closed.wait(SOON)
     assert stops is None or stops.cancelled()
 
 
@@ -572,7 +572,7 @@ def test_keeps_to_the_standard_of_wsgi(server: ScriptedServer, ask: Ask, method:
         assert said[1]["Content-Type"] == "text/event-stream"
     response.close()
     assert events.stream.cancelled()
-    assert server.connections[0].client_closed.wait(WAIT)
+    assert server.connections[0].client_closed.wait(SOON)
 
 
 def test_the_headers_forbid_what_holds_events_up() -> None:

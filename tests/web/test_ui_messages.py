@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from helpers import SOON
 from pages import comments, told
 
 from openai_stream import Client
@@ -30,7 +31,6 @@ from openai_stream.testing import (
 from openai_stream.web import EVENT_STREAM_HEADERS, UI_MESSAGES_HEADERS, ui_messages
 from openai_stream.web.frames import SILENCE
 
-WAIT = 30.0
 BEGIN = [{"type": "start"}, {"type": "start-step"}]
 
 Ask = Callable[..., Any]
@@ -298,7 +298,7 @@ def test_a_restart_after_text_is_an_error(server: ScriptedServer, ask: Ask) -> N
     assert error_of(found)[0]["type"] == "StreamInterruptedError"
     # Nobody reads what comes: the new answer is not paid for.
     assert events.stream.cancelled()
-    assert server.connections[-1].client_closed.wait(WAIT)
+    assert server.connections[-1].client_closed.wait(SOON)
 
 
 def test_a_restart_before_any_text_is_none(server: ScriptedServer, ask: Ask) -> None:
@@ -373,7 +373,7 @@ def test_close_closes_the_stream(server: ScriptedServer, ask: Ask, read: int) ->
         for _ in range(read):
             next(body)
     assert events.stream.cancelled()
-    assert server.connections[0].client_closed.wait(WAIT)
+    assert server.connections[0].client_closed.wait(SOON)
     assert list(body) == []
 
 
