@@ -89,12 +89,13 @@ class Room(NamedTuple):
 _STREAMS = [
     *("queues", "sinks", "stream", "faults", "framing", "client", "call", "timeouts"),
     *("restarts", "azure", "responses", "any_endpoint", "locks", "api", "exit"),
-    *("otel", "recordings", "unheld"),
+    *("otel", "recordings", "unheld", "request", "statuses", "attempts", "given_session"),
+    *("ways_there", "keys_shown", "result", "callbacks", "close", "ownership"),
 ]
 
 ROOMS = {
     "sse": Room(["sse.py"], ["test_sse.py"]),
-    "accumulate": Room(["accumulate/*"], ["test_accumulate.py"]),
+    "accumulate": Room(["accumulate/*"], ["accumulate"]),
     "queues": Room(
         [f"stream/{name}.py" for name in ("burst_queue", "taking", "source", "replay")],
         ["test_queues.py", "test_sinks.py", "test_restarts.py", "test_subscribe.py"],

@@ -204,9 +204,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 #: What is tested with the library's own session, and again with one that is given.
 _WITH_BOTH_SESSIONS = {
+    "test_callbacks",
+    "test_close",
     "test_framing",
+    "test_ownership",
     "test_quirks",
     "test_restarts",
+    "test_result",
     "test_stream",
     "test_timeouts",
 }

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from helpers import JSON
+JSON = dict[str, Any]
+
 
 RECORDED = Path(__file__).with_name("response_story_node.json")
 

@@ -25,7 +25,8 @@ import urllib3.exceptions
 from fault_table import DOCUMENT, document
 from faults import ROWS, Certificates, Row, Script, serving
 from faults.bodies import WHOLE
-from faults.row import CHUNKS, CUT, LIMIT, PATIENT, WAIT, part
+from faults.row import CHUNKS, CUT, LIMIT, PATIENT, part
+from helpers import SOON
 from machine import HELD_UP
 
 from openai_stream import (
@@ -151,7 +152,7 @@ def into_queue(
     )
     delivered: list[ChatCompletionChunk] = []
     for number, expected in enumerate(row.events, 1):
-        event = events.get(timeout=WAIT)
+        event = events.get(timeout=SOON)
         assert event is not DONE
         assert event.to_dict() == expected
         delivered.append(event)
@@ -159,10 +160,10 @@ def into_queue(
             taken.set()
     error = None
     if row.error is None:
-        assert events.get(timeout=WAIT) is DONE
+        assert events.get(timeout=SOON) is DONE
     else:
         with pytest.raises(row.error) as caught:
-            events.get(timeout=WAIT)
+            events.get(timeout=SOON)
         error = caught.value
     # Once, and from here on it is an empty queue.
     with pytest.raises(queue.Empty):
@@ -203,7 +204,7 @@ def into_callbacks(
         timeout=row.timeout,
         **row.asked,
     )
-    error = stream.exception(WAIT)
+    error = stream.exception(SOON)
     end = ("done", stream.result()) if error is None else ("error", error)
     assert calls == [*(("next", one) for one in row.events), end]
     assert error is None or isinstance(error, OpenAIStreamError)
@@ -233,9 +234,9 @@ def assert_told(error: OpenAIStreamError, row: Row, stream: Stream[Any, ChatComp
     assert stream.snapshot() == error.snapshot
     for _ in range(2):
         with pytest.raises(type(error)) as caught:
-            stream.result(WAIT)
+            stream.result(SOON)
         assert caught.value is error
-    assert stream.exception(WAIT) is error
+    assert stream.exception(SOON) is error
     assert stream.done()
     assert not stream.cancelled()
     assert not stream.running()
@@ -271,7 +272,7 @@ def assert_counted(stream: Stream[Any, ChatCompletion], row: Row) -> None:
 def assert_not_kept(server: ScriptedServer) -> None:
     """The connection is closed, although the client and the stream are still there."""
     for connection in server.connections:
-        assert connection.closed.wait(WAIT)
+        assert connection.closed.wait(SOON)
 
 
 # Each row ------------------------------------------------------------------------------------
@@ -285,7 +286,7 @@ def test_whole_in_a_queue_and_in_callbacks(
     for play in (into_queue, into_callbacks):
         stream, error = play(server, client, row)
         assert error is None
-        assert stream.exception(WAIT) is None
+        assert stream.exception(SOON) is None
         assert stream.result() == stream.snapshot()
         assert_held(stream.result(), row)
         assert_counted(stream, row)
@@ -334,12 +335,12 @@ def test_no_response_under_nowait(server: ScriptedServer, client: Client, row: R
     )
     assert row.error is not None
     with pytest.raises(row.error) as caught:
-        events.get(timeout=WAIT)
+        events.get(timeout=SOON)
     assert type(caught.value) is row.error
     assert_as_said(caught.value, row)
     with pytest.raises(queue.Empty):
         events.get_nowait()
-    for read in (list, lambda _: events.stream.result(WAIT)):
+    for read in (list, lambda _: events.stream.result(SOON)):
         with pytest.raises(row.error) as again:
             read(events)
         assert again.value is caught.value
@@ -354,7 +355,7 @@ def test_a_whole_answer_instead_of_a_stream_is_the_snapshot(
     server.play(json_answer(WHOLE))
     events = client.create_chat_completion(model="m", messages=[], stream=True)
     with pytest.raises(StreamDecodeError, match="ignores stream=True") as caught:
-        events.get(timeout=WAIT)
+        events.get(timeout=SOON)
     assert caught.value.snapshot.to_dict() == WHOLE
     assert_not_kept(server)
 
@@ -366,13 +367,13 @@ def test_json_nested_as_deep_as_can_just_be_read(server: ScriptedServer, client:
         server.play(answer([b'data: {"error": %b}\n\n' % nested], done=False))
         server.play(answer([b'data: {"x": %b}\n\n' % nested, *CHUNKS]))
         error = client.create_chat_completion(model="m", messages=[], stream=True)
-        assert type(error.stream.exception(WAIT)) in (StreamAPIError, StreamDecodeError)
+        assert type(error.stream.exception(SOON)) in (StreamAPIError, StreamDecodeError)
         extra = client.create_chat_completion(model="m", messages=[], stream=True)
-        if extra.stream.exception(WAIT) is None:
+        if extra.stream.exception(SOON) is None:
             assert len([event.to_dict() for event in extra]) == ALL + 1
-            assert extra.stream.result(WAIT).choices[0].message.content == "Hello big wörld"
+            assert extra.stream.result(SOON).choices[0].message.content == "Hello big wörld"
         else:
-            assert type(extra.stream.exception(WAIT)) is StreamDecodeError
+            assert type(extra.stream.exception(SOON)) is StreamDecodeError
 
 
 # Memory --------------------------------------------------------------------------------------
@@ -386,7 +387,7 @@ def test_a_decompression_bomb_is_bounded(server: ScriptedServer, client: Client)
     try:
         events = client.create_chat_completion(model="m", messages=[], stream=True)
         with pytest.raises(StreamDecodeError, match=f"more than {LIMIT} bytes"):
-            events.get(timeout=WAIT)
+            events.get(timeout=SOON)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

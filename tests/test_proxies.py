@@ -1,6 +1,6 @@
 """Through real proxies on this machine: HTTP, HTTPS (TLS to the proxy) and SOCKS.
 
-What a proxy does wrong, ``test_sessions`` and ``test_client`` play.
+What a proxy does wrong, ``test_sessions`` and ``test_ways_there`` play.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import attrs
 import trustme
 import urllib3.exceptions
-from helpers import JSON, SOON
+from helpers import SOON
 
 from openai_stream import OpenAIStreamError, StreamError, Timeout
 from openai_stream.testing import (
@@ -28,6 +28,8 @@ from openai_stream.testing import (
     frame,
     head,
 )
+
+JSON = dict[str, Any]
 
 Script = Sequence[Step | bytes]
 Framing = Literal["chunked", "length", "close"]

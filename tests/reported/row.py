@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
-from helpers import JSON
 
 from openai_stream.testing import Script
+
+JSON = dict[str, Any]
 
 Endpoint = Literal["chat", "completions", "responses", "any"]
 

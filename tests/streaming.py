@@ -1,0 +1,80 @@
+"""What the tests of streams share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from helpers import SOON
+
+from openai_stream import (
+    ChatCompletion,
+)
+from openai_stream.testing import (
+    Connection,
+    Repeat,
+    chat_chunks,
+    chunk,
+    frame,
+)
+
+WHOLE = chat_chunks("one two three")
+BODY: dict[str, Any] = {"model": "any", "messages": [{"role": "user", "content": "Count"}]}
+# More than the buffers between a server and a reader that waits hold.
+FLOOD = Repeat(chunk(frame(chat_chunks(["x" * 10_000])[1])))
+
+
+def nothing(*_: object) -> None:
+    """A callback."""
+
+
+def content(whole: ChatCompletion) -> str | None:
+    return whole.choices[0].message.content
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def readers() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name.startswith("openai-stream-")]
+
+
+def wait_for_readers(count: int = 0) -> None:
+    wait_until(lambda: len(readers()) == count)
+
+
+def saw_the_close(connection: Connection) -> None:
+    assert connection.client_closed.wait(SOON)
+
+
+class Log:
+    """Callbacks that note what they were called with, and on which thread."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self.threads: set[str] = set()
+        self.ended = threading.Event()
+
+    def _note(self, name: str, value: Any) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.calls.append((name, value))
+        if name != "next":
+            self.ended.set()
+
+    @property
+    def callbacks(self) -> dict[str, Any]:
+        return {
+            "on_next": lambda event: self._note("next", event.to_dict()),
+            "on_done": lambda whole: self._note("done", content(whole)),
+            "on_error": lambda error: self._note("error", error),
+        }
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.calls]
