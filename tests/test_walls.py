@@ -285,6 +285,15 @@ def test_every_wall_stands() -> None:
     assert not needless, "\n".join(["these stand now; take them off the list:", *needless])
 
 
+def test_the_drawings_name_modules_that_are_there() -> None:
+    text = (ROOT / "docs" / "explanation" / "architecture.rst").read_text()
+    named = {*re.findall(r"\[([a-z_/]+)\]", text), *re.findall(r"``([a-z_]+/[a-z_]+)``", text)}
+    named |= {*re.findall(r"``([a-z_]+)``(?=,|$)", text.partition("Where is it decided")[2], re.M)}
+    assert len(named) > 20
+    missing = {name for name in named if name.replace("/", ".") not in house(ROOT / PACKAGE)}
+    assert not missing
+
+
 PICTURE = """
 Where things are
 ----------------
