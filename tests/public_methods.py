@@ -10,7 +10,8 @@ FIRST_METHODS = {
     "openai_stream.ChatCompletion": "parsed",
     "openai_stream.Client": "close create_chat_completion create_completion create_response stream",
     "openai_stream.EventQueue": (
-        "close get get_nowait items partials parts put shutdown stream text"
+        "close get get_nowait is_shutdown items partials parts put shutdown stream text "
+        "unfinished_tasks"
     ),
     "openai_stream.Response": "output_text parsed to_input",
     "openai_stream.Stream": (

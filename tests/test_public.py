@@ -36,8 +36,6 @@ MODULES = (
 )
 PACKAGE = str(Path(openai_stream.__file__).parent)
 VERSION_ADDED = re.compile(r"^ *\.\. versionadded:: \d+\.\d+$", re.MULTILINE)
-#: The file that has them is being taken apart.
-LATER = {"Done", "EventQueue", "Restarted", "ShutDown", "Stats", "Stream", "Tagged"}
 
 
 def _public(kind: Any) -> dict[str, Any]:
@@ -136,7 +134,7 @@ def test_a_traceback_names_an_error_as_users_import_it() -> None:
 
 @each
 def test_says_since_when_it_is_there(thing: Any) -> None:
-    assert bool(VERSION_ADDED.search(thing.__doc__)) is (thing.__name__ not in LATER)
+    assert VERSION_ADDED.search(thing.__doc__)
 
 
 def test_says_of_later_methods_since_when_they_are_there() -> None:

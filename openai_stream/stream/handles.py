@@ -38,6 +38,8 @@ class Stream(Generic[E, W]):
 
     All methods may be called from any thread. In queue mode the stream is closed when its handles,
     this and the queue, are no longer referenced.
+
+    .. versionadded:: 0.1
     """
 
     __slots__ = ("__weakref__", "_core")
@@ -258,6 +260,8 @@ class EventQueue(TakingQueue[E_co, W_co]):
     referenced, the stream is closed.
 
     Made by ``create_…(stream=True)``, not by hand.
+
+    .. versionadded:: 0.1
     """
 
     def __init__(self, stream: Stream[E_co, W_co], bursts: BurstQueue) -> None:

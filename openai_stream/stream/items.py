@@ -18,7 +18,10 @@ __all__ = ["DONE", "Done", "Restarted", "ShutDown", "Tagged"]
 
 
 class Done(enum.Enum):
-    """The type of :data:`DONE`, for annotations."""
+    """The type of :data:`DONE`, for annotations.
+
+    .. versionadded:: 0.1
+    """
 
     DONE = "DONE"
 
@@ -36,7 +39,10 @@ if hasattr(queue, "ShutDown"):  # Python 3.13
 else:
 
     class ShutDown(Exception):  # type: ignore[no-redef]
-        """Raised when put or get is called on a queue that was shut down."""
+        """Raised when put or get is called on a queue that was shut down.
+
+        .. versionadded:: 0.1
+        """
 
 
 @attrs.frozen
@@ -45,6 +51,8 @@ class Tagged:
 
     :param tag: the ``tag`` that was given to the call.
     :param item: an event, ``DONE``, or the stream's error.
+
+    .. versionadded:: 0.1
     """
 
     tag: Any
@@ -61,6 +69,8 @@ class Restarted:
 
     :param attempt: 1 for the first restart.
     :param error: why the last answer broke off; its ``snapshot`` has what had come.
+
+    .. versionadded:: 0.1
     """
 
     attempt: int

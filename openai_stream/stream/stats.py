@@ -24,6 +24,8 @@ class Stats:
     :param events: events received.
     :param keep_alives: comments and events without data received.
     :param bytes: received over the wire, headers included.
+
+    .. versionadded:: 0.1
     """
 
     connect_seconds: float | None

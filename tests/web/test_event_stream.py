@@ -348,7 +348,7 @@ def test_a_restart_is_an_event_of_its_own(server: ScriptedServer, ask: Ask) -> N
 def test_a_page_that_begins_learns_of_no_restart(server: ScriptedServer, ask: Ask) -> None:
     server.play(answer(CHUNKS[:3], fault="cut"), answer(CHUNKS))
     events = ask(replay=True, restarts=1)
-    events.stream.result(WAIT)
+    events.stream.result(SOON)
     found = told(event_stream(events))
     assert [one.event for one in found] == ["message"] * len(CHUNKS) + ["done"]
 
