@@ -23,6 +23,7 @@ from reported import (
     programs_process,
     programs_secrets,
     programs_sessions,
+    programs_web,
     requests,
     responses,
     spellings,
@@ -53,6 +54,7 @@ PROGRAMS: dict[str, Sequence[Situation]] = {
     "The command and the plugin": programs_command.ROWS,
     "Secrets": programs_secrets.ROWS,
     "Answers that are sent back": next_turns.ROWS,
+    "Web pages": programs_web.ROWS,
 }
 REPORTS = [report for rows in AREAS.values() for report in rows]
 SITUATIONS = [situation for rows in PROGRAMS.values() for situation in rows]
