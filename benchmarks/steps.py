@@ -13,11 +13,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 from openai_stream.endpoints import CHAT_COMPLETIONS as CHAT
-from openai_stream.sse import Frames, events
+from openai_stream.sse import Frames, parser
 from openai_stream.strict_json import decode_json
 from openai_stream.transport.chunks import Chunks
 
@@ -55,12 +55,14 @@ class _Steps:
             chunks.feed(block)
             yield chunks.read()
 
-    def frames(self) -> Frames:
-        blocks = self.chunks()
-        return Frames(lambda: next(blocks, b""), 2**25)
+    def frames(self) -> Iterator[list[bytes]]:
+        frames = Frames(2**25)
+        for block in self.chunks():
+            yield from frames.feed(block)
+        yield from frames.end()
 
     def messages(self) -> Iterator[Any]:
-        return events(self.frames())
+        return chain.from_iterable(map(parser(), self.frames()))
 
     def texts(self) -> Iterator[str]:
         return (text for message in self.messages() if (text := message.data) != "[DONE]")
@@ -69,7 +71,7 @@ class _Steps:
         if upto == "chunks":
             deque(self.chunks(), 0)
         elif upto == "frames":
-            deque(self.frames().batches(), 0)
+            deque(self.frames(), 0)
         elif upto == "sseclient":
             deque(self.texts(), 0)
         elif upto == "json":

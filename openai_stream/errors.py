@@ -17,6 +17,7 @@ from typing import Any
 from .retrying import has_no_credit, is_servers_own, status_may_pass
 
 __all__ = [
+    "ASK_AGAIN",
     "CLOSED",
     "APIConnectionError",
     "APIStatusError",
@@ -43,6 +44,8 @@ __all__ = [
 
 #: What the ``CancelledError`` of a closed stream says.
 CLOSED = "the stream was closed; snapshot() has what came"
+#: What to do about an answer that was cut.
+ASK_AGAIN = "To ask once more may help; restarts=1 does that by itself in a stream"
 
 
 class OpenAIStreamError(Exception):

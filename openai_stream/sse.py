@@ -14,8 +14,6 @@ import codecs
 import logging
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
-from itertools import chain
 from typing import Any
 
 import sseclient
@@ -25,7 +23,7 @@ from .redaction import without_secrets
 from .strays import Strays
 from .strict_json import decode_json
 
-__all__ = ["Frames", "begins_event_stream", "decode_json", "events"]
+__all__ = ["Frames", "begins_event_stream", "parser"]
 
 _BOM = codecs.BOM_UTF8
 _HEAD = 64  # bytes that are kept of the beginning
@@ -60,32 +58,24 @@ def _is_whole(data: bytes) -> bool:
 
 
 class Frames:
-    """Blocks of bytes in, whole frames out: the event source that ``sseclient`` iterates over.
+    """Blocks of bytes in, whole frames out. Without I/O; for one thread at a time.
 
     All line ends are ``\\n``, there is no byte-order mark, and a frame that the end of the stream
     cuts is dropped (WHATWG 9.2.6: "if the file ends in the middle of an event, the incomplete event
     is not dispatched").
 
-    :param read: returns the next block, ``b""`` at the end.
     :param limit: the most bytes that one frame may have.
     :param strays: takes out of them what is no field of theirs; without it the standard's word
         holds, and it is ignored.
-    :param ended: whether, after the last block, the body itself told that it ends there. Then a
-        last frame without its blank line counts, if its data is whole; otherwise never.
     """
 
-    def __init__(
-        self,
-        read: Callable[[], bytes],
-        limit: int,
-        strays: Strays | None = None,
-        ended: Callable[[], bool] | None = None,
-    ) -> None:
-        self._read = read
+    def __init__(self, limit: int, strays: Strays | None = None) -> None:
         self._limit = limit
         self._strays = strays
-        self._ended = ended
-        self._begun: bytes | None = None  # the first block, once it was looked at
+        self._opening: bytes | None = b""  # until it is clear what the stream begins with
+        self._parts: list[bytes] = []  # of the frame that is still open: joined when it closes
+        self._size = 0
+        self._after_cr = False  # the last block ended in "\r", whose "\n" may still come
         #: Comments seen (WHATWG 9.2.6: a line that starts with a colon), the usual keep-alives.
         self.comments = 0
         #: The stream has ended in the middle of an event.
@@ -95,115 +85,122 @@ class Frames:
         #: All of it, up to the limit, where it begins as JSON does.
         self.kept: bytearray | None = None
 
-    def __repr__(self) -> str:
-        # ``sseclient`` logs its source.
-        return f"<{type(self).__name__}>"
+    def open(self, block: bytes) -> bytes:
+        """Take in the first blocks, for a look at what the stream begins with.
 
-    def __iter__(self) -> Iterator[bytes]:
-        """The frames, each closed by a blank line."""
-        for frames in self.batches():
-            for frame in frames:
-                yield frame + b"\n\n"
-
-    def batches(self) -> Iterator[list[bytes]]:
-        """The frames without the blank lines that close them, a list of those that came together.
-
-        It may hold empty ones, where there was more than one blank line.
+        :returns: what has come, without the byte-order mark (WHATWG 9.2.5: one leading U+FEFF is
+            ignored), as soon as that is clear, to be fed then; nothing before.
         """
-        parts: list[bytes] = []  # of the frame that is still open: joined once, when it closes
-        size = 0
-        after_cr = False  # the last block ended in "\r", whose "\n" may still come
-        strays = self._strays
-        self.peek()
-        block = self._begun or self._read()
-        self._begun = b""
-        while block:
-            # WHATWG 9.2.6: a line ends in "\r\n", "\n" or "\r". Most servers send the second only.
-            if after_cr or b"\r" in block:
-                if after_cr and block[:1] == b"\n":
-                    block = block[1:]
-                after_cr = block[-1:] == b"\r"
-                block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        opening = (self._opening or b"") + block
+        if len(opening) < _HEAD and _UNCLEAR.fullmatch(opening.removeprefix(_BOM)):
+            self._opening = opening
+            return b""
+        return self._open(opening)
 
-            end = block.rfind(b"\n\n")
-            if end >= 0:
-                end += 2
-            elif parts and block[:1] == b"\n" and parts[-1][-1:] == b"\n":
-                end = 1  # the blank line is cut in two
-            else:
-                end = 0
-            if size + (end or len(block)) > self._limit:
-                yield from self._check(parts, block, end)
-            if end:
-                whole = block[:end]
-                if parts:
-                    parts.append(whole)
-                    whole = b"".join(parts)
-                    parts = []
-                    size = 0
-                    if len(whole) * whole.count(b"\n") > _MOST_WORK:
-                        raise StreamDecodeError(
-                            "the server sent an event of too many lines: "
-                            f"{whole.count(10)} in {len(whole)} bytes",
-                            lasting=True,
-                        )
-                lines = whole.split(b"\n")
-                frames = lines[::2]
-                # Nearly all frames have one line, and that is data.
-                plain = not any(lines[1::2]) and whole.startswith(b"data:")
-                plain = plain and whole.count(b"\n\ndata:") + 2 == len(frames)
-                del lines
-                if not plain or (strays is not None and strays.await_data):
-                    self.comments += whole.count(b"\n:") + whole.startswith(b":")
-                    frames = whole.split(b"\n\n")
-                    plain = strays is None or not strays.in_(whole)
-                del frames[-1], whole  # a blank line's end; and two copies of it are enough
-                if plain:
-                    yield frames
-                else:
-                    yield from self._sifted(frames)
-                block = block[end:]
+    def open_at_end(self) -> bytes:
+        """The same at the end of the stream: that nothing more comes makes it clear."""
+        return b"" if self._opening is None else self._open(self._opening)
+
+    def _open(self, opening: bytes) -> bytes:
+        self._opening = None
+        opening = opening.removeprefix(_BOM)
+        self.head = opening[:_HEAD]
+        if self.head.lstrip()[:1] in (b"{", b"["):
+            self.kept = bytearray()
+        return opening
+
+    def feed(self, block: bytes) -> tuple[()] | tuple[list[bytes]] | Iterator[list[bytes]]:
+        """Take in a block.
+
+        :returns: the frames that are whole now, without the blank lines that close them, in lists
+            of those that came together: a tuple of one nearly always, an iterator if they are
+            sifted, which is to be used up before the next block. There may be empty frames, where
+            there was more than one blank line.
+        :raises StreamDecodeError: a frame is too large; after those before it.
+        """
+        if self._opening is not None and not (block := self.open(block)):
+            return ()
+        if self.kept is not None:
+            self._keep(block)
+        # WHATWG 9.2.6: a line ends in "\r\n", "\n" or "\r". Most servers send the second only.
+        if self._after_cr or b"\r" in block:
+            if self._after_cr and block[:1] == b"\n":
+                block = block[1:]
+            self._after_cr = block[-1:] == b"\r"
+            block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+        parts = self._parts
+        end = block.rfind(b"\n\n")
+        if end >= 0:
+            end += 2
+        elif parts and block[:1] == b"\n" and parts[-1][-1:] == b"\n":
+            end = 1  # the blank line is cut in two
+        else:
+            end = 0
+        if self._size + (end or len(block)) > self._limit:
+            good = self._within_limit(block, end)
+            if good is not None:
+                return self._refuse(good)
+        if not end:
             if block:
                 parts.append(block)
-                size += len(block)
-            block = self._read()
-        yield from self._last(b"".join(parts))
+                self._size += len(block)
+            return ()
+        whole = block[:end]
+        if parts:
+            parts.append(whole)
+            whole = b"".join(parts)
+            self._parts = []
+            self._size = 0
+            if len(whole) * whole.count(b"\n") > _MOST_WORK:
+                raise StreamDecodeError(
+                    "the server sent an event of too many lines: "
+                    f"{whole.count(10)} in {len(whole)} bytes",
+                    lasting=True,
+                )
+        if len(block) > end:
+            self._parts.append(block[end:])
+            self._size = len(block) - end
+        strays = self._strays
+        lines = whole.split(b"\n")
+        frames = lines[::2]
+        # Nearly all frames have one line, and that is data.
+        plain = not any(lines[1::2]) and whole.startswith(b"data:")
+        plain = plain and whole.count(b"\n\ndata:") + 2 == len(frames)
+        del lines
+        if not plain or (strays is not None and strays.await_data):
+            self.comments += whole.count(b"\n:") + whole.startswith(b":")
+            frames = whole.split(b"\n\n")
+            plain = strays is None or not strays.in_(whole)
+        del frames[-1], whole  # a blank line's end; and two copies of it are enough
+        return (frames,) if plain else self._sifted(frames)
 
-    def peek(self) -> bytes:
-        """The first bytes, without the byte-order mark (WHATWG 9.2.5: one leading U+FEFF is
-        ignored); waits until it is clear what they begin with.
+    def end(self, framed: bool = False) -> Iterator[list[bytes]]:
+        """Nothing more comes.
+
+        :param framed: the body itself told that it ends here. Then a last frame without its blank
+            line counts, if its data is whole; otherwise never.
+        :returns: the frames that this makes whole, as :meth:`feed`.
         """
-        if self._begun is None:
-            begun = b""
-            while len(begun) < _HEAD and _UNCLEAR.fullmatch(begun.removeprefix(_BOM)):
-                block = self._read()
-                if not block:
-                    break
-                begun += block
-            self._begun = begun.removeprefix(_BOM)
-            self.head = self._begun[:_HEAD]
-            if self.head.lstrip()[:1] in (b"{", b"["):
-                self.kept = bytearray(self._begun)
-                self._read = partial(self._read_and_keep, self._read)
-        return self._begun
+        if opening := self.open_at_end():
+            yield from self.feed(opening)
+        yield from self._last(b"".join(self._parts), framed)
 
-    def _read_and_keep(self, read: Callable[[], bytes]) -> bytes:
-        block = read()
+    def _keep(self, block: bytes) -> None:
         if self.kept is not None:
             self.kept += block
             if len(self.kept) > self._limit:
                 self.kept = None
-        return block
 
     def _sifted(self, frames: list[bytes]) -> Iterator[list[bytes]]:
         return iter([frames]) if self._strays is None else self._strays.sift(frames)
 
-    def _last(self, frame: bytes) -> Iterator[list[bytes]]:
+    def _last(self, frame: bytes, framed: bool) -> Iterator[list[bytes]]:
         """What comes of the frame that the end of the stream cuts."""
         lines = frame.split(b"\n")
         self.cut = any(line.strip() and not line.startswith(b":") for line in lines)
         fits = len(frame.strip(b"\n")) <= self._limit
-        if self.cut and fits and self._ended is not None and self._ended():
+        if self.cut and fits and framed:
             data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
             strange = self._strays is not None and self._strays.in_(frame)
             if data and len(frame) * len(lines) <= _MOST_WORK and _is_whole(b"\n".join(data)):
@@ -214,11 +211,12 @@ class Frames:
         if self._strays is not None:
             yield from self._strays.rest()
 
-    def _check(self, parts: list[bytes], block: bytes, end: int) -> Iterator[list[bytes]]:
-        """Refuse a frame over the limit, after the whole ones in front of it, which are given;
-        blocks with several frames are looked at one by one.
+    def _within_limit(self, block: bytes, end: int) -> list[bytes] | None:
+        """Look at the frames of a block one by one: only all together they are over the limit.
+
+        :returns: those in front of one that is over it; ``None`` if none is.
         """
-        whole = b"".join([*parts, block[:end]])
+        whole = b"".join([*self._parts, block[:end]])
         frames = whole.split(b"\n\n") if end else []
         good = 0
         for frame in frames:
@@ -229,9 +227,12 @@ class Frames:
             rest = block[end:] if end else whole + block
             # A line end at an edge is, or may yet become, a part of a blank line.
             if len(rest.strip(b"\n")) <= self._limit:
-                return
-        if end and good:
-            yield frames[:good]
+                return None
+        return frames[:good] if end else []
+
+    def _refuse(self, good: list[bytes]) -> Iterator[list[bytes]]:
+        if good:
+            yield good
         raise StreamDecodeError(
             f"the server sent an event of more than {self._limit} bytes; if such events are "
             "to be expected, raise max_event_bytes",
@@ -239,28 +240,52 @@ class Frames:
         )
 
 
-def events(frames: Frames, clean: Callable[[str], str] = str) -> Iterator[Any]:
-    """The events of a stream, as ``sseclient`` parses them: ``.event``, ``.data``, ``.id``.
+class _Batch:
+    """What ``sseclient`` takes for its source: the frames that came together."""
 
-    Raises what reading raises, and ``UnicodeDecodeError``: the stream is not UTF-8 (WHATWG 9.2.5).
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+
+    def __repr__(self) -> str:
+        # ``sseclient`` logs its source.
+        return f"<{type(self).__name__}>"
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The frames, each closed by a blank line."""
+        return (frame + b"\n\n" for frame in self.frames)
+
+    def read(self) -> list[bytes]:
+        """The frames, as ``sseclient`` would find them itself."""
+        return self.frames
+
+
+def parser(clean: Callable[[str], str] = str) -> Callable[[list[bytes]], Iterator[Any]]:
+    """What makes events of whole frames, by ``sseclient``: ``.event``, ``.data``, ``.id``.
+
+    It raises ``UnicodeDecodeError``: the stream is not UTF-8 (WHATWG 9.2.5); after the events
+    before it.
 
     :param clean: takes secrets out of what ``sseclient`` logs: it quotes the server.
     """
-    client = sseclient.SSEClient(frames)  # type: ignore[arg-type]
+    batch = _Batch()
+    client = sseclient.SSEClient(batch)  # type: ignore[arg-type]
     # It would go through its source line by line for the blank ones. That is done already, for many
     # frames at once, and is a third of its time. Should it ever look for frames in another way, it
     # has a source that it can iterate over.
-    client._read = partial(  # type: ignore[attr-defined]
-        chain.from_iterable, frames.batches()
-    )
+    client._read = batch.read  # type: ignore[attr-defined]
     # Once a stream, not for each event: whether anybody wants to read that it is dispatched.
     logger = client._logger  # type: ignore[attr-defined]
     wanted = logger.isEnabledFor(logging.DEBUG)
     client._logger = (  # type: ignore[attr-defined]
         without_secrets(logger, clean) if wanted else _Silent()
     )
-    parsed: Iterator[Any] = client.events()
-    return parsed
+
+    def parse(frames: list[bytes]) -> Iterator[Any]:
+        batch.frames = frames
+        events: Iterator[Any] = client.events()
+        return events
+
+    return parse
 
 
 class _Silent:

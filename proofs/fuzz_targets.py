@@ -40,12 +40,11 @@ from openai_stream.endpoints import (
     Endpoint,
     any_endpoint,
 )
-from openai_stream.errors import OpenAIStreamError, StreamDecodeError
+from openai_stream.errors import OpenAIStreamError, StreamDecodeError, StreamInterruptedError
 from openai_stream.models import Model, ServerEvent
-from openai_stream.protocol import Reader
+from openai_stream.protocol import StreamProtocol
 from openai_stream.server_errors import api_error, error_fields, says_failure
-from openai_stream.sse import Frames
-from openai_stream.sse import events as parsed
+from openai_stream.sse import Frames, parser
 from openai_stream.testing import (
     LAST_CHUNK,
     answer,
@@ -133,7 +132,7 @@ def frames(data: bytes) -> None:
         found: list[tuple[str, str]] = []
         error: type[Exception] | None = None
         try:
-            for event in parsed(Frames(_Pieces(blocks, limit).read, limit)):
+            for event in _parsed(Frames(limit), _Pieces(blocks, limit)):
                 found.append((event.event, event.data))
         except (StreamDecodeError, UnicodeDecodeError) as caught:
             error = type(caught)
@@ -152,46 +151,38 @@ def _open(stream: bytes) -> bytes:
     return lines.rpartition(b"\n\n")[2]
 
 
+def _parsed(frames: Frames, blocks: Iterable[bytes]) -> Iterator[Any]:
+    parse = parser()
+    for block in blocks:
+        for batch in frames.feed(block):
+            yield from parse(batch)
+    for batch in frames.end():
+        yield from parse(batch)
+
+
 class _Pieces:
-    """A ``read`` that gives blocks, and sees to it that no more than the limit is hoarded."""
+    """Gives blocks, and sees to it that no more than the limit is hoarded."""
 
     def __init__(self, blocks: Sequence[bytes], limit: int) -> None:
-        self._blocks = iter(blocks)
+        self._blocks = blocks
         self._limit = limit
-        self._given = b""
-        self._last = 0
 
-    def read(self) -> bytes:
-        # What is behind the last blank line is all that may have been kept, and is looked at when
-        # there is more.
-        kept = len(_open(self._given))
-        few = 64  # are taken for a look at the beginning
-        check(kept <= self._limit + self._last + few, "more than the limit is kept", kept)
-        block = next(self._blocks, b"")
-        self._last = len(block)
-        self._given += block
-        return block
+    def __iter__(self) -> Iterator[bytes]:
+        given = b""
+        last = 0
+        for block in [*self._blocks, b""]:
+            # What is behind the last blank line is all that may have been kept, and is looked at
+            # when there is more.
+            kept = len(_open(given))
+            few = 64  # are taken for a look at the beginning
+            check(kept <= self._limit + last + few, "more than the limit is kept", kept)
+            if block:
+                yield block
+            last = len(block)
+            given += block
 
 
 # Bytes into events ---------------------------------------------------------------------------
-
-
-class _Raw:
-    """A body by blocks: what the library asks of the ``raw`` of a session that was given."""
-
-    chunked = True
-    closed = True
-
-    def __init__(self, blocks: Iterable[bytes]) -> None:
-        self._blocks = iter(blocks)
-
-    def read(self, amount: int) -> bytes:
-        return next(self._blocks, b"")
-
-    def release_conn(self) -> None:
-        """There is none."""
-
-    close = shutdown = release_conn
 
 
 @attrs.frozen
@@ -210,21 +201,16 @@ _CONTENT_TYPES = ("text/event-stream", "", "application/json", "text/html", "tex
 
 
 def events(data: bytes) -> None:
-    """Bytes into events and their sum, by the reader, for each endpoint."""
+    """Bytes into events and their sum, by the protocol, for each endpoint."""
     header, stream = data[:HEADER].ljust(2, b"\0"), data[HEADER:]
     endpoint = _ENDPOINTS[header[0] % len(_ENDPOINTS)]
     choice = header[1] // len(_CONTENT_TYPES)
     content_type = _CONTENT_TYPES[header[1] % len(_CONTENT_TYPES)]
     limit = _LIMITS[choice % len(_LIMITS)]
-    outcomes = []
-    for blocks in ways(header, stream):
-        response = requests.Response()
-        response.status_code = 200
-        response.headers["content-type"] = content_type
-        response.headers["transfer-encoding"] = "chunked"
-        response.raw = _Raw(blocks)
-        exchange = transport.NetworkCall(_NEVER, streaming=True)
-        outcomes.append(_read(response, exchange, endpoint, limit))
+    outcomes = [
+        _read(iter(blocks), lambda: True, endpoint, limit, content_type)
+        for blocks in ways(header, stream)
+    ]
     sent, _, _ = whatwg(stream)
     _check_events(outcomes[0], stream, sent, endpoint)
     if len(_open(stream)) > limit:  # refused, or cut by the end: whichever is noticed first
@@ -234,30 +220,38 @@ def events(data: bytes) -> None:
 
 
 def _read(
-    response: requests.Response,
-    exchange: transport.NetworkCall,
+    blocks: Iterator[bytes],
+    framed: Callable[[], bool],
     endpoint: Endpoint[Any, Any],
     limit: int,
+    content_type: str,
 ) -> _Outcome:
-    delivered: list[Any] = []
+    """Drive the protocol.
+
+    :param framed: whether, at its end, the body told that it ends there.
+    """
+    given: list[Any] = []
     error: str | None = None
     accumulator = endpoint.accumulator()
-    reader = Reader(response, exchange, endpoint, accumulator, limit, str)
-    firsts: list[None] = []
+    protocol = StreamProtocol(endpoint, accumulator, limit, content_type)
     try:
-        reader.read(delivered.append, lambda: None, lambda: firsts.append(None))
+        try:
+            while not protocol.ended and (block := next(blocks, b"")):
+                given.extend(protocol.feed(block))
+        except StreamInterruptedError as caught:
+            raise protocol.broken(caught) from None
+        if not protocol.ended:
+            given.extend(protocol.end(framed()))
+        protocol.finish()
     except OpenAIStreamError as caught:
         check(str(caught) != "", "an error that says nothing")
         error = f"{type(caught).__name__}: {caught}"
-    finally:
-        reader.close()
-    check(len(firsts) == (reader.events > 0), "the first event is told once")
     whole = endpoint.whole(accumulator.snapshot())
     return _Outcome(
-        [text_of(_plain(event)) for event in delivered],
+        [text_of(_plain(event)) for event in given],
         error,
         text_of(_plain(whole)),
-        reader.events,
+        protocol.events,
     )
 
 
@@ -381,13 +375,35 @@ def wire(data: bytes) -> None:
             continue
         response, exchange = answered
         status = (response.status_code, response.reason, sorted(response.headers.items()))
-        outcomes.append((status, _read(response, exchange, endpoint, _LIMITS[0])))
+        outcomes.append((status, _read_body(response, exchange, endpoint)))
         _check_body(blocks, stream)
     if any(status and _is_compressed(status) for status, _ in outcomes):
         # What zlib had decompressed of a block before it met nonsense, it does not tell.
-        outcomes = [one for one in outcomes if one[1] is None or one[1].error is None]
+        outcomes = [
+            one for one in outcomes if not isinstance(one[1], _Outcome) or one[1].error is None
+        ]
     for other in outcomes[1:]:
         check(other == outcomes[0], other, outcomes[0])
+
+
+def _read_body(
+    response: requests.Response, exchange: transport.NetworkCall, endpoint: Endpoint[Any, Any]
+) -> _Outcome | str:
+    headers = response.headers
+    try:
+        transport.check_codings(headers.get("content-encoding", ""), str)
+    except OpenAIStreamError as error:
+        return str(error)
+    body = transport.Body(response, exchange)
+    try:
+        content_type = headers.get("content-type", "")
+        outcome = _read(
+            iter(body.read, b""), lambda: body.framed, endpoint, _LIMITS[0], content_type
+        )
+        body.finish()
+        return outcome
+    finally:
+        body.close()
 
 
 def _is_compressed(status: tuple[Any, ...]) -> bool:

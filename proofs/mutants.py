@@ -95,6 +95,9 @@ _STREAMS = [
 
 ROOMS = {
     "sse": Room(["sse.py"], ["test_sse.py"]),
+    "protocol": Room(
+        ["protocol.py", "not_streamed.py"], ["test_protocol.py", "test_server_errors.py"]
+    ),
     "accumulate": Room(["accumulate/*"], ["accumulate"]),
     "queues": Room(
         [f"stream/{name}.py" for name in ("burst_queue", "taking", "source", "replay")],

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from openai_stream import Client, StreamDecodeError, StreamInterruptedError
+from openai_stream.errors import ASK_AGAIN
 from openai_stream.testing import Fin, Hang, ScriptedServer, head
-from openai_stream.transport import ASK_AGAIN
 
 
 def ask(client: Client) -> Any:

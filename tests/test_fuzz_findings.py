@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
+from feeding import batches, events
 
 from openai_stream.errors import StreamDecodeError
-from openai_stream.sse import Frames, events
+from openai_stream.sse import Frames
 
 
 def in_two_pieces(stream: bytes) -> Iterator[list[bytes]]:
@@ -17,8 +18,7 @@ def in_two_pieces(stream: bytes) -> Iterator[list[bytes]]:
 
 
 def data_of(blocks: list[bytes], limit: int) -> list[str]:
-    rest = iter(blocks)
-    return [event.data for event in events(Frames(lambda: next(rest, b""), limit))]
+    return [event.data for event in events(Frames(limit), blocks)]
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r", "\r\n"])
@@ -36,9 +36,8 @@ def test_an_event_as_long_as_the_limit_is_taken_however_it_is_cut(line_end: str)
 def test_what_a_stream_begins_with_is_seen_however_it_is_cut(stream: bytes) -> None:
     bytewise = [bytes([byte]) for byte in stream]
     for blocks in itertools.chain([[stream], bytewise], in_two_pieces(stream)):
-        rest = iter(blocks)
-        frames = Frames(lambda rest=rest: next(rest, b""), 100)  # type: ignore[misc]
-        assert list(frames) == []
+        frames = Frames(100)
+        assert [frame for batch in batches(frames, blocks) for frame in batch] == []
         assert frames.head.lstrip()[:1] == b"{", blocks
 
 
@@ -55,7 +54,6 @@ def test_a_comment_at_the_end_hides_no_event_that_is_cut(end: bytes, is_cut: boo
     stream = b"data: 1\n\n" + end
     bytewise = [bytes([byte]) for byte in stream]
     for blocks in itertools.chain([[stream], bytewise], in_two_pieces(stream)):
-        rest = iter(blocks)
-        frames = Frames(lambda rest=rest: next(rest, b""), 100)  # type: ignore[misc]
-        assert len(list(events(frames))) == 1
+        frames = Frames(100)
+        assert len(list(events(frames, blocks))) == 1
         assert frames.cut is is_cut, blocks

@@ -146,12 +146,11 @@ def test_any_bytes_will_do(target: str) -> None:
 
 
 def broken_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    def lossy(self: Frames) -> Any:
-        for frames in original(self):
-            yield frames[1:]
+    def lossy(self: Frames, block: bytes) -> Any:
+        return iter([frames[1:] for frames in original(self, block)])
 
-    original = Frames.batches
-    monkeypatch.setattr(Frames, "batches", lossy)
+    original = Frames.feed
+    monkeypatch.setattr(Frames, "feed", lossy)
 
 
 def broken_objects(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -530,9 +530,9 @@ def test_a_stream_under_any_label_is_read_byte_by_byte(
 def test_sees_an_event_stream_however_it_is_cut(start: str) -> None:
     stream = start.encode() + b"\n\n"
     for at in range(1, len(start)):
-        blocks = iter([stream[:at], stream[at:]])
-        frames = Frames(lambda blocks=blocks: next(blocks, b""), 1000)  # type: ignore[misc]
-        assert begins_event_stream(frames.peek())
+        frames = Frames(1000)
+        opening = frames.open(stream[:at]) or frames.open(stream[at:])
+        assert begins_event_stream(opening)
 
 
 def test_a_page_that_only_begins_like_a_field_is_refused(

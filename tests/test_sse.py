@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 
 import pytest
+from feeding import batches, events
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from openai_stream.errors import StreamDecodeError
-from openai_stream.sse import Frames, events
+from openai_stream.sse import Frames, parser
 
 BOM = b"\xef\xbb\xbf"
 LIMIT = 2**20
@@ -22,14 +24,8 @@ unhurried = settings(deadline=None)
 Event = tuple[str, str, "str | None"]
 
 
-def reader(blocks: Iterable[bytes]) -> Callable[[], bytes]:
-    """A ``read`` that gives these blocks, then the end for ever."""
-    rest = iter(blocks)
-    return lambda: next(rest, b"")
-
-
 def parsed(blocks: Iterable[bytes], limit: int = LIMIT) -> list[Event]:
-    return [(one.event, one.data, one.id) for one in events(Frames(reader(blocks), limit))]
+    return [(one.event, one.data, one.id) for one in events(Frames(limit), blocks)]
 
 
 def whatwg(stream: bytes) -> list[Event]:
@@ -121,25 +117,26 @@ def test_any_stream_in_any_pieces_is_read_as_the_standard_says(blocks: list[byte
 def test_an_event_is_there_before_more_than_its_bytes_is_read(blocks: list[bytes]) -> None:
     seen = 0
     given_away = b""
-    rest = iter(blocks)
 
-    def read() -> bytes:
+    def read() -> Iterator[bytes]:
         nonlocal given_away
+        for block in blocks:
+            assert seen == len(whatwg(given_away))
+            given_away += block
+            yield block
         assert seen == len(whatwg(given_away))
-        block = next(rest, b"")
-        given_away += block
-        return block
 
-    for _ in events(Frames(read, LIMIT)):
+    for _ in events(Frames(LIMIT), read()):
         seen += 1
 
 
 @unhurried
 @given(cut_streams())
 def test_the_parser_is_given_whole_normalised_frames_only(blocks: list[bytes]) -> None:
-    for piece in Frames(reader(blocks), LIMIT):
-        assert piece.endswith(b"\n\n") or not piece.strip(b"\n")
-        assert b"\r" not in piece
+    for batch in batches(Frames(LIMIT), blocks):
+        for piece in batch:
+            assert b"\n\n" not in piece
+            assert b"\r" not in piece
 
 
 @unhurried
@@ -151,8 +148,8 @@ def test_comments_are_counted(blocks: list[bytes]) -> None:
     whole = [*re.split("\r\n|\n|\r", text)[:-1]]
     while whole and whole[-1]:  # the frame that is not closed does not count
         del whole[-1]
-    frames = Frames(reader(blocks), LIMIT)
-    for _ in frames:
+    frames = Frames(LIMIT)
+    for _ in batches(frames, blocks):
         pass
     assert frames.comments == sum(line.startswith(":") for line in whole)
 
@@ -191,7 +188,7 @@ def test_examples(stream: bytes, expected: list[Event], line_end: bytes, size: i
 
 
 def test_what_came_before_bad_utf_8_is_given_first() -> None:
-    found = events(Frames(reader([b"data: a\n\ndata: \xff\n\ndata: b\n\n"]), LIMIT))
+    found = events(Frames(LIMIT), [b"data: a\n\ndata: \xff\n\ndata: b\n\n"])
     assert next(found).data == "a"
     with pytest.raises(UnicodeDecodeError):
         next(found)
@@ -201,23 +198,29 @@ def test_an_error_while_reading_comes_through_after_the_events_before_it() -> No
     class Broken(Exception):
         pass
 
-    blocks = iter([b"data: a\n\ndata: b"])
-
-    def read() -> bytes:
-        for block in blocks:
-            return block
+    def read() -> Iterator[bytes]:
+        yield b"data: a\n\ndata: b"
         raise Broken
 
-    found = events(Frames(read, LIMIT))
+    found = events(Frames(LIMIT), read())
     assert next(found).data == "a"
     with pytest.raises(Broken):
         next(found)
 
 
-def test_the_source_shows_no_content() -> None:
-    frames = Frames(reader([b"data: confidential\n\n"]), LIMIT)
-    list(frames)
-    assert repr(frames) == "<Frames>"
+def test_the_source_shows_no_content(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG", "sseclient"):
+        parsed([b"data: confidential\n\n"])
+    assert "from event source <_Batch>" in caplog.text
+    assert "confidential" not in caplog.text
+
+
+def test_the_source_can_be_iterated_over() -> None:
+    """Should ``sseclient`` ever look for frames in another way."""
+    parse = parser()
+    list(parse([b"data: a", b"data: b"]))
+    source = inspect.getclosurevars(parse).nonlocals["batch"]
+    assert list(source) == [b"data: a\n\n", b"data: b\n\n"]
 
 
 def test_the_parser_logs_for_who_asked_before_the_stream(
@@ -234,7 +237,7 @@ def test_the_parser_logs_for_who_asked_before_the_stream(
 
 
 def test_before_anything_was_read() -> None:
-    frames = Frames(reader([]), LIMIT)
+    frames = Frames(LIMIT)
     assert (frames.comments, frames.cut, frames.head) == (0, False, b"")
 
 
@@ -247,8 +250,8 @@ def test_before_anything_was_read() -> None:
     ],
 )
 def test_the_first_bytes_are_kept_for_the_message(blocks: list[bytes]) -> None:
-    frames = Frames(reader([*blocks, b"y" * 1000]), LIMIT)
-    list(frames)
+    frames = Frames(LIMIT)
+    list(batches(frames, [*blocks, b"y" * 1000]))
     assert frames.head == b"".join(blocks).removeprefix(BOM)[:64]
 
 
@@ -272,8 +275,8 @@ def test_the_first_bytes_are_kept_for_the_message(blocks: list[bytes]) -> None:
 @pytest.mark.parametrize("size", [1, 1000])
 def test_whether_the_end_cut_an_event(stream: bytes, cut: bool, size: int) -> None:
     blocks = (stream[at : at + size] for at in range(0, len(stream), size))
-    frames = Frames(reader(blocks), LIMIT)
-    list(frames)
+    frames = Frames(LIMIT)
+    list(batches(frames, blocks))
     assert frames.cut is cut
 
 
@@ -316,7 +319,7 @@ def test_an_event_without_end_is_given_up_at_the_limit(piece: bytes) -> None:
 def before_the_error(blocks: list[bytes], limit: int) -> tuple[list[str], StreamDecodeError]:
     found: list[str] = []
     with pytest.raises(StreamDecodeError) as caught:
-        found.extend(one.data for one in events(Frames(reader(blocks), limit)))
+        found.extend(one.data for one in events(Frames(limit), blocks))
     return found, caught.value
 
 

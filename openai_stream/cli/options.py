@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from openai_stream.transport import ASK_AGAIN
+from openai_stream.errors import ASK_AGAIN
 
 __all__ = ["Number", "as_options", "check_text"]
 

@@ -9,6 +9,7 @@ import contextvars
 import itertools
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,19 +19,22 @@ from openai_stream.background import Background
 from openai_stream.errors import (
     OpenAIStreamError,
     StreamAPIError,
+    StreamDecodeError,
     StreamError,
+    StreamInterruptedError,
     StreamTimeoutError,
 )
 from openai_stream.observers import Ended
-from openai_stream.protocol import Reader as Protocol
+from openai_stream.protocol import StreamProtocol
 from openai_stream.redaction import Secrets, purge
-from openai_stream.transport import Aborted, Expired, NetworkCall
+from openai_stream.transport import Aborted, Body, Expired, NetworkCall, check_codings
 
 from .ending import Callbacks, Ending
 from .exit import Exit, live
 from .items import Restarted
 from .sinks import CallbackSink, ForeignSink, QueueSink, ReplaySink, Sink, SinkFailed
 from .state import Core
+from .stats import AnswerFigures
 
 if TYPE_CHECKING:
     import requests
@@ -236,38 +240,22 @@ class Reader:
         return self._connect(exchange)
 
     def _read(self, again: Restarted | None) -> None:
-        """Read one response.
+        """Read one response to its end, and keep the connection where that is possible.
 
         :param again: what to tell before its first event.
+        :returns: when the answer is complete.
         """
         core, sink = self._core, self._sink
         response = core.response
         assert response is not None
-        accumulator = core.begin_sum(first=again is None)
-
-        def on_first() -> None:
-            # Only now is what came before void.
-            if again is not None:
-                core.count(accumulator)
-                sink.restart(again)
-
         try:
-            protocol = Protocol(
-                response,
-                core.exchange,
-                core.endpoint,
-                accumulator,
-                self._limit,
-                self._secrets,
-                self._background,
-            )
+            body = Body(response, core.exchange)
         except BaseException:
             response.close()
             raise
-        core.figures.begin(protocol)
         try:
             try:
-                protocol.read(sink.deliver, sink.flush, on_first)
+                self._read_events(response, body, again)
             except Exception:
                 sink.flush()  # what was parsed before it went wrong
                 raise
@@ -275,7 +263,58 @@ class Reader:
             raise self._timed_out() from None
         finally:
             sink.release()
-            protocol.close()
+            body.close()
+
+    def _read_events(
+        self, response: requests.Response, body: Body, again: Restarted | None
+    ) -> None:
+        """Read what has arrived, feed it, deliver what came, flush; again.
+
+        A burst is delivered before the network is waited for again, and its first event at once.
+        """
+        core, sink = self._core, self._sink
+        accumulator = core.begin_sum(first=again is None)
+        figures = AnswerFigures(core.exchange)
+
+        def on_first() -> None:
+            figures.note_first()
+            if again is not None:  # only now is what came before void
+                core.count(accumulator)
+                sink.restart(again)
+
+        protocol = StreamProtocol(
+            core.endpoint,
+            accumulator,
+            self._limit,
+            response.headers.get("content-type", ""),
+            self._secrets,
+            on_first,
+            figures.looking(core.endpoint.carries, self._background),
+        )
+        figures.protocol = protocol
+        core.figures.begin(figures)
+        check_codings(response.headers.get("content-encoding", ""), self._secrets)
+        deliver, flush = figures.timed(sink.deliver), sink.flush
+        read, feed, note_wait = body.read, protocol.feed, figures.note_wait
+        at_end = False
+        try:
+            while not (protocol.ended or at_end):
+                note_wait()
+                flush()
+                try:
+                    block = read()
+                except (StreamInterruptedError, StreamDecodeError) as error:
+                    if (instead := protocol.broken(error)) is error:
+                        raise
+                    raise instead from None
+                at_end = not block
+                events = protocol.end(body.framed) if at_end else feed(block)
+                deque(map(deliver, events), 0)  # a loop, without a step of ours between two
+            protocol.finish()
+        finally:
+            note_wait()
+        flush()  # before the connection's farewell, which may take a moment
+        body.finish()
 
     def _timed_out(self) -> StreamTimeoutError:
         exchange = self._core.exchange

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any
 
 import attrs
 
-from openai_stream.protocol import Received
+from openai_stream.background import Background
+from openai_stream.protocol import StreamProtocol
 from openai_stream.transport import NetworkCall
 
-__all__ = ["Figures", "Stats"]
+__all__ = ["AnswerFigures", "Figures", "Stats"]
 
 
 @attrs.frozen
@@ -37,11 +39,119 @@ class Stats:
     bytes: int
 
 
-class _Answer(Protocol):
-    """An answer that is being read."""
+@attrs.frozen
+class _Received:
+    """Figures of one answer, or of several one after another.
+
+    :param events: how many.
+    :param keep_alives: comments, and events without data.
+    :param first_event_seconds: from the call to the first event.
+    :param longest_gap_seconds: the longest wait between two events.
+    """
+
+    events: int = 0
+    keep_alives: int = 0
+    first_event_seconds: float | None = None
+    longest_gap_seconds: float = 0.0
+
+    def and_then(self, later: _Received) -> _Received:
+        """Those of both."""
+        first = self.first_event_seconds
+        return _Received(
+            events=self.events + later.events,
+            keep_alives=self.keep_alives + later.keep_alives,
+            first_event_seconds=later.first_event_seconds if first is None else first,
+            longest_gap_seconds=max(self.longest_gap_seconds, later.longest_gap_seconds),
+        )
+
+
+class AnswerFigures:
+    """Figures of one answer, which its reader tells; :attr:`received` is for any thread.
+
+    :param exchange: knows how long the network was waited for.
+    """
+
+    #: Counts the events; set before anything else is asked for.
+    protocol: StreamProtocol
+
+    def __init__(self, exchange: NetworkCall) -> None:
+        self._exchange = exchange
+        self._carried = False  # an event with content has come since the last wait
+        self._first_event_seconds: float | None = None
+        self._longest_gap_seconds = 0.0
+        self._noted = 0
+        self._awaits_content = exchange.awaits_content
+        self._consumed = 0.0  # seconds since the last bytes that were the consumer's
 
     @property
-    def received(self) -> Received: ...
+    def received(self) -> _Received:
+        """The figures so far."""
+        return _Received(
+            events=self.protocol.events,
+            keep_alives=self.protocol.comments + self.protocol.empty,
+            first_event_seconds=self._first_event_seconds,
+            longest_gap_seconds=self._longest_gap_seconds,
+        )
+
+    def note_first(self) -> None:
+        """The first event is there."""
+        self._first_event_seconds = self._exchange.last_byte - self._exchange.started
+
+    def looking(
+        self, carries: Callable[[Any], bool], background: Background | None
+    ) -> Callable[[Any], bool] | None:
+        """What looks at each event first: for content, if there is a limit for it, and whether it
+        comes again. ``None`` for nearly all streams.
+
+        :param carries: whether an event carries content.
+        """
+        if not self._awaits_content:
+            return None if background is None else background.is_repeated
+
+        def look(data: Any) -> bool:
+            if background is not None and background.is_repeated(data):
+                return True
+            if carries(data):
+                self._carried = True
+            return False
+
+        return look
+
+    def timed(self, deliver: Callable[[Any], object]) -> Callable[[Any], object]:
+        """What delivers an event, where the time that a consumer takes counts for no deadline."""
+        if not self._awaits_content:
+            return deliver
+
+        def timed(event: Any) -> None:
+            start = time.monotonic()
+            try:
+                deliver(event)
+            finally:
+                self._consumed += time.monotonic() - start
+
+        return timed
+
+    def _note_content(self) -> None:
+        if self._carried:
+            self._exchange.content_came(self.protocol.is_complete)
+        else:
+            self._exchange.no_content_came(self._consumed)
+        self._carried = False
+        self._consumed = 0.0
+
+    def note_wait(self) -> None:
+        """Before each wait for the network, and after the last one: if events have come since, the
+        gap before them has ended.
+        """
+        exchange, events = self._exchange, self.protocol.events
+        if events != self._noted:
+            if self._awaits_content:
+                self._note_content()
+            waited = exchange.waited
+            if self._noted and waited > self._longest_gap_seconds:
+                self._longest_gap_seconds = waited
+            exchange.restart_gap()
+            self._noted = events
 
 
 class Figures:
@@ -52,11 +162,11 @@ class Figures:
     """
 
     def __init__(self) -> None:
-        self._earlier = Received()  # of the answers before the newest, which are void
-        self._newest: _Answer | None = None
+        self._earlier = _Received()  # of the answers before the newest, which are void
+        self._newest: AnswerFigures | None = None
         self._ended_at: float | None = None
 
-    def begin(self, answer: _Answer) -> None:
+    def begin(self, answer: AnswerFigures) -> None:
         """An answer is being read. Of the one before nothing but its figures stays."""
         if self._newest is not None:
             self._earlier = self._earlier.and_then(self._newest.received)

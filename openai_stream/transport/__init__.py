@@ -37,18 +37,17 @@ whole, to whoever has the socket: the thread of a stream, an event loop, a test,
 
 from __future__ import annotations
 
-from .body import ASK_AGAIN, Body, settle
+from .body import Body, settle
 from .call import Aborted, NetworkCall
 from .causes import Cause, cause_of, drop_tracebacks, reason
 from .deadlines import Deadline, Expired
-from .decoding import codings_of
+from .decoding import check_codings
 from .origin import Interrupted, of_user
 from .sending import send
 from .session import Session, proxy_of
 from .tap import End, Tap
 
 __all__ = [
-    "ASK_AGAIN",
     "Aborted",
     "Body",
     "Cause",
@@ -60,7 +59,7 @@ __all__ = [
     "Session",
     "Tap",
     "cause_of",
-    "codings_of",
+    "check_codings",
     "drop_tracebacks",
     "of_user",
     "proxy_of",

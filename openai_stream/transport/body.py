@@ -12,7 +12,7 @@ import requests
 import urllib3
 import urllib3.exceptions
 
-from openai_stream.errors import StreamDecodeError, StreamInterruptedError
+from openai_stream.errors import ASK_AGAIN, StreamDecodeError, StreamInterruptedError
 
 from .call import Aborted, NetworkCall
 from .causes import reason
@@ -23,10 +23,7 @@ from .response import Response
 from .sockets import BLOCK
 from .sources import FromIterator, FromUrllib3, FromWire, Source
 
-__all__ = ["ASK_AGAIN", "Body", "settle"]
-
-#: What to do about an answer that was cut.
-ASK_AGAIN = "To ask once more may help; restarts=1 does that by itself in a stream"
+__all__ = ["Body", "settle"]
 
 _FAREWELL = 0.02  # seconds given to the end of a body after its last event
 

@@ -12,8 +12,12 @@ import zlib
 from collections.abc import Callable
 
 import urllib3.exceptions
+from urllib3.response import HTTPResponse
 
-__all__ = ["Decoding", "codings_of"]
+from openai_stream.errors import StreamDecodeError
+from openai_stream.server_errors import clip
+
+__all__ = ["Decoding", "check_codings", "codings_of"]
 
 _MOST = 65536  # bytes that are given at once
 _DEEPEST = 5  # codings upon each other; urllib3 takes no more either
@@ -32,6 +36,22 @@ def codings_of(header: str) -> list[str]:
     """
     names = (name.strip() for name in header.lower().split(","))
     return [name for name in names if not _NO_CODING.fullmatch(name)]
+
+
+def check_codings(header: str, clean: Callable[[str], str]) -> None:
+    """Refuse a body that nothing here can decompress.
+
+    :param header: the ``Content-Encoding``.
+    :param clean: takes secrets out of what the server says, for the message.
+    :raises StreamDecodeError: saying so.
+    """
+    for coding in codings_of(header):
+        if coding not in HTTPResponse.CONTENT_DECODERS:
+            what = clip(clean(coding), 40)
+            raise StreamDecodeError(
+                f"the server compressed its answer, unasked, by {what!r}: no way to undo that",
+                lasting=True,
+            )
 
 
 class Decoding:
