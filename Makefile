@@ -64,24 +64,21 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(BIN)/python $(PIP) --editable ".[dev]"
 	@touch $@
 
-# The races are among them, a few runs each; "make races" is where they run RUNS times.
-# A run that failed shows its coverage too. Files of no size are of processes that were killed.
+# The races are among them, a few runs each; "make races" is where they run RUNS times. What failed is
+# run once more, alone: thousands of tests measure time, and on a busy machine one may have waited for
+# its turn. A run that failed shows its coverage too. Files of no size are of processes that were
+# killed.
 test: $(VENV)/.installed ## all tests, with coverage
 	@$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadgroup --max-worker-restart 4 $(ARGS); \
 	    status=$$?; \
+	    if [ $$status = 1 ]; then \
+	        echo "--- what failed, once more and alone:"; \
+	        $(BIN)/coverage run -m pytest --last-failed --last-failed-no-failures none; status=$$?; \
+	    fi; \
 	    find . -maxdepth 1 -name ".coverage.*" -size 0 -delete; \
 	    { $(BIN)/coverage combine --quiet && $(BIN)/coverage report; }; reported=$$?; \
 	    [ $$status != 0 ] || status=$$reported; exit $$status
-
-# Anew each time: what is the newest changes. pip warns if one is above what setup.cfg permits, and
-# that is what the tests are to judge.
-upstream: ## the tests on the newest pre-releases of requests, urllib3, sseclient-py and attrs
-	@echo "Making $(UPSTREAM_VENV)"
-	@$(PYTHON) -m venv --clear $(UPSTREAM_VENV)
-	@$(UPSTREAM_VENV)/bin/python $(PIP) --quiet --editable ".[test]"
-	@$(UPSTREAM_VENV)/bin/python $(PIP) --upgrade --pre requests urllib3 sseclient-py attrs
-	$(UPSTREAM_VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup tests/test_seams.py $(or $(ARGS),tests)
 
 races: $(VENV)/.installed ## the races, RUNS=1000 runs each
 	RUNS=$(RUNS) $(BIN)/python -m pytest tests/races -s $(ARGS)
