@@ -43,12 +43,32 @@ def _through(client: Client, events: int) -> None:
         pass
 
 
+def _as_events(client: Client, events: int) -> None:
+    for _ in _read(client, events):
+        pass
+
+
+def _as_parts(client: Client, events: int) -> None:
+    for _ in _read(client, events).parts():
+        pass
+
+
 def bytecode(base_url: str) -> dict[str, float]:
     """Instructions of the interpreter per event, by module."""
+    return _by_module(base_url, _through)
+
+
+def parts(base_url: str) -> dict[str, float]:
+    """Instructions of the interpreter per event, read as events and as parts."""
+    ways = {"events": _as_events, "parts": _as_parts}
+    return {name: sum(_by_module(base_url, way).values()) for name, way in ways.items()}
+
+
+def _by_module(base_url: str, way: Callable[[Client, int], None]) -> dict[str, float]:
     client = Client(api_key="none", base_url=base_url)
-    _through(client, _WARM)
-    once = _executed(lambda: _through(client, _MANY))
-    twice = _executed(lambda: _through(client, 2 * _MANY))
+    way(client, _WARM)
+    once = _executed(lambda: way(client, _MANY))
+    twice = _executed(lambda: way(client, 2 * _MANY))
     twice.subtract(once)
     modules: Counter[str] = Counter()
     for code, executed in twice.items():
@@ -155,6 +175,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["bytecode", url]:
             print(json.dumps(bytecode(url)))
+        case ["parts", url]:
+            print(json.dumps(parts(url)))
         case ["blocks", url]:
             print(json.dumps(blocks(url)))
         case ["through", url, number]:

@@ -8,11 +8,15 @@ executes how much; a change that is worth it records its cost with
 from __future__ import annotations
 
 import configparser
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from benchmarks.guard import COUNTED
+from benchmarks.server import ServerProcess
 
 ROOT = Path(__file__).parents[1]
 BUDGET = ROOT / "benchmarks" / "budget.cfg"
@@ -63,3 +67,11 @@ def test_one_per_cent_more_is_noticed(tmp_path: Path) -> None:
     told = guard(what, "--budget", str(path))
     assert told.returncode == 1, told.stdout
     assert "MORE than" in told.stdout
+
+
+def test_parts_cost_little_more_than_events() -> None:
+    with ServerProcess() as server:
+        command = [sys.executable, "-m", COUNTED, "parts", server.base_url]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+    told = json.loads(done.stdout)
+    assert 300 < told["events"] < told["parts"] <= 1.4 * told["events"], told
