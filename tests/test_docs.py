@@ -122,7 +122,9 @@ class World:
 def typical(request: Request) -> Script:
     """An answer such as OpenAI's, in one piece or streamed, as it was asked for."""
     body = request.json
-    asked = body.get("messages") or [{"content": body.get("prompt") or body.get("input")}]
+    asked = body.get("messages") or body.get("input") or body.get("prompt")
+    if not isinstance(asked, list):
+        asked = [{"content": asked}]
     text = KNOWLEDGE.get(asked[-1]["content"], "The sea is wide, and the sea is deep.")
     usage = bool((body.get("stream_options") or {}).get("include_usage"))
     if request.path.endswith("/responses"):
