@@ -80,7 +80,8 @@ class _Calls:
                 continue
             progress = self._progress[key]
             # An id that is yet to come belongs to the call: one without is held until the end.
-            if tool.is_whole and not tool.is_empty and (ident or type(key) is Tool):
+            is_told = tool.is_whole and not tool.is_empty and (ident or type(key) is Tool)
+            if is_told and progress.is_json(tool.arguments):
                 parts += progress.complete(ident, tool.name, tool.arguments)
             else:
                 parts += progress.grow(ident, tool.name, tool.arguments)

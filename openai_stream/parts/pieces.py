@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from openai_stream.accumulate.pieces import Text as GrowingText
 from openai_stream.accumulate.pieces import frozen
+from openai_stream.strict_json import loads
 from openai_stream.surrogates import Halves
 
 from . import Call, CallDelta, Part, Reasoning, Refusal, Text
@@ -101,7 +102,16 @@ class CallProgress:
     :param index: its place in the order of beginning.
     """
 
-    __slots__ = ("_given", "_halves", "_index", "_is_named", "_position", "_seen", "is_done")
+    __slots__ = (
+        "_given",
+        "_halves",
+        "_index",
+        "_is_json",
+        "_is_named",
+        "_position",
+        "_seen",
+        "is_done",
+    )
 
     def __init__(self, index: int) -> None:
         self._index = index
@@ -111,6 +121,7 @@ class CallProgress:
         self._seen: Any = None
         self._position = 0
         self._is_named = False
+        self._is_json: bool | None = None  # nobody has looked
         #: The call was given.
         self.is_done = False
 
@@ -128,6 +139,18 @@ class CallProgress:
         if new:
             self._given.append(new)
         return new
+
+    def is_json(self, arguments: Any) -> bool:
+        """Whether arguments whose brackets are closed are JSON. It is looked at once: those that
+        are not may go on, and the call is complete at the end.
+        """
+        if self._is_json is None:
+            try:
+                loads(as_json_text(arguments))
+                self._is_json = True
+            except (ValueError, RecursionError):
+                self._is_json = False
+        return self._is_json
 
     def grow(self, ident: str | None, name: str, arguments: Any) -> list[Part]:
         """The part of what is new.

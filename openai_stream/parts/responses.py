@@ -54,7 +54,8 @@ class _Call:
             self._scan(given)
             if self._scanner.is_empty:  # not an argument so far
                 return []
-            if self._scanner.is_whole and ident is not None:
+            is_told = self._scanner.is_whole and ident is not None
+            if is_told and self.progress.is_json(given):
                 return self.finish(fields)
         return self.progress.grow(ident, name, given)
 
