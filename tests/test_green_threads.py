@@ -344,3 +344,50 @@ def test_in_gunicorn_with_preload(server: ScriptedServer, tmp_path: Path) -> Non
                 said = master.communicate(timeout=SOON)[0]
     assert "Traceback" not in said, said
     assert master.returncode == 0, said
+
+
+SERVING = """\
+import sys, time, warnings
+warnings.simplefilter("ignore")
+{0}; patch()
+from openai_stream import APITimeoutError, Client, Timeout
+from openai_stream.testing import Hang, Pause, ScriptedServer, answer, blackhole_url, chat_chunks
+
+def ask(client, **arguments):
+    return client.create_completion(model="any", prompt="", stream=True, **arguments)
+
+with ScriptedServer() as server, Client(api_key="t", base_url=server.base_url) as client:
+    server.play(
+        answer("one two three"), answer([chat_chunks("one")[0], Hang()]), [Pause(0.05), Hang()]
+    )
+    assert client.create_completion(
+        model="any", prompt="", stream=True).stream.result(5)
+    events = ask(client)
+    events.get(timeout=5)
+    events.close()
+    assert server.connections[-1].client_closed.wait(5)
+    waiting = ask(client, nowait=True)
+    server.wait_for_requests(3)
+    waiting.close()
+    assert server.connections[-1].client_closed.wait(5)
+    with blackhole_url() as url:
+        try:
+            ask(Client(api_key="t", base_url=url, max_retries=0, timeout=Timeout(connect=0.1)))
+        except APITimeoutError:
+            print("well")
+"""
+
+
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_the_server_of_the_tests_under_green_threads(library: str) -> None:
+    """eventlet has no ``select.poll``, and gevent's does not see that the client has closed."""
+    _need(library)
+    run = subprocess.run(
+        [sys.executable, "-c", SERVING.format(PATCH[library])],
+        capture_output=True,
+        text=True,
+        timeout=4 * SOON,
+        env=ENVIRONMENT,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (0, "well\n"), run.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -35,9 +34,9 @@ def blackhole_url() -> Iterator[str]:
         connected = True
         while connected:
             filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(address)
-            poll = select.poll()
-            poll.register(filler, select.POLLOUT)
-            connected = bool(poll.poll(100))
+            filler.settimeout(0.1)
+            try:
+                filler.connect(address)
+            except TimeoutError:
+                connected = False
         yield f"http://127.0.0.1:{address[1]}/v1"

@@ -22,14 +22,14 @@ from functools import cached_property
 from typing import Any, NoReturn, ParamSpec, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
+from .polling import HANG_UP, poller
+
 __all__ = ["Connection", "Ended", "Host", "Request", "Script", "Step"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Shows the client's FIN without reading what came before it; a name that only Linux has.
-_HANG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)
-_GONE = _HANG_UP | select.POLLHUP | select.POLLERR
+_GONE = HANG_UP | select.POLLHUP | select.POLLERR
 _BLOCK = 65536
 
 
@@ -148,9 +148,9 @@ class Connection:
         self._socket = accepted
         self._buffer = bytearray()
         self._fileno = accepted.fileno()
-        self._poll = select.poll()
+        self._poll = poller()
         self._poll.register(host.wake, select.POLLIN)
-        self._poll.register(self._fileno, _HANG_UP)
+        self._poll.register(self._fileno, HANG_UP)
 
     def __repr__(self) -> str:
         return f"<Connection {self.number}: {len(self.requests)} requests, {self.sent} bytes sent>"
@@ -251,7 +251,7 @@ class Connection:
         The one place where the thread of a connection blocks, so that whatever it waits for, the
         client's close and the server's are seen.
         """
-        self._poll.modify(self._fileno, events | _HANG_UP)
+        self._poll.modify(self._fileno, events | HANG_UP)
         ready = dict(self._poll.poll(None if timeout is None else timeout * 1000))
         self._host.check_open()
         # Who reads takes what came before the close, and learns of it by reading.

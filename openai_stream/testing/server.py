@@ -20,6 +20,7 @@ from typing import TypeAlias, TypeVar
 from openai_stream.recordings import RecordedExchange
 
 from .connection import Connection, Host, Request, Script
+from .polling import poller
 from .recorded import Match, answers_from
 from .wire import error_answer
 
@@ -200,7 +201,7 @@ class ScriptedServer:
             return arrived[:count]
 
     def _accept(self) -> None:
-        poll = select.poll()
+        poll = poller()
         poll.register(self._host.wake, select.POLLIN)
         poll.register(self._listener, select.POLLIN)
         with self._listener:
