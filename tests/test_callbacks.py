@@ -349,7 +349,6 @@ class TestNowait:
             chat(**log.callbacks)
         assert log.calls == []
 
-    @pytest.mark.own_session("it is stopped when the headers are there")
     def test_close_while_waiting_for_the_headers(self, server: ScriptedServer, chat: Chat) -> None:
         server.play([Hang()])
         events = chat(nowait=True)

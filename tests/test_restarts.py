@@ -611,7 +611,6 @@ def test_connecting_is_retried_like_the_first(
     assert len(server.requests) == 5
 
 
-@pytest.mark.own_session("it is stopped when the headers are there")
 def test_closing_while_it_connects_again(server: ScriptedServer, chat: Chat) -> None:
     server.play(CUT, [Hang()])
     events = chat(restarts=1)

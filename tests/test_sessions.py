@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -829,3 +830,64 @@ def test_a_server_that_speaks_http_2_only(
         pytest.raises(APIConnectionError, match="no response"),
     ):
         stream(client)
+
+
+# The wait for headers ------------------------------------------------------------------------
+
+
+def trickled(headers: bytes, pause: float) -> list[Any]:
+    return [step for one in headers for step in (bytes([one]), Pause(pause))]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_headers_that_trickle_in_time_are_waited_for(
+    server: ScriptedServer, session: requests.Session, stream: bool
+) -> None:
+    status, *rest = answer(CHUNKS) if stream else json_answer(WHOLE)
+    assert isinstance(status, bytes)
+    server.play([*trickled(status[:20], 0.02), status[20:], *rest])
+    with client_of(server, session) as client:
+        limits = Timeout(gap=SOON, idle=SOON, total=2 * SOON)
+        made = ask(client, stream=stream, timeout=limits)
+        whole = made.stream.result(SOON) if stream else made
+        assert bool(whole.choices) is stream
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [Timeout(total=0.3), Timeout(gap=0.3), Timeout(first=0.3)],
+    ids=["total", "gap", "first"],
+)
+def test_a_session_whose_headers_trickle_is_used_on(
+    server: ScriptedServer, session: requests.Session, limits: Timeout
+) -> None:
+    """Only that connection is shut, and only once its time has passed."""
+    server.play(answer(CHUNKS), trickled(b"HTTP/1.1 200 OK\r\nX-A: " + b"b" * 9999, 0.02))
+    server.always(answer(CHUNKS))
+    with client_of(server, session) as client:
+        stream(client).stream.result(SOON)
+        begin = time.monotonic()
+        with pytest.raises(APITimeoutError):
+            stream(client, timeout=limits)
+        assert time.monotonic() - begin < 1 + HELD_UP
+        stream(client).stream.result(SOON)
+        assert server.connections[0].client_closed.wait(SOON)
+
+
+@pytest.mark.parametrize("method", ["start", "__init__"])
+def test_a_session_without_threads_for_the_wait(
+    server: ScriptedServer, session: requests.Session, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """There are no more, or the interpreter has none of their kind."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    server.always(json_answer(WHOLE))
+    with client_of(server, session) as client:
+        ask(client)  # the server has its thread for the connection
+        monkeypatch.setattr(threading.Thread, method, refuse)
+        try:
+            assert ask(client).to_dict() == WHOLE
+        finally:
+            monkeypatch.undo()

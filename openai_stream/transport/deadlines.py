@@ -350,6 +350,24 @@ class Deadlines:
         wait = min(seconds for seconds in waits if seconds is not None)
         return max(connect, 0.001), max(wait, 0.001)
 
+    def seconds_for_headers(self, waited: float) -> tuple[float, Deadline]:
+        """Seconds that such a connection may still wait for the headers, whether bytes come or not,
+        and by which of the limits.
+
+        :param waited: seconds that it has waited for them already.
+        """
+        gap = _NEVER if self.timeout.gap is None else self.timeout.gap - waited
+        limits: list[tuple[float, Deadline]] = [
+            (gap, "gap"),
+            (self._seconds_to_content(monotonic()), self._content_why),
+            (self.seconds_of_total(), "total"),
+        ]
+        return min(limits)
+
+    def given_waited_enough(self, deadline: Deadline) -> None:
+        """Such a connection is shut, because this deadline has passed."""
+        self.expired = deadline
+
     def given_timed_out(self, connecting: bool) -> None:
         """Such a connection took longer than :meth:`given_limits`: note which deadline is why."""
         if self.seconds_of_total() <= 0:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -15,7 +17,8 @@ from openai_stream.redaction import shown
 from .body import settle
 from .call import NetworkCall
 from .current import sending
-from .session import proxy_of
+from .given import GivenWait
+from .session import Session, proxy_of
 
 __all__ = ["send"]
 
@@ -58,7 +61,8 @@ def _timed(
     start = monotonic()
     try:
         # What is not ours goes by these two numbers; each wait of ours is set by the call.
-        response = _send(session, made, prepared, seen, timeout=(connect, wait))
+        with _given(session, made.url, call, seen):
+            response = _send(session, made, prepared, seen, timeout=(connect, wait))
     except requests.Timeout as error:
         seen.close()
         took = monotonic() - start
@@ -86,6 +90,17 @@ def _timed(
         seen.close()
     seen.show_target(response)
     return response
+
+
+def _given(
+    session: requests.Session, url: str, call: NetworkCall, seen: _Seen
+) -> contextlib.AbstractContextManager[object]:
+    """What bounds the wait for the headers where the connection is not ours."""
+    if isinstance(session, Session) and not (proxy_of(session, url) or "").startswith("socks"):
+        return contextlib.nullcontext()
+    wait = GivenWait(call)
+    seen.passed = wait.passed
+    return wait
 
 
 #: A ``Retry`` of urllib3's that a session's adapter has was used up: it drops the answers.
@@ -137,12 +152,16 @@ class _Seen:
     """
 
     response: requests.Response | None = None
+    #: Called with each response, before anybody else sees it.
+    passed: Callable[[], None] | None = None
     _target: str | None = None
 
     def around(self, hooks: Any) -> list[Any]:
         return [self._keep, *([hooks] if callable(hooks) else hooks), self._hide_target]
 
     def _keep(self, response: requests.Response, **_: Any) -> None:
+        if self.passed is not None:
+            self.passed()
         self.close()  # a session may ask again with a new token, and forget the first answer
         self.response = response
 
