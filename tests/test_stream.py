@@ -250,7 +250,7 @@ def test_without_a_thread_nothing_is_left_open(
     """The first stream looks before it sends anything; a later one closes the response."""
     server.play(*[answer(WHOLE)] * earlier, answer([WHOLE[0], Hang()]))
     with subprocess.Popen(
-        [sys.executable, "-X", "dev", "-c", _NO_THREAD, server.base_url, mode, str(earlier)],
+        [sys.executable, "-u", "-X", "dev", "-c", _NO_THREAD, server.base_url, mode, str(earlier)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
