@@ -60,8 +60,9 @@ class OpenAIStreamError(Exception):
         super().__init__(message)
         for name, value in attributes.items():
             setattr(self, name, value)
-        # Some register how all exceptions are pickled, as Dask's workers do: with causes, contexts
-        # and tracebacks. Those may hold the request, and so the key.
+        # Some register how all exceptions are pickled, as an import of Dask does: with causes,
+        # contexts and tracebacks, which may be unfit for it. An error that was made before is
+        # pickled so; a secret is not in there either (see ``redaction``).
         copyreg.dispatch_table.pop(type(self), None)
 
     @property

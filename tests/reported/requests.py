@@ -579,6 +579,7 @@ def framings() -> Iterator[Report]:
         Whole(said(separators), text=separators),
         before="right",
     )
+    # urllib3, requests and openai raise too: DecodeError, ContentDecodingError, APIConnectionError.
     yield Report(
         "A plain body labelled gzip",
         "diegosouzapw/OmniRoute#2291",
