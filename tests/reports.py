@@ -16,6 +16,7 @@ from pathlib import Path
 
 from fault_table import escaped, table
 from reported import (
+    answers_that_go_on,
     deltas,
     errors,
     next_turns,
@@ -50,6 +51,7 @@ AREAS: dict[str, Sequence[Report]] = {
 #: The situations by theirs.
 PROGRAMS: dict[str, Sequence[Situation]] = {
     "Sessions, proxies and addresses": programs_sessions.ROWS,
+    "Answers that go on": answers_that_go_on.ROWS,
     "Processes, signals and threads": programs_process.ROWS,
     "The command and the plugin": programs_command.ROWS,
     "Secrets": programs_secrets.ROWS,
