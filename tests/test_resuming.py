@@ -7,13 +7,18 @@ number to whoever asks.
 from __future__ import annotations
 
 import logging
+import os
 import queue
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from machine import HELD_UP
 
 import openai_stream
 from openai_stream import (
@@ -593,6 +598,52 @@ def test_closing_while_it_waits_to_resume(
     events.close()
     wait_for_reader(events.stream)
     assert asked(server) == [POST, CANCEL]
+
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(openai_stream.__file__).parents[1])}
+#: A script that has seen an event, and ends.
+SCRIPT = """
+import sys
+from openai_stream import Client
+client = Client("k", sys.argv[1])
+events = client.create_response(model="m", input="i", background=True, stream=True)
+assert events.get(timeout=30).sequence_number == 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("last", "cancelled"),
+    [
+        ("events.close()", True),
+        ("events.close(cancel=False)", False),
+        ("", False),
+        ("1 / 0", False),
+    ],
+)
+def test_the_end_of_a_script_lets_a_cancel_go_out_and_begins_none(
+    server: ScriptedServer, last: str, cancelled: bool
+) -> None:
+    server.play(going_on(*EVENTS[:5]), STOPPED)
+    start = time.monotonic()
+    subprocess.run(
+        [sys.executable, "-c", SCRIPT + last, server.base_url],
+        check=last != "1 / 0",
+        timeout=SOON,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+    )
+    assert time.monotonic() - start < SOON
+    assert asked(server) == ([POST, CANCEL] if cancelled else [POST])
+
+
+def test_the_end_of_a_script_waits_a_second_for_a_cancel(server: ScriptedServer) -> None:
+    server.play(going_on(*EVENTS[:5]), [Hang()])
+    command = [sys.executable, "-c", SCRIPT + "events.close()", server.base_url]
+    with subprocess.Popen(command, env=ENVIRONMENT) as process:
+        server.wait_for_requests(2, SOON)
+        start = time.monotonic()
+        assert process.wait(SOON) == 0
+        assert time.monotonic() - start < 1.5 * HELD_UP + 1
 
 
 def test_frames_without_data_are_no_events(server: ScriptedServer, client: Client) -> None:
