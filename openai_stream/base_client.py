@@ -36,8 +36,8 @@ from .request import (
 )
 from .signatures import CreateChatCompletion, CreateCompletion
 from .stored import in_background
+from .stream.door import choose
 from .stream.ending import Callbacks
-from .stream.handles import EventQueue, Stream
 from .stream.reader import Reader
 from .stream.state import Core
 from .structured import take_class
@@ -230,36 +230,25 @@ class BaseClient:
                 ended(observers.Outcome(answer=lambda: answer))
             return answer
 
-        core = Core(
-            endpoint,
-            request.asked,
-            timeout,
-            live_on=streaming.makes_no_queue,
-            replay=streaming.replay,
-        )
+        core = Core(endpoint, request.asked, timeout, streaming.replay)
+        sink, handle = choose(core, streaming)
         reader = Reader(
             core,
+            sink,
             lambda exchange: attempts.open(request, exchange),
             self.max_event_bytes,
             secrets,
-            Callbacks(streaming.on_next, streaming.on_done, streaming.on_error),
+            Callbacks(streaming.on_done, streaming.on_error),
             restarts=streaming.restarts,
             ended=ended,
             background=in_background(
                 request, endpoint, self._url, attempts, timeout, self.max_event_bytes
             ),
         )
-        handle = Stream(core)
-        events = None
-        if streaming.queue is not None:
-            reader.put_on(streaming.queue.put, streaming.tag)
-        elif streaming.on_next is None:
-            bursts = core.make_queue(streaming.maxsize, streaming.stream_close)
-            events = EventQueue(handle, bursts)
         if not streaming.nowait:
             reader.connect()
         reader.start()
-        return handle if events is None else events
+        return handle
 
     # -- requests -----------------------------------------------------------------------------
 

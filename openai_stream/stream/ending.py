@@ -28,14 +28,12 @@ _log = logging.getLogger("openai_stream")
 
 @attrs.frozen
 class Callbacks:
-    """The user's functions, all called on the reader thread.
+    """The user's functions for the end, called on the reader thread whatever the sink is.
 
-    :param on_next: with each event.
     :param on_done: once, with the accumulated answer.
     :param on_error: once, with the error.
     """
 
-    on_next: Callable[[Any], object] | None = None
     on_done: Callable[[Any], object] | None = None
     on_error: Callable[[BaseException], object] | None = None
 
@@ -44,6 +42,7 @@ class Ending:
     """Tells the end of one stream. For the thread that reads it.
 
     :param core: the stream.
+    :param sink: where its events went.
     :param callbacks: the user's functions.
     :param secrets: what must show nowhere.
     :param ended: is told the outcome, where anybody observes.
@@ -52,21 +51,22 @@ class Ending:
     def __init__(
         self,
         core: Core[Any, Any],
+        sink: Sink,
         callbacks: Callbacks,
         secrets: Secrets,
         ended: Ended | None,
     ) -> None:
         self._core = core
+        self._sink = sink
         self._callbacks = callbacks
         self._secrets = secrets
         self._ended = ended
 
-    def settle(self, error: BaseException | None, raised: bool, sink: Sink) -> None:
+    def settle(self, error: BaseException | None, raised: bool) -> None:
         """Tell the end, once there is one.
 
         :param error: why it failed; ``None``: the answer is complete, or the stream was closed.
         :param raised: the error is a callback's or a foreign queue's, so the user's own.
-        :param sink: where the events went.
         """
         core = self._core
         on_done = self._callbacks.on_done
@@ -92,7 +92,7 @@ class Ending:
                 self._tell_error(error, raised)
         # A foreign ``put`` may block forever, so nothing is held here.
         try:
-            sink.end(error if ending else None)
+            self._sink.end(error if ending else None)
         except SinkFailed as failed:
             if ending and error is None:
                 error = failed.error
@@ -126,6 +126,6 @@ class Ending:
                 call(self._callbacks.on_error, error)
             except BaseException:
                 _log.exception("on_error raised")
-        elif raised or self._callbacks.on_next or not isinstance(error, OpenAIStreamError):
-            # In queue mode the consumer gets it; otherwise nobody would ever know.
+        elif raised or not self._sink.tells_errors or not isinstance(error, OpenAIStreamError):
+            # Nobody would ever know.
             _log.error("a stream that has no on_error failed", exc_info=error)

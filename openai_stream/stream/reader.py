@@ -11,7 +11,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from openai_stream import retrying
@@ -32,7 +31,7 @@ from openai_stream.transport import Aborted, Body, Expired, NetworkCall, check_c
 from .ending import Callbacks, Ending
 from .exit import Exit, live
 from .items import Restarted
-from .sinks import CallbackSink, ForeignSink, QueueSink, ReplaySink, Sink, SinkFailed
+from .sinks import Sink, SinkFailed
 from .state import Core
 from .stats import AnswerFigures
 
@@ -57,21 +56,21 @@ class Reader:
     """Reads a stream. :meth:`connect` and :meth:`start` are the caller's; the rest is the thread's.
 
     :param core: the stream.
+    :param sink: where its events go.
     :param connect: makes the request, with an exchange; raises what the call should raise.
     :param limit: the most bytes of one event.
     :param secrets: what must show nowhere.
-    :param callbacks: the user's functions.
+    :param callbacks: the user's functions for the end.
     :param restarts: how often an answer that breaks off is asked for again.
     :param ended: is told the outcome, where anybody observes.
     :param background: the response, if it runs in the background: it is resumed where others are
         asked for again.
     """
 
-    _sink: Sink
-
     def __init__(
         self,
         core: Core[Any, Any],
+        sink: Sink,
         connect: Callable[[NetworkCall], requests.Response],
         limit: int,
         secrets: Secrets,
@@ -81,26 +80,19 @@ class Reader:
         background: Background | None = None,
     ) -> None:
         self._core = core
+        self._sink = sink
         self._connect = connect
         self._limit = limit
         self._secrets = secrets
-        self._callbacks = callbacks
         self._restarts = restarts
         self._background = background
-        self._ending = Ending(core, callbacks, secrets, ended)
-        self._sink_of: Callable[[Core[Any, Any]], CallbackSink | ForeignSink] | None = None
-        if callbacks.on_next is not None:
-            self._sink_of = partial(CallbackSink, on_next=callbacks.on_next)
+        self._ending = Ending(core, sink, callbacks, secrets, ended)
         #: Set when it has nothing more to do.
         self.left = threading.Event()
         #: Taken by the thread when it begins, or by whom a Ctrl-C kept from starting it.
         self._begun = threading.Lock()
 
     # -- before the thread --------------------------------------------------------------------
-
-    def put_on(self, put: Callable[[Any], object], tag: Any) -> None:
-        """Have the events put on a queue that is not ours."""
-        self._sink_of = partial(ForeignSink, put=put, tag=tag)
 
     def connect(self) -> None:
         """Make the request on the calling thread.
@@ -155,7 +147,6 @@ class Reader:
             return
         error: BaseException | None = None
         raised = False  # by a callback or a foreign queue
-        self._sink = self._make_sink()
         try:
             self._read_answers()
         except Aborted:
@@ -165,7 +156,7 @@ class Reader:
         except BaseException as caught:
             error = caught
         try:
-            self._ending.settle(error, raised, self._sink)
+            self._ending.settle(error, raised)
         except BaseException as bug:
             # Nothing in there should raise; but whoever waits for the end must get one.
             self._ending.conclude(error or bug)
@@ -176,12 +167,6 @@ class Reader:
             live.discard(self)
             self._core.call_those_when_over()
             self.left.set()
-
-    def _make_sink(self) -> Sink:
-        if self._sink_of is None:
-            return QueueSink(self._core)
-        sink = self._sink_of(self._core)
-        return sink if self._core.history is None else ReplaySink(self._core, sink)
 
     def _stop_the_server(self) -> None:
         """Cancel what goes on in the background, if the stream was closed for that."""
@@ -326,7 +311,7 @@ class Reader:
     def is_waited_for(self) -> bool:
         """The interpreter does not end before it: its callbacks are what the script is for."""
         core = self._core
-        return self._callbacks.on_next is not None and not (core.inherited or core.on_reader)
+        return self._sink.is_waited_for and not (core.inherited or core.on_reader)
 
     @property
     def inherited(self) -> bool:

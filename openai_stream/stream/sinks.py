@@ -1,6 +1,9 @@
 """Where the events of a stream go: its queue, its subscribers, a callback, or a queue of others.
 
-One class for each, with the same methods, all called on the reader thread: ``deliver`` with each
+One class for each. It knows whether the interpreter waits at its exit for what is done with its
+events (``is_waited_for``), and whether whoever takes them is told of errors too (``tells_errors``):
+if not, and there is no ``on_error``, errors are logged. Its methods are all called on the reader
+thread: ``deliver`` with each
 event, ``restart`` when what came before is void, ``flush`` before each wait for the network,
 ``release`` when an answer has no more events, ``end`` once with the outcome. A new sink is a new
 class here. When a stream ends, and who may end it, is the stream's business.
@@ -38,6 +41,9 @@ class QueueSink:
 
     It is what waits for room: the one place where a slow consumer holds the server back.
     """
+
+    is_waited_for = False
+    tells_errors = True
 
     def __init__(self, core: Core[Any, Any]) -> None:
         self._core = core
@@ -100,6 +106,9 @@ class QueueSink:
 class CallbackSink:
     """Calls ``on_next``, and sees to it that no call starts once ``close()`` has returned."""
 
+    is_waited_for = True
+    tells_errors = False
+
     def __init__(self, core: Core[Any, Any], on_next: Callable[[Any], object]) -> None:
         self._core = core
         self._on_next = on_next
@@ -146,6 +155,9 @@ class CallbackSink:
 
 class ForeignSink:
     """Puts events, then the end, on a queue that is not ours: anything with ``put(item)``."""
+
+    is_waited_for = False
+    tells_errors = True
 
     def __init__(self, core: Core[Any, Any], put: Callable[[Any], object], tag: Any) -> None:
         self._core = core
@@ -199,6 +211,8 @@ class ReplaySink:
     def __init__(self, core: Core[Any, Any], sink: CallbackSink | ForeignSink) -> None:
         self._core = core
         self._sink = sink
+        self.is_waited_for = sink.is_waited_for
+        self.tells_errors = sink.tells_errors
         self.flush = sink.flush
         self.release = sink.release
         self.end = sink.end

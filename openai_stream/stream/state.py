@@ -80,7 +80,6 @@ class Core(Generic[E, W]):
     :param endpoint: what is streamed.
     :param asked: what is known of the request, for the sum of its answer.
     :param timeout: the limits, from now.
-    :param live_on: it goes on when no handle is left.
     :param replay: keep the events for subscribers.
     """
 
@@ -89,12 +88,13 @@ class Core(Generic[E, W]):
         endpoint: Endpoint[E, W],
         asked: Asked,
         timeout: Timeout,
-        live_on: bool,
         replay: bool,
     ) -> None:
         self.endpoint = endpoint
         self.asked = asked
         self.state = State.CONNECTING
+        #: It goes on when no handle is left.
+        self.live_on = False
         #: No more events to a callback or a foreign queue: the stream is closed, or drains.
         self.muted = False
         self.error: BaseException | None = None
@@ -112,7 +112,6 @@ class Core(Generic[E, W]):
         self.figures = Figures()
         #: It was closed, and the server is to stop too: by who reads it, at its end.
         self.is_to_stop = False
-        self._live_on = live_on
         self._accumulator: Accumulator = endpoint.accumulator(asked)
         self._over = self._condition()
         self._queue: weakref.ref[BurstQueue] | None = None
@@ -240,7 +239,7 @@ class Core(Generic[E, W]):
         if self.state not in _ALIVE or self.muted:
             return
         self.muted = True
-        self._live_on = False
+        self.live_on = False
         queue = self.queue()
         if queue is not None:
             queue.end(None, cut=True)
@@ -310,7 +309,7 @@ class Core(Generic[E, W]):
 
     def handle_dropped(self) -> None:
         """Finalizer: nobody can see the stream any more."""
-        if self.state not in _OVER and not self._live_on and not self.inherited:
+        if self.state not in _OVER and not self.live_on and not self.inherited:
             self.lock.hand_over(self.cancel)
 
     def wait(self, timeout: float | None) -> None:
