@@ -58,7 +58,11 @@ def test_undoes_what_comes_in_pieces(name: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 23, 100])
-@pytest.mark.parametrize("rubbish", [b"rubbish", b"\x1f", b"\x1fx", b"\0\0" + gzip.compress(b"no")])
+@pytest.mark.parametrize(
+    "rubbish",
+    [b"rubbish", b"\x1f", b"\x1fx", b"\0\0" + gzip.compress(b"no")],
+    ids=["word", "half a member's mark", "mark that is not one", "member behind zeros"],
+)
 def test_does_not_look_at_what_is_behind_the_end(rubbish: bytes, size: int) -> None:
     decoding = Decoding(["gzip"])
     assert undone(decoding, gzip.compress(b"x") + rubbish, size) == b"x"

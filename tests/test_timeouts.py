@@ -288,7 +288,7 @@ def test_a_request_that_goes_out_slowly_makes_progress(streams: bool) -> None:
             slowly += [Receive(size * 1_000_000), Pause(limit / 4)]
         server.on_connect(slowly)
         server.play(answer(CHUNKS) if streams else json_answer(WHOLE))
-        with in_time(2 * limit, 60):  # longer than connect and idle
+        with in_time(2 * limit, 60 * float(HELD_UP)):  # longer than connect and idle
             got = ask(
                 client,
                 Timeout(connect=limit, idle=limit),
