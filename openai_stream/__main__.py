@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import os
 import signal
 import sys
 
@@ -31,7 +33,22 @@ def main() -> int:
         program(prog_name="openai-stream")
     except KeyboardInterrupt:  # while the modules were loaded
         return 128 + signal.SIGINT
+    except SystemExit as end:
+        if end.code:
+            _give_up_output()
+        raise
     return 0
+
+
+def _give_up_output() -> None:
+    """Why the command failed has been said. If a full disk is why, the interpreter would try to
+    write what is left once more, complain, and leave with a status of its own.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError), open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

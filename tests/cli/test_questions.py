@@ -532,7 +532,8 @@ def test_a_closed_pipe(server: ScriptedServer, environment: dict[str, str]) -> N
     assert server.connections[0].client_closed.wait(20)
 
 
-def test_a_full_disk(server: ScriptedServer, environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk(server: ScriptedServer, environment: dict[str, str], unbuffered: str) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     server.play(answer(chat_chunks("One")))
@@ -542,7 +543,7 @@ def test_a_full_disk(server: ScriptedServer, environment: dict[str, str]) -> Non
             stdin=subprocess.DEVNULL,
             stdout=full,
             stderr=subprocess.PIPE,
-            env=environment,
+            env={**environment, "PYTHONUNBUFFERED": unbuffered},
             timeout=PATIENCE,
             check=False,
         )
