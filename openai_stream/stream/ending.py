@@ -72,7 +72,8 @@ class Ending:
         on_done = self._callbacks.on_done
         whole = None
         if error is None:
-            if on_done is not None:
+            # Closed before there was a response, there is no answer.
+            if on_done is not None and core.response is not None:
                 whole = core.answer()  # it may take its time, so not while close() waits
         elif not raised and isinstance(error, OpenAIStreamError):
             drop_tracebacks(error)
