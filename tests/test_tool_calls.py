@@ -580,6 +580,18 @@ def test_a_custom_tool(chunks: list[list[Piece]], calls: list[Call]) -> None:
         pytest.param([(WEATHER, "{}"), (None, OSLO)], WEATHER, OSLO, id="{} first"),
         pytest.param([("now", "{}")], "now", "{}", id="no parameters"),
         pytest.param([(WEATHER, OSLO), (WEATHER, OSLO)], WEATHER, OSLO, id="all of it once more"),
+        pytest.param(
+            [(WEATHER, ""), (None, '{"'), (None, '{": 1}')],
+            WEATHER,
+            '{"{": 1}',
+            id="nothing, then a key that begins as the object does",
+        ),
+        pytest.param(
+            [(WEATHER, ""), (None, "{"), (None, OSLO[:4]), (None, OSLO)],
+            WEATHER,
+            OSLO,
+            id="nothing, then all so far each time",
+        ),
     ],
 )
 def test_a_function_call(pieces: list[tuple[Any, Any]], name: str, arguments: str) -> None:
