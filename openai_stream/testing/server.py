@@ -26,6 +26,8 @@ from .wire import error_answer
 
 __all__ = ["Answer", "Handler", "ScriptedServer"]
 
+_AGAIN = 20  # milliseconds until it looks whether there is a descriptor again
+
 T = TypeVar("T")
 
 Handler: TypeAlias = Callable[[Request], Script]
@@ -201,9 +203,10 @@ class ScriptedServer:
             return arrived[:count]
 
     def _accept(self) -> None:
-        poll = poller()
+        poll, waker = poller(), poller()
         poll.register(self._host.wake, select.POLLIN)
         poll.register(self._listener, select.POLLIN)
+        waker.register(self._host.wake, select.POLLIN)
         with self._listener:
             while not self._host.closed:
                 try:
@@ -212,6 +215,8 @@ class ScriptedServer:
                     poll.poll()
                 except ConnectionError:
                     continue
+                except OSError:  # too many open files: the client stays in the listener's queue
+                    waker.poll(_AGAIN)
                 else:
                     self._start(accepted)
 
