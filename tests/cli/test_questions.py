@@ -263,7 +263,9 @@ def test_a_pipe_gets_what_came_of_an_answer_that_broke_off(
         server.play(answer([*chat_chunks(text)[:2], Reset()]))
     result = invoke("chat", "--restarts", "1", "Why?")
     assert (result.exit_code, result.stdout) == (3, "Three\n")
-    assert result.stderr.startswith("Error: ")
+    note, error, *_ = result.stderr.splitlines()
+    assert note.startswith("[") and "Asking for the answer again" in note
+    assert error.startswith("Error: ")
 
 
 def test_a_pipe_gets_the_text_as_it_is(server: ScriptedServer, invoke: INVOKE) -> None:
