@@ -206,6 +206,6 @@ ROWS: tuple[Situation, ...] = (
         situation="gevent.Timeout(1, TimeoutError) or eventlet's, around a call.",
         right="That exception, at once; nothing is asked again.",
         before="swallowed, asked again, and then never timed out",
-        test="tests/test_green_threads.py::test_a_timeout_of_the_users_is_not_the_networks",
+        test="tests/test_green_threads.py::test_an_exception_of_the_users_is_not_the_networks",
     ),
 )
