@@ -12,15 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .endpoints import can_be_id
 from .errors import StreamDecodeError
 
 if TYPE_CHECKING:
     import requests
 
 __all__ = ["Background"]
-
-#: The events that a response begins with.
-_BEGINNINGS = ("response.created", "response.queued")
 
 
 class Background:
@@ -49,6 +47,9 @@ class Background:
         #: The last event that will ever come has come.
         self.is_over = False
         self._last = after
+        self._last_said: object = None  # what the event of that number says, if it is known
+        self._counts = True  # the numbers tell one event from another
+        self._joins = after is not None  # nothing new has come since it was resumed
         self._replays = ident is not None  # what comes begins after ``_last``, or at the beginning
         self._has_begun = False  # an event has come
 
@@ -61,13 +62,14 @@ class Background:
         """Ask for what comes after the last event; for all of them, if none had a number."""
         assert self.ident is not None
         self._replays = True
-        self._has_begun = self._last is not None
+        self._has_begun = self._joins = self._last is not None
         return self._resume(exchange, self.ident, self._last)
 
     def begin_anew(self) -> None:
         """Another response is about to be asked for."""
         self.ident = self._last = None
-        self._replays = self.is_over = self._has_begun = False
+        self._replays = self.is_over = self._has_begun = self._joins = False
+        self._counts = True
 
     def cancel(self) -> None:
         """Have the server stop it, where it has begun and is not over.
@@ -81,7 +83,8 @@ class Background:
         """Take note of an event.
 
         :returns: whether it has come before.
-        :raises StreamDecodeError: the server left out some before it.
+        :raises StreamDecodeError: the server left out some before it, or numbers them so that
+            nobody can know.
         """
         if type(event) is not dict:
             return False
@@ -89,25 +92,36 @@ class Background:
         response = event.get("response")
         if self.ident is None and type(response) is dict:
             ident = response.get("id")
-            # It becomes a part of a path, so not any text will do.
-            self.ident = ident if type(ident) is str and ident.strip(". ") else None
+            self.ident = ident if can_be_id(ident) else None
         number = event.get("sequence_number")
-        if type(number) is int:
-            if self._has_come(number, kind):
+        if type(number) is int and self._counts:
+            said = (kind, event.get("delta"))
+            if self._has_come(number, said):
                 return True
-            self._check_gap(number)
-            self._last = number
+            if self._counts:
+                self._check_gap(number)
+                self._last, self._last_said = number, said
+        self._joins = False
         self._has_begun = True
         if kind in self._ends:
             self.is_over = True
         return False
 
-    def _has_come(self, number: int, kind: Any) -> bool:
+    def _has_come(self, number: int, said: object) -> bool:
         last = self._last
         if last is None or number > last:
             return False
-        # Some gateways give each event the number 0, which so says nothing.
-        return self._replays or last > 0 or kind in _BEGINNINGS
+        if number < last or said == self._last_said or self._last_said is None:
+            return True
+        # Some gateways give each event the same number, which so says nothing.
+        self._counts = False
+        self._last = None
+        if self._joins:
+            raise StreamDecodeError(
+                f"the server gives several events of the response the number {number}, so that it "
+                "cannot be resumed after one. It has to be asked for from its beginning"
+            )
+        return False
 
     def _check_gap(self, number: int) -> None:
         last = self._last

@@ -42,6 +42,7 @@ __all__ = [
     "Accumulator",
     "Endpoint",
     "any_endpoint",
+    "can_be_id",
     "stored_response",
 ]
 
@@ -234,6 +235,17 @@ _FORGOTTEN = (
 )
 
 
+def can_be_id(value: object) -> bool:
+    """Whether it can be the id of a response, which becomes a part of a path."""
+    if not isinstance(value, str) or not value.strip(". "):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a character
+        return False
+    return True
+
+
 def stored_response(
     ident: str, method: str, action: str = "", after: int | None = None
 ) -> Endpoint[ResponseEvent, Response]:
@@ -247,7 +259,7 @@ def stored_response(
     """
     if not isinstance(ident, str):
         raise TypeError(f"the id of a response must be a string, not {ident!r}")
-    if not ident.strip() or ident.strip(".") == "":
+    if not can_be_id(ident):
         raise ValueError(f"the id of a response cannot be {ident!r}: it is as in response.id")
     return attrs.evolve(
         RESPONSES,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import pytest
+import requests
 
 from openai_stream.background import Background
 from openai_stream.errors import StreamDecodeError
@@ -85,11 +86,26 @@ def test_a_new_stream_counts_from_where_it_likes() -> None:
 
 
 def test_a_server_that_numbers_nothing_loses_nothing() -> None:
-    """Gateways give each event the number 0, or none."""
-    for number in (0, None, "1", True):
+    """Gateways give each event the same number, or none."""
+    for number in (0, 1, 7, -1, None, "1", True):
         background = made()
         background.is_repeated(created(number))
         assert not any(background.is_repeated(event(number)) for _ in range(3))
+        assert not background.can_go_on
+
+
+def test_equal_numbers_behind_a_break_are_an_error() -> None:
+    """What has come cannot be told from what has not: all of it has to be asked for again."""
+    background = Background(lambda *_: requests.Response(), unasked, ENDS)
+    background.is_repeated(created(7))
+    background.resume(None)
+    assert background.is_repeated(created(7))
+    with pytest.raises(StreamDecodeError, match="several events of the response the number 7") as e:
+        background.is_repeated(event(7))
+    assert e.value.retryable
+    assert not background.can_go_on
+    background.resume(None)
+    assert not any(map(background.is_repeated, [created(7), event(7), event(7)]))
 
 
 def test_another_response_is_counted_anew() -> None:
@@ -106,7 +122,16 @@ def test_another_response_is_counted_anew() -> None:
 
 @pytest.mark.parametrize(
     "strange",
-    [None, [], "a", {}, {"response": {"id": 7}}, {"response": {"id": ".."}}, {"type": ["a"]}],
+    [
+        None,
+        [],
+        "a",
+        {},
+        {"response": {"id": 7}},
+        {"response": {"id": ".."}},
+        {"type": ["a"]},
+        {"response": {"id": "resp_\ud800"}},
+    ],
 )
 def test_strange_events_are_none_of_its_business(strange: Any) -> None:
     background = made()

@@ -6,6 +6,7 @@ number to whoever asks.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import queue
@@ -340,6 +341,29 @@ def test_a_gateway_that_gives_each_event_the_same_number(
     assert len(list(client.create_response(**foreground, stream=True))) == len(EVENTS)
 
 
+@pytest.mark.parametrize("number", [0, 7])
+@pytest.mark.parametrize("broken", [1, 6])
+def test_a_break_in_events_of_the_same_number(
+    server: ScriptedServer, client: Client, number: int, broken: int
+) -> None:
+    same = [{**event, "sequence_number": number} for event in EVENTS]
+    server.play(answer([*same[:broken], Fin()]), *[answer(same, done=False)] * 2)
+    events = client.create_response(**BODY, stream=True, restarts=2)
+    items = list(events)
+    assert isinstance(items[broken], Restarted)
+    assert [item.to_dict() for item in items[broken + 1 :]] == same
+    assert events.stream.result().output_text == TEXT
+
+
+def test_half_a_character_is_not_part_of_an_id(server: ScriptedServer, client: Client) -> None:
+    odd = {**EVENTS[0], "response": {**EVENTS[0]["response"], "id": "resp_\ud800"}}
+    first = f"data: {json.dumps(odd)}\n\n".encode()
+    server.play(answer([chunk(first), Fin()]), whole)
+    items = list(client.create_response(**BODY, stream=True, restarts=1))
+    assert isinstance(items[1], Restarted)
+    assert asked(server) == [POST, POST]
+
+
 def test_a_failed_response_is_not_resumed(server: ScriptedServer, client: Client) -> None:
     failed = {"type": "response.failed", "sequence_number": 3, "response": {"id": IDENT}}
     failed["response"] = {"id": IDENT, "status": "failed", "error": {"message": "boom"}}
@@ -400,6 +424,7 @@ def test_takes_what_a_stream_takes(server: ScriptedServer, client: Client) -> No
     [
         ({"id": 7}, TypeError, "id of a response"),
         ({"id": ""}, ValueError, "id of a response"),
+        ({"id": "resp_\ud800"}, ValueError, "id of a response"),
         ({"id": IDENT, "starting_after": "1"}, TypeError, "starting_after"),
         ({"id": IDENT, "starting_after": True}, TypeError, "starting_after"),
         ({"id": IDENT, "starting_after": -1}, ValueError, "starting_after"),
