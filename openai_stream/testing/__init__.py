@@ -70,6 +70,7 @@ from .steps import (
     Until,
     Wait,
 )
+from .verdict import Finding, FindingName, Verdict
 from .wire import (
     LAST_CHUNK,
     chunk,
@@ -91,6 +92,8 @@ __all__ = [
     "Event",
     "Fault",
     "Fin",
+    "Finding",
+    "FindingName",
     "Handler",
     "Handshake",
     "Hang",
@@ -105,6 +108,7 @@ __all__ = [
     "Send",
     "Step",
     "Until",
+    "Verdict",
     "Wait",
     "answer",
     "blackhole_url",

@@ -23,6 +23,7 @@ from typing import Any, NoReturn, ParamSpec, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from .polling import HANG_UP, poller
+from .sent import Sent
 
 __all__ = ["Connection", "Ended", "Host", "Request", "Script", "Step"]
 
@@ -100,6 +101,8 @@ class Request:
     connection: Connection
     #: When it was whole, by :func:`time.monotonic`.
     received_at: float
+    #: What has been sent in answer, for :meth:`ScriptedServer.verdict`.
+    sent: Sent = field(default_factory=Sent, repr=False)
 
     @property
     def path(self) -> str:
@@ -145,6 +148,8 @@ class Connection:
         #: What ended it, where that was an error (a reset, a failed TLS handshake).
         self.error: OSError | None = None
         self._host = host
+        # Of the request that is being answered; until there is one, nobody looks at it.
+        self._answer = Sent()
         self._socket = accepted
         self._buffer = bytearray()
         self._fileno = accepted.fileno()
@@ -170,11 +175,15 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """Send all of it."""
+        # First: the client may have reacted, and the test asked, before a send has returned here.
+        self._answer.add(data, time.monotonic())
         rest = memoryview(data)
         while rest:
             count = self._attempt(select.POLLOUT, self._socket.send, rest)
             self.sent += count
             rest = rest[count:]
+            if rest:
+                self._answer.last_at = time.monotonic()
 
     def receive(self, size: int = 0, until: bytes = b"") -> None:
         """Read until so many bytes, and the delimiter, are there for the next request."""
@@ -230,6 +239,7 @@ class Connection:
 
     def finish(self, close_notify: bool = True) -> NoReturn:
         """End the connection in an orderly way, see :class:`Fin`."""
+        self._answer.ends("closed")
         if close_notify and isinstance(self._socket, ssl.SSLSocket):
             # "Want read" says that ours is sent; the client's own is not waited for.
             with suppress(OSError):
@@ -241,6 +251,7 @@ class Connection:
 
     def reset(self) -> NoReturn:
         """End the connection with a RST."""
+        self._answer.ends("reset")
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
         raise Ended
@@ -281,6 +292,7 @@ class Connection:
     def _client_gone(self, error: OSError | None = None) -> NoReturn:
         self.error = error
         self.client_closed_at = time.monotonic()
+        self._answer.ends("client")
         self.client_closed.set()
         raise Ended
 
@@ -293,7 +305,9 @@ class Connection:
             while True:
                 request = self._read_request()
                 self.requests.append(request)
+                self._answer = request.sent
                 self._play(self._host.answer_to(request))
+                self._answer.ends("played")
                 if "close" in request.headers.get("connection", "").lower():
                     self.finish()
         except Ended:
@@ -302,6 +316,7 @@ class Connection:
             self._host.failures.append(error)
         finally:
             self.blocked_since = None
+            self._answer.ends("server")
             self._socket.close()
             self.closed.set()
 

@@ -22,6 +22,7 @@ from openai_stream.recordings import RecordedExchange
 from .connection import Connection, Host, Request, Script
 from .polling import poller
 from .recorded import Match, answers_from
+from .verdict import Verdict, judged
 from .wire import error_answer
 
 __all__ = ["Answer", "Handler", "ScriptedServer"]
@@ -29,6 +30,8 @@ __all__ = ["Answer", "Handler", "ScriptedServer"]
 _AGAIN = 20  # milliseconds until it looks whether there is a descriptor again
 
 T = TypeVar("T")
+
+_NOTHING_LEFT = error_answer(501, "the scripted server has no script left to play")
 
 Handler: TypeAlias = Callable[[Request], Script]
 Answer: TypeAlias = Script | Handler
@@ -68,7 +71,9 @@ class ScriptedServer:
         self.connections: list[Connection] = []
         self._answers: deque[Answer] = deque()
         self._greetings: deque[Script] = deque()
-        self._default: Answer = error_answer(501, "the scripted server has no script left to play")
+        self._default: Answer = _NOTHING_LEFT
+        # Requests that were answered so.
+        self._missed = 0
         self._changed = threading.Condition()
         # First, as it may fail where the port is somebody else's.
         self._listener = socket.create_server(("127.0.0.1", port), backlog=4096)
@@ -172,6 +177,72 @@ class ScriptedServer:
         """
         return self._wait_for(self.connections, count, timeout, "connections")
 
+    def verdict(
+        self,
+        *,
+        accepted: bool | None = None,
+        stopped: bool = False,
+        max_attempts: int = 5,
+        min_wait: float = 0.1,
+        patience: float = 10.0,
+        grace: float = 1.0,
+    ) -> Verdict:
+        """What the client under test has done wrong so far; ask when it is done.
+
+        Requests with the same method, target and body, each sent after the one before had failed,
+        count as attempts of one call.
+
+        * ``retry_storm``: more than *max_attempts* attempts of one call.
+        * ``no_backoff``: an attempt less than *min_wait* seconds after the failure of the one
+          before. Where a connection that was kept ends without an answer, asking again is right.
+        * ``retry_after_ignored``: an attempt earlier than ``Retry-After`` allowed.
+        * ``refusal_retried``: an attempt after a status that will not pass, such as 400, after
+          ``x-should-retry: false``, or after the account was used up.
+        * ``cut_answer_accepted``: the last answer was cut, and *accepted* is true.
+        * ``no_timeout``: the client waited for *patience* seconds while the server said nothing, or
+          nothing but comments.
+        * ``left_open``: *stopped* is true, and the connection of the last answer was still open
+          *grace* seconds after this was called.
+
+        :param accepted: whether the program took the last answer for whole; ``None``: not judged.
+        :param stopped: whether the program stopped the last answer before its end.
+        :param max_attempts: see above, as the next three; these are in seconds.
+
+        .. versionadded:: 0.1
+        """
+        with self._changed:
+            requests = list(self.requests)
+        return judged(
+            requests,
+            accepted=accepted,
+            stopped=stopped,
+            max_attempts=max_attempts,
+            min_wait=min_wait,
+            patience=patience,
+            grace=grace,
+        )
+
+    def assert_played(self) -> None:
+        """Fail the test unless every script was played, and every request had one.
+
+        :raises AssertionError: scripts or greetings are left, or there was no script for a request.
+
+        .. versionadded:: 0.1
+        """
+        with self._changed:
+            left, greetings, missed = len(self._answers), len(self._greetings), self._missed
+        wrong = [
+            f"{count} {what}"
+            for count, what in (
+                (left, "scripts were not played"),
+                (greetings, "scripts of on_connect() were not played"),
+                (missed, "requests found no script left to play"),
+            )
+            if count
+        ]
+        if wrong:
+            raise AssertionError(f"{'; '.join(wrong)}; {len(self.requests)} requests came")
+
     def forget(self) -> None:
         """Drop the requests and the closed connections so far; for runs that go on for hours."""
         with self._changed:
@@ -242,6 +313,7 @@ class ScriptedServer:
             self.requests.append(request)
             self._changed.notify_all()
             chosen = self._answers.popleft() if self._answers else self._default
+            self._missed += chosen is _NOTHING_LEFT
         return chosen(request) if callable(chosen) else chosen
 
 
