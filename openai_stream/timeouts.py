@@ -5,7 +5,6 @@ Only the numbers and their checking; who keeps them is the transport's business.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import attrs
@@ -22,7 +21,7 @@ def _seconds(instance: Any, attribute: Any, value: Any) -> None:
     if value is None:
         return
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or math.isnan(value) or value <= 0:
+    if not number or not value > 0:  # NaN is above nothing
         raise ConfigurationError(
             f"timeout: {attribute.name!r} must be a number of seconds above 0, or None for no "
             f"limit, not {value!r}"
