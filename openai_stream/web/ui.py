@@ -251,7 +251,7 @@ class _Message:
         ident = self._calls.get(part.index)
         if ident is None:
             ident = part.id
-            if not ident:
+            if not ident or ident in self._calls.values():  # a page has one call of an id
                 answer = getattr(self._stream.snapshot(), "id", None) or "answer"
                 ident = f"{answer}-call-{part.index}"
             self._calls[part.index] = ident

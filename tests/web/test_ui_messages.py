@@ -168,6 +168,16 @@ def test_gives_calls_without_ids_one_each(server: ScriptedServer, ask: Ask) -> N
     assert done == {"c1-call-0": {"a": 1}, "c1-call-1": {"a": 2}}
 
 
+def test_gives_calls_of_the_same_id_one_each(server: ScriptedServer, ask: Ask) -> None:
+    """A page would take the second for the first, begun anew."""
+    functions = [{"name": "f", "arguments": '{"a":1}'}, {"name": "g", "arguments": '{"a":2}'}]
+    calls = [{"index": at, "id": "x", "function": one} for at, one in enumerate(functions)]
+    server.play(answer([delta(tool_calls=calls), delta("tool_calls")]))
+    found = chunks(ui_messages(ask()))
+    done = {one["toolCallId"]: one["input"] for one in found if "input" in one}
+    assert done == {"x": {"a": 1}, "c1-call-1": {"a": 2}}
+
+
 @pytest.mark.parametrize("given", ["print(1)", "42"])
 def test_gives_a_custom_tool_its_text(server: ScriptedServer, ask: Ask, given: str) -> None:
     call = {"index": 0, "id": "t", "type": "custom", "custom": {"name": "py", "input": given}}
