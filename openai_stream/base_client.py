@@ -99,7 +99,7 @@ _POST_ARGUMENTS = {"timeout", "extra_headers", "extra_query", "extra_body"}
 
 
 class BaseClient:
-    """What all clients do; where they differ is in four small methods of theirs."""
+    """What all clients do; where they differ is in small methods of theirs, from ``_url`` on."""
 
     #: The cloud that it speaks to, if that does not follow from the URL.
     _provider: ClassVar[str | None] = None

@@ -1,7 +1,7 @@
 """The endpoints that stream: for each its path, its classes, how it adds up, and its text.
 
-A new endpoint is a new entry here, with its classes in ``models`` and its sum in ``accumulate``.
-What is common to all (frames, errors in the stream, ``[DONE]``) is the reader's.
+A new endpoint is a new entry here; "To add an endpoint" in CONTRIBUTING.rst says what else. What is
+common to all (frames, errors in the stream, ``[DONE]``) is the protocol's.
 """
 
 from __future__ import annotations

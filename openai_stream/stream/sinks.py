@@ -3,10 +3,10 @@
 One class for each. It knows whether the interpreter waits at its exit for what is done with its
 events (``is_waited_for``), and whether whoever takes them is told of errors too (``tells_errors``):
 if not, and there is no ``on_error``, errors are logged. Its methods are all called on the reader
-thread: ``deliver`` with each
-event, ``restart`` when what came before is void, ``flush`` before each wait for the network,
-``release`` when an answer has no more events, ``end`` once with the outcome. A new sink is a new
-class here. When a stream ends, and who may end it, is the stream's business.
+thread: ``deliver`` with each event, ``restart`` when what came before is void, ``flush`` before
+each wait for the network, ``release`` when an answer has no more events, ``end`` once with the
+outcome. A new sink is a new class here; :mod:`.door` chooses. When a stream ends, and who may end
+it, is decided in :mod:`.state`.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class CallbackSink:
             raise Aborted  # closed by its own callback: nobody was there to be woken
 
     def end(self, error: BaseException | None) -> None:
-        """Nothing: ``on_done`` and ``on_error`` are the core's, in every mode."""
+        """Nothing: ``on_done`` and ``on_error`` are called by :mod:`.ending`, in every mode."""
 
     def release(self) -> None:
         """Let those who close the stream go on."""

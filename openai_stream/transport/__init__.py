@@ -28,6 +28,7 @@ The modules, each of which imports only from those above it:
 ``session``     a ``requests`` session whose connections are such
 ``sources``     where a body's bytes come from: a wire, ``urllib3``, or anything that iterates
 ``body``        a response as a source of bytes: what has arrived, now
+``given``       the wait for the headers on a connection that is not ours
 ``sending``     an attempt's request, sent through a session of ours or of the user's
 =============== ==================================================================================
 
