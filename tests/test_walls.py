@@ -286,10 +286,29 @@ def test_every_wall_stands() -> None:
 def test_the_drawings_name_modules_that_are_there() -> None:
     text = (ROOT / "docs" / "explanation" / "architecture.rst").read_text()
     named = {*re.findall(r"\[([a-z_/]+)\]", text), *re.findall(r"``([a-z_]+/[a-z_]+)``", text)}
-    named |= {*re.findall(r"``([a-z_]+)``(?=,|$)", text.partition("Where is it decided")[2], re.M)}
+    answers = text.partition("Where is it decided")[2]
+    named |= {*re.findall(r"``([a-z_]+)``(?=[,;]|$)", answers, re.M)}
     assert len(named) > 20
-    missing = {name for name in named if name.replace("/", ".") not in house(ROOT / PACKAGE)}
-    assert not missing
+    known = {name.replace(".", "/") for name in house(ROOT / PACKAGE)}
+    assert not named - known
+
+
+def test_the_table_of_the_transport_has_its_rooms_in_order() -> None:
+    rooms = ROOT / PACKAGE / "transport"
+    order = re.findall(r"^``(\w+)`` ", (rooms / "__init__.py").read_text(), re.M)
+    assert sorted(order) == sorted(path.stem for path in rooms.glob("[!_]*.py"))
+    modules = house(ROOT / PACKAGE)
+    for place, room in enumerate(order):
+        known = {f"transport.{other}" for other in order[:place]}
+        imported = {name for name in modules[f"transport.{room}"].imports if "transport." in name}
+        assert imported <= known, room
+
+
+def test_what_contributors_are_sent_to_is_there() -> None:
+    text = (ROOT / "CONTRIBUTING.rst").read_text()
+    named = re.findall(r"``((?:tests|docs|examples|proofs|benchmarks|changelog\.d)/[^`]*)``", text)
+    assert len(named) > 20
+    assert not [path for path in named if not (ROOT / path).exists()]
 
 
 PICTURE = """
