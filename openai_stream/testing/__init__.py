@@ -54,6 +54,7 @@ from .faults import (
     unanswered,
     whole_json,
 )
+from .quotas import limits, random_faults
 from .recorded import recorded
 from .server import Answer, Handler, ScriptedServer
 from .steps import (
@@ -129,8 +130,10 @@ __all__ = [
     "invalid_utf8",
     "json_answer",
     "keep_alives",
+    "limits",
     "malformed",
     "no_response",
+    "random_faults",
     "rate_limited",
     "recorded",
     "redirect",
