@@ -39,7 +39,7 @@ __all__ = [
     "StreamTimeoutError",
     "StructuredOutputError",
     "UnprocessableEntityError",
-    "status_error",
+    "class_of_status",
 ]
 
 #: What the ``CancelledError`` of a closed stream says.
@@ -316,7 +316,7 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
 }
 
 
-def status_error(status: int) -> type[APIStatusError]:
+def class_of_status(status: int) -> type[APIStatusError]:
     """The class for an HTTP error status."""
     if status >= 500:
         return InternalServerError

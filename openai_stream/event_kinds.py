@@ -1,4 +1,4 @@
-"""What one event is, by its JSON: a keep-alive, a failure, a piece of an answer.
+"""What one event is, by its name or its JSON: a keep-alive, a failure, a piece of an answer.
 
 For whoever takes in events, from the network or from elsewhere. What an error says is read by
 :mod:`.server_errors`, and what becomes of it is decided further out.
@@ -10,10 +10,22 @@ from typing import Any
 
 from .server_errors import says_error, says_failure
 
-__all__ = ["is_failed_chunk", "is_failed_response", "is_keep_alive", "is_typed"]
+__all__ = [
+    "KEEP_ALIVE_DATA",
+    "KEEP_ALIVE_NAMES",
+    "is_failed_chunk",
+    "is_failed_response",
+    "is_keep_alive",
+    "is_typed",
+]
 
-# What some servers send so that proxies see traffic, as the type of an object. A tuple: what a
-# server gives as a type may have no hash.
+# What some servers send so that proxies see traffic.
+
+#: As the name of an event.
+KEEP_ALIVE_NAMES = frozenset({"ping", "keep-alive", "keepalive", "heartbeat"})
+#: As its data.
+KEEP_ALIVE_DATA = KEEP_ALIVE_NAMES | {f"[{name}]" for name in KEEP_ALIVE_NAMES}
+# As the type of an object. A tuple: what a server gives as a type may have no hash.
 _KEEP_ALIVE_TYPES = ("keepalive", "ping", "heartbeat", "keep_alive", "response.keep_alive")
 
 

@@ -12,7 +12,14 @@ from typing import Any
 
 from .endpoints import Accumulator, Endpoint
 from .errors import ASK_AGAIN, StreamAPIError, StreamDecodeError, StreamInterruptedError
-from .event_kinds import is_failed_chunk, is_failed_response, is_keep_alive, is_typed
+from .event_kinds import (
+    KEEP_ALIVE_DATA,
+    KEEP_ALIVE_NAMES,
+    is_failed_chunk,
+    is_failed_response,
+    is_keep_alive,
+    is_typed,
+)
 from .misframed import is_done, meant
 from .not_streamed import Label
 from .server_errors import api_error, parse_leniently, says_error, says_failure
@@ -22,9 +29,6 @@ from .strict_json import decode_json
 
 __all__ = ["StreamProtocol"]
 
-# What some servers send so that proxies see traffic, as an event's name or as its data.
-_KEEP_ALIVE_EVENTS = frozenset({"ping", "keep-alive", "keepalive", "heartbeat"})
-_KEEP_ALIVE_DATA = _KEEP_ALIVE_EVENTS | {"[ping]", "[keep-alive]", "[keepalive]", "[heartbeat]"}
 #: An event that is to be read as one that has no name.
 _OURS = object()
 
@@ -181,7 +185,7 @@ class StreamProtocol:
                     if is_done(text):
                         self._done = self.ended = True
                         return
-                    if not text or text.startswith(":") or text.lower() in _KEEP_ALIVE_DATA:
+                    if not text or text.startswith(":") or text.lower() in KEEP_ALIVE_DATA:
                         self.empty += 1
                         continue
                     if server_event is None:
@@ -262,7 +266,7 @@ class StreamProtocol:
         endpoint = self._endpoint
         if endpoint.server_event is not None or name.startswith(endpoint.own) or text == "[DONE]":
             return _OURS
-        if name in _KEEP_ALIVE_EVENTS or text[:1] not in ("{", "["):
+        if name in KEEP_ALIVE_NAMES or text[:1] not in ("{", "["):
             self.empty += 1
             return None
         try:

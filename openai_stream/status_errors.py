@@ -58,7 +58,7 @@ def status_error(
         said = json.dumps(body)
     headers = requests.structures.CaseInsensitiveDict(cleaned_headers(response.headers, clean))
     request_id = headers.get("x-request-id")
-    told = errors.status_error(status)(
+    told = errors.class_of_status(status)(
         status_code=status,
         body=body,
         code=code,

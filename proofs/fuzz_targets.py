@@ -421,7 +421,7 @@ def _check_body(blocks: Iterable[bytes], stream: bytes) -> None:
         return
     body = transport.Body(response, exchange)
     try:
-        found: bytes | None = body.read_all(len(stream))
+        found: bytes | None = b"".join(body.blocks(len(stream)))
     except OpenAIStreamError:
         found = None
     finally:

@@ -30,7 +30,7 @@ from openai_stream import (
     StreamTimeoutError,
     Timeout,
 )
-from openai_stream.errors import status_error
+from openai_stream.errors import class_of_status
 from openai_stream.testing import (
     Call,
     Connection,
@@ -325,7 +325,7 @@ def _refused(number: int, kind: str, source: random.Random) -> Scenario:
     status = source.choice((400, 401, 403, 404, 418, 422, 429))
     headers = {"x-should-retry": "false"} if status == 429 else {}
     script = error_answer(status, "no", headers=headers)
-    return Scenario(number, kind, "chat", [Refusal(script, status_error(status))])
+    return Scenario(number, kind, "chat", [Refusal(script, class_of_status(status))])
 
 
 def _dropped(number: int, kind: str, source: random.Random) -> Scenario:

@@ -30,7 +30,7 @@ from openai_stream.errors import (
     StreamTimeoutError,
     StructuredOutputError,
     UnprocessableEntityError,
-    status_error,
+    class_of_status,
 )
 
 CLASSES = [getattr(errors, name) for name in errors.__all__ if name.endswith("Error")]
@@ -84,7 +84,7 @@ def test_one_tree() -> None:
     ],
 )
 def test_the_class_for_a_status(status: int, kind: type[APIStatusError]) -> None:
-    assert status_error(status) is kind
+    assert class_of_status(status) is kind
 
 
 def test_attributes_that_nobody_set_have_their_defaults() -> None:

@@ -27,7 +27,7 @@ from openai_stream import (
     Timeout,
     retrying,
 )
-from openai_stream.errors import status_error
+from openai_stream.errors import class_of_status
 from openai_stream.testing import (
     Fin,
     Hang,
@@ -45,7 +45,7 @@ CHUNKS = chat_chunks("one two", seed=3)
 
 
 def of_status(status: int, **attributes: Any) -> APIStatusError:
-    return status_error(status)("said", status_code=status, **attributes)
+    return class_of_status(status)("said", status_code=status, **attributes)
 
 
 @pytest.mark.parametrize(

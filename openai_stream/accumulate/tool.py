@@ -188,8 +188,8 @@ class Tool(Node):
         if not scanner.is_empty or not scanner.is_whole:  # "{}" stands for what is yet to come
             if self.is_repeated_by(piece):
                 return True
-            # So far, and more: where no object may begin, it cannot be a part of this one. What begins
-            # with nothing, as with the empty piece that many servers send first, is no more.
+            # So far, and more: where no object may begin, it cannot be a part of this one. What
+            # begins with nothing, as with the empty piece that many servers send first, is no more.
             if not 0 < self._length <= len(piece) or not piece.startswith("".join(have)):
                 return False
             if scanner.may_hold(piece) and not self._is_cumulative:

@@ -184,10 +184,6 @@ class Body:
                 raise StreamDecodeError(f"the server's answer is longer than {limit} bytes")
             yield block
 
-    def read_all(self, limit: int) -> bytes:
-        """All :meth:`blocks` in one."""
-        return b"".join(self.blocks(limit))
-
     def finish(self) -> None:
         """Keep the connection for the next call if the body ends here, now; close it otherwise.
 

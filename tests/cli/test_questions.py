@@ -264,7 +264,8 @@ def test_a_pipe_gets_what_came_of_an_answer_that_broke_off(
     result = invoke("chat", "--restarts", "1", "Why?")
     assert (result.exit_code, result.stdout) == (3, "Three\n")
     note, error, *_ = result.stderr.splitlines()
-    assert note.startswith("[") and "Asking for the answer again" in note
+    assert note.startswith("[")
+    assert "Asking for the answer again" in note
     assert error.startswith("Error: ")
 
 
