@@ -351,14 +351,14 @@ def _respond(
     blocks: Iterable[bytes],
 ) -> tuple[requests.Response, transport.NetworkCall] | None:
     """What a request brings over which connection comes this; ``None`` where no response."""
-    exchange = transport.NetworkCall(_NEVER, streaming=True)
+    call = transport.NetworkCall(_NEVER, streaming=True)
     connection = Connection("fuzz")
     connection.sock = _Socket(blocks)
     try:
-        with sending(exchange):
-            exchange.begin()
+        with sending(call):
+            call.begin()
             connection.request("POST", "/v1", preload_content=False, decode_content=False)
-            return _ADAPTER.build_response(_REQUEST, connection.getresponse()), exchange
+            return _ADAPTER.build_response(_REQUEST, connection.getresponse()), call
     except _NO_RESPONSE:
         return None
 
@@ -373,9 +373,9 @@ def wire(data: bytes) -> None:
         if answered is None:
             outcomes.append((None, None))
             continue
-        response, exchange = answered
+        response, call = answered
         status = (response.status_code, response.reason, sorted(response.headers.items()))
-        outcomes.append((status, _read_body(response, exchange, endpoint)))
+        outcomes.append((status, _read_body(response, call, endpoint)))
         _check_body(blocks, stream)
     if any(status and _is_compressed(status) for status, _ in outcomes):
         # What zlib had decompressed of a block before it met nonsense, it does not tell.
@@ -387,14 +387,14 @@ def wire(data: bytes) -> None:
 
 
 def _read_body(
-    response: requests.Response, exchange: transport.NetworkCall, endpoint: Endpoint[Any, Any]
+    response: requests.Response, call: transport.NetworkCall, endpoint: Endpoint[Any, Any]
 ) -> _Outcome | str:
     headers = response.headers
     try:
         transport.check_codings(headers.get("content-encoding", ""), str)
     except OpenAIStreamError as error:
         return str(error)
-    body = transport.Body(response, exchange)
+    body = transport.Body(response, call)
     try:
         content_type = headers.get("content-type", "")
         outcome = _read(
@@ -415,11 +415,11 @@ def _check_body(blocks: Iterable[bytes], stream: bytes) -> None:
     answered = _respond(blocks)
     check(answered is not None)
     assert answered is not None
-    response, exchange = answered
+    response, call = answered
     if not response.raw.chunked or "content-encoding" in response.headers:
         response.close()
         return
-    body = transport.Body(response, exchange)
+    body = transport.Body(response, call)
     try:
         found: bytes | None = b"".join(body.blocks(len(stream)))
     except OpenAIStreamError:

@@ -69,7 +69,7 @@ events.close()
 wait_for([waiting])
 assert taken == [DONE]
 assert time.monotonic() - begin < 1
-# The same of a call that waits for headers: each has an exchange of its own.
+# The same of a call that waits for headers: each has a call of its own.
 slow = chat(stream=True, nowait=True, timeout=60)
 sleep(0.1)
 # Many at once, whose requests are on their way together.
