@@ -33,7 +33,7 @@ from .models import (
 from .texts import ChoiceTexts, ResponseTexts, chat_text, completion_text, response_text
 
 if TYPE_CHECKING:
-    from .parts.pieces import Reader
+    from .parts.pieces import PartsReader
 
 __all__ = [
     "CHAT_COMPLETIONS",
@@ -120,7 +120,7 @@ class Endpoint(Generic[E, W]):
     failed: tuple[str, ...] = ()
     server_event: Callable[[Any, Any], E] | None = None
     class_argument: str | None = None
-    parts: Callable[[Asked, int], Reader] | None = None
+    parts: Callable[[Asked, int], PartsReader] | None = None
     carries: Callable[[Any], bool] = any_content
     method: str = "POST"
     stored: str = ""
@@ -161,19 +161,19 @@ def _has_choices(answer: dict[str, Any]) -> bool:
 # Imported when they are first asked for: most programs want text, or the whole.
 
 
-def _chat_parts(asked: Asked, choice: int) -> Reader:
+def _chat_parts(asked: Asked, choice: int) -> PartsReader:
     from .parts.choices import ChatParts  # noqa: PLC0415
 
     return ChatParts(asked, choice)
 
 
-def _completion_parts(asked: Asked, choice: int) -> Reader:
+def _completion_parts(asked: Asked, choice: int) -> PartsReader:
     from .parts.choices import CompletionParts  # noqa: PLC0415
 
     return CompletionParts(asked, choice)
 
 
-def _response_parts(asked: Asked, choice: int) -> Reader:
+def _response_parts(asked: Asked, choice: int) -> PartsReader:
     from .parts.pieces import NoParts  # noqa: PLC0415
     from .parts.responses import ResponseParts  # noqa: PLC0415
 

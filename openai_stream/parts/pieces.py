@@ -12,10 +12,10 @@ from openai_stream.surrogates import Halves
 
 from . import Call, CallDelta, Part, Reasoning, Refusal, Text
 
-__all__ = ["CallProgress", "NoParts", "Reader", "Texts", "as_json_text"]
+__all__ = ["CallProgress", "NoParts", "PartsReader", "Texts", "as_json_text"]
 
 
-class Reader(Protocol):
+class PartsReader(Protocol):
     """Makes the parts of one answer of its events. It waits for nothing."""
 
     def feed(self, event: Any) -> list[Part]:

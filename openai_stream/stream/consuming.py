@@ -1,4 +1,4 @@
-"""What consumers read from the events of a queue: text, and JSON that grows.
+"""What consumers read from the events of a queue: text, parts, and JSON that grows.
 
 Generators over items that come one by one; whoever has the queue says how the next one is taken,
 and whether more have arrived already. What ends a stream, and how, is the queue's business.

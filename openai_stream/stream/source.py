@@ -13,7 +13,7 @@ from .replay import SubscriberQueue
 from .state import Core, State
 
 if TYPE_CHECKING:
-    from openai_stream.parts.pieces import Reader
+    from openai_stream.parts.pieces import PartsReader
 
 __all__ = ["Source"]
 
@@ -84,7 +84,7 @@ class Source:
         """What tells the text that each event of one answer adds to a choice."""
         return self._core.endpoint.texts(self._core.asked, choice)
 
-    def parts(self, choice: int) -> Reader:
+    def parts(self, choice: int) -> PartsReader:
         """What tells the parts that each event of one answer adds to a choice.
 
         :raises TypeError: of this endpoint nothing is known.
