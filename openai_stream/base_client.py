@@ -227,7 +227,7 @@ class BaseClient:
                     ended(observers.Outcome(error))
                 raise
             if ended is not None:
-                ended(observers.Outcome(answer=lambda: answer))
+                ended(observers.Outcome(answer=lambda: answer, whole=True))
             return answer
 
         core = Core(endpoint, request.asked, timeout, streaming.replay)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -50,11 +50,16 @@ class Outcome:
     :param error: why it failed; ``None`` where it ended well, or was closed.
     :param answer: makes what was answered, as far as it came; ``None`` for nothing.
     :param first_event_seconds: from the call to the first event; ``None`` where none came.
+    :param chunk_seconds: from one event of a stream to the next, for each but an answer's first;
+        0 for those that came together.
+    :param whole: the answer is complete: the call did not fail, nor was its stream closed.
     """
 
     error: BaseException | None = None
     answer: Callable[[], Any] | None = None
     first_event_seconds: float | None = None
+    chunk_seconds: Sequence[float] = ()
+    whole: bool = False
 
 
 #: Called with the outcome, once, on the thread where the call ends, before anybody else knows.

@@ -103,14 +103,19 @@ class Ending:
 
     def conclude(self, error: BaseException | None) -> None:
         """Tell the outcome to who observes, to the queues, and to everybody who waits."""
-        self.observe(error)
+        self.observe(error, whole=error is None)
         self._core.conclude(error)
 
-    def observe(self, error: BaseException | None) -> None:
-        """Tell the outcome to who observes calls; the first time counts. With no lock held."""
+    def observe(self, error: BaseException | None, whole: bool = False) -> None:
+        """Tell the outcome to who observes calls; the first time counts. With no lock held.
+
+        :param whole: the answer is complete: the stream neither failed nor was closed.
+        """
         if self._ended is not None:
-            first = self._core.stats().first_event_seconds
-            self._ended(Outcome(error, self._core.snapshot, first))
+            core = self._core
+            first = core.stats().first_event_seconds
+            chunks = core.figures.chunk_seconds
+            self._ended(Outcome(error, core.snapshot, first, chunks, whole))
 
     def complete(self, error: StreamError) -> None:
         """Add what the reader does not know: where it was, and what had come."""

@@ -33,7 +33,6 @@ from .exit import Exit, live
 from .items import Restarted
 from .sinks import Sink, SinkFailed
 from .state import Core
-from .stats import AnswerFigures
 
 if TYPE_CHECKING:
     import requests
@@ -87,6 +86,8 @@ class Reader:
         self._restarts = restarts
         self._background = background
         self._ending = Ending(core, sink, callbacks, secrets, ended)
+        if ended is not None:
+            core.figures.time_chunks()
         #: Set when it has nothing more to do.
         self.left = threading.Event()
         #: Taken by the thread when it begins, or by whom a Ctrl-C kept from starting it.
@@ -162,7 +163,7 @@ class Reader:
             self._ending.conclude(error or bug)
             raise
         finally:
-            self._ending.observe(None)  # where it was closed
+            self._ending.observe(None, whole=False)  # if it was closed
             self._stop_the_server()
             live.discard(self)
             self._core.call_those_when_over()
@@ -259,7 +260,7 @@ class Reader:
         """
         core, sink = self._core, self._sink
         accumulator = core.begin_sum(first=again is None)
-        figures = AnswerFigures(core.exchange)
+        figures = core.figures.of_answer(core.exchange)
 
         def on_first() -> None:
             figures.note_first()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from openai_stream.background import Background
 from openai_stream.protocol import StreamProtocol
 from openai_stream.transport import NetworkCall
 
-__all__ = ["AnswerFigures", "Figures", "Stats"]
+__all__ = ["Figures", "Stats"]
 
 
 @attrs.frozen
@@ -154,6 +155,30 @@ class AnswerFigures:
             self._noted = events
 
 
+class _TimedFigures(AnswerFigures):
+    """Figures, and the time that each event took, which nobody but an observer wants: noted once
+    for what arrived together, before the next wait, as the others are.
+
+    :param exchange: knows when the last bytes came.
+    :param chunk_seconds: gets the seconds between two events, for each but the first.
+    """
+
+    def __init__(self, exchange: NetworkCall, chunk_seconds: array[float]) -> None:
+        super().__init__(exchange)
+        self._chunk_seconds = chunk_seconds
+        self._came_at = 0.0  # the newest event
+
+    def note_wait(self) -> None:
+        came = self.protocol.events - self._noted
+        if came:
+            last_byte = self._exchange.last_byte
+            if self._noted:
+                self._chunk_seconds.append(last_byte - self._came_at)
+            self._chunk_seconds.frombytes(bytes(8 * (came - 1)))  # with the one before: 0.0
+            self._came_at = last_byte
+        super().note_wait()
+
+
 class Figures:
     """What :class:`Stats` are made of, over all answers of a stream.
 
@@ -165,6 +190,23 @@ class Figures:
         self._earlier = _Received()  # of the answers before the newest, which are void
         self._newest: AnswerFigures | None = None
         self._ended_at: float | None = None
+        #: Seconds between two events, for each that is not the first of its answer. For the reader
+        #: thread; empty unless :meth:`time_chunks` was called.
+        self.chunk_seconds: array[float] = array("d")
+        self._times_chunks = False
+
+    def time_chunks(self) -> None:
+        """Note :attr:`chunk_seconds` too. Before the first answer."""
+        self._times_chunks = True
+
+    def of_answer(self, exchange: NetworkCall) -> AnswerFigures:
+        """The figures of an answer that is about to be read.
+
+        :param exchange: brought it.
+        """
+        if self._times_chunks:
+            return _TimedFigures(exchange, self.chunk_seconds)
+        return AnswerFigures(exchange)
 
     def begin(self, answer: AnswerFigures) -> None:
         """An answer is being read. Of the one before nothing but its figures stays."""
