@@ -259,6 +259,8 @@ def _check_command(words: list[str], folder: Path) -> None:
             assert importlib.util.find_spec(module), f"no such module: {module}"
         case ["python", *_]:
             _run([sys.executable, *words[1:]], folder)
+        case ["opentelemetry-instrument", "python", *_]:
+            assert "opentelemetry_instrumentor =" in (ROOT / "setup.cfg").read_text()
         case ["bash", script]:
             assert (ROOT / script).exists()
         case _:

@@ -74,11 +74,9 @@ class Telemetry:
         self._reader = InMemoryMetricReader()
         self.meter_provider = MeterProvider([self._reader], shutdown_on_exit=False)
 
-    def on(self, content: bool = False) -> None:
+    def on(self, **options: Any) -> None:
         otel.instrument(
-            tracer_provider=self.tracer_provider,
-            meter_provider=self.meter_provider,
-            content=content,
+            tracer_provider=self.tracer_provider, meter_provider=self.meter_provider, **options
         )
 
     def close(self) -> None:
@@ -109,31 +107,26 @@ class Telemetry:
         """The only span's attributes."""
         return dict(self.span().attributes or {})
 
+    def metrics(self) -> dict[str, Any]:
+        """The metrics that have a value, by their names."""
+        data = self._reader.get_metrics_data()
+        found = [
+            metric
+            for resource in (data.resource_metrics if data is not None else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        ]
+        named = {metric.name: metric for metric in found}
+        assert len(named) == len(found)
+        return named
+
     def points(self, name: str) -> list[Any]:
         """The data points of a metric."""
-        data = self._reader.get_metrics_data()
-        if data is None:
-            return []
-        return [
-            point
-            for resource in data.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-            if metric.name == name
-            for point in metric.data.data_points
-        ]
+        metric = self.metrics().get(name)
+        return [] if metric is None else list(metric.data.data_points)
 
     def metric(self, name: str) -> Any:
-        data = self._reader.get_metrics_data()
-        assert data is not None
-        (found,) = [
-            metric
-            for resource in data.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-            if metric.name == name
-        ]
-        return found
+        return self.metrics()[name]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""OpenTelemetry: a span and two metrics for each call, by the GenAI semantic conventions.
+"""OpenTelemetry: a span and metrics for each call, by the GenAI semantic conventions.
 
 Install it with the extra ``otel``, and once, at the program's start::
 
@@ -10,26 +10,32 @@ Each call, streamed or not, is then a span of kind ``CLIENT``, a child of the ca
 named after its operation and its model: ``chat gpt-6-luna``. It covers retries and restarts, and
 ends whenever the call does: when the answer is whole (that of a drained stream too), when it fails,
 when the stream is closed or dropped. The metrics are ``gen_ai.client.operation.duration`` and, of
-streams, ``gen_ai.client.operation.time_to_first_chunk``, in seconds.
+streams, ``gen_ai.client.operation.time_to_first_chunk``, in seconds; ``conventions="new"`` has the
+names that they got in 2026, and more metrics.
+
+Programs that are run by ``opentelemetry-instrument`` need no line of code: it finds
+:class:`Instrumentor`.
 
 ``error.type`` is the name of the exception's class, ``RateLimitError`` say. That a stream was
 closed is no error.
 
-Source: OpenTelemetry, "Semantic conventions for generative AI", spans, metrics and OpenAI.
+Source: OpenTelemetry, "Semantic conventions for generative AI", spans, metrics and OpenAI; until
+version 1.41.0 in the repository semantic-conventions, since then in semantic-conventions-genai.
 """
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, get_args
 
 import attrs
 
 from openai_stream.extras import install
 
 try:
-    from opentelemetry.metrics import Histogram, MeterProvider, get_meter
+    from opentelemetry.metrics import MeterProvider, get_meter
     from opentelemetry.trace import (
         Span,
         SpanKind,
@@ -47,12 +53,11 @@ from openai_stream._version import VERSION
 
 from . import attributes
 from .attributes import Attributes
-from .messages import input_messages, output_messages
+from .messages import input_messages, output_messages, tool_definitions
+from .metrics import Conventions, Measured, Metrics
+from .usage import Tokens
 
-__all__ = ["instrument", "uninstrument"]
-
-#: As the conventions advise, in seconds.
-_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+__all__ = ["Instrumentor", "instrument", "uninstrument"]
 
 
 def instrument(
@@ -60,6 +65,7 @@ def instrument(
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     content: bool = False,
+    conventions: Conventions = "old",
 ) -> None:
     """Make spans and metrics of all calls from now on, on every client and thread.
 
@@ -70,22 +76,21 @@ def instrument(
     :param content: also keep what was asked and answered, as ``gen_ai.input.messages``,
         ``gen_ai.output.messages`` and ``gen_ai.system_instructions``, and the message of an error,
         in which a server may quote it.
+    :param conventions: which names. ``"old"`` is what this library has always given, so that no
+        dashboard goes blank and no metric is paid for twice unasked: metrics
+        ``gen_ai.client.operation.*``. ``"new"`` is what the conventions say since they moved in
+        2026: metrics ``gen_ai.client.inference.*``, tokens and the time of each chunk among them,
+        and more attributes. ``"both"`` gives the metrics of both, for the time of a move; where one
+        attribute of a span would say two things, it is the new one.
+    :raises ValueError: there are no such conventions.
 
     .. versionadded:: 0.1
     """
+    if conventions not in get_args(Conventions):
+        raise ValueError(f"conventions is 'old', 'new' or 'both', not {conventions!r}")
     tracer = get_tracer("openai_stream", VERSION, tracer_provider)
-    meter = get_meter("openai_stream", VERSION, meter_provider)
-
-    def histogram(name: str, description: str) -> Histogram:
-        return meter.create_histogram(
-            name, "s", description, explicit_bucket_boundaries_advisory=_BUCKETS
-        )
-
-    duration = histogram("gen_ai.client.operation.duration", "GenAI operation duration.")
-    first_chunk = histogram(
-        "gen_ai.client.operation.time_to_first_chunk",
-        "Time from the request to the first chunk of a streamed response.",
-    )
+    metrics = Metrics(get_meter("openai_stream", VERSION, meter_provider), conventions)
+    now = conventions != "old"
 
     def begin(call: observers.Call) -> observers.Ended:
         body = call.body()
@@ -95,15 +100,15 @@ def instrument(
             for key in ("gen_ai.operation.name", "gen_ai.request.model")
             if key in common
         )
-        told = {
-            **common,
-            **attributes.asked(call, body),
-            **(input_messages(body) if content else {}),
-        }
+        told = {**common, **attributes.asked(call, body)}
+        if now:
+            told |= attributes.now_asked(body, common["gen_ai.provider.name"])
+        if content:
+            told |= input_messages(body, reasoning=now) | (tool_definitions(body) if now else {})
         span = tracer.start_span(
             call.clean(name), kind=SpanKind.CLIENT, attributes=attributes.cleaned(told, call)
         )
-        return _Operation(call, span, common, duration, first_chunk, content).end
+        return _Operation(call, span, common, metrics, content, conventions).end
 
     observers.observer = begin
 
@@ -114,6 +119,68 @@ def uninstrument() -> None:
     .. versionadded:: 0.1
     """
     observers.observer = None
+
+
+class Instrumentor:
+    """What ``opentelemetry-instrument`` finds, by the entry point ``openai_stream``, and turns on.
+
+    It is used like a ``BaseInstrumentor``, and is none, so that it needs no more than the API. What
+    it is not given it takes from the environment: ``conventions`` is ``"new"`` if
+    ``OTEL_SEMCONV_STABILITY_OPT_IN`` has ``gen_ai_latest_experimental``, and ``content`` is on if
+    ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` is ``true``, ``span_only`` or
+    ``span_and_event``. What a program says with :func:`instrument` itself counts, whenever it does.
+
+    .. versionadded:: 0.1
+    """
+
+    @property
+    def is_instrumented_by_opentelemetry(self) -> bool:
+        """Spans and metrics are made.
+
+        .. versionadded:: 0.1
+        """
+        return observers.observer is not None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """None: it comes with what it instruments.
+
+        .. versionadded:: 0.1
+        """
+        return ()
+
+    def instrument(self, **options: Any) -> None:
+        """Call :func:`instrument`, unless that is done.
+
+        :param options: its arguments; others, which are for other libraries, are left out.
+
+        .. versionadded:: 0.1
+        """
+        if self.is_instrumented_by_opentelemetry:
+            return
+        names = ("tracer_provider", "meter_provider", "content", "conventions")
+        given = {name: options[name] for name in names if name in options}
+        instrument(**{**_from_environment(), **given})
+
+    def uninstrument(self, **options: Any) -> None:
+        """Call :func:`uninstrument`.
+
+        :param options: none that matter.
+
+        .. versionadded:: 0.1
+        """
+        uninstrument()
+
+
+def _from_environment() -> dict[str, Any]:
+    def said(variable: str) -> list[str]:
+        return [word.strip().lower() for word in os.environ.get(variable, "").split(",")]
+
+    latest = "gen_ai_latest_experimental" in said("OTEL_SEMCONV_STABILITY_OPT_IN")
+    (captured, *_) = said("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT")
+    return {
+        "conventions": "new" if latest else "old",
+        "content": captured in ("true", "span_only", "span_and_event"),
+    }
 
 
 @attrs.frozen
@@ -127,9 +194,9 @@ class _Operation:
     _call: observers.Call
     _span: Span
     _common: Attributes
-    _duration: Histogram
-    _first_chunk: Histogram
+    _metrics: Metrics
     _content: bool
+    _conventions: Conventions
     _begun: float = attrs.field(factory=time.monotonic)
 
     def end(self, outcome: observers.Outcome) -> None:
@@ -139,12 +206,24 @@ class _Operation:
         first = outcome.first_event_seconds
         try:
             answer = _plain(None if outcome.answer is None else outcome.answer())
-            span.set_attributes(attributes.cleaned(attributes.answered(answer), self._call))
+            tokens = Tokens.of(answer)
+            own: Attributes = {}
+            if self._conventions == "old":
+                told = attributes.answered(answer, attributes.finish_reasons(answer))
+            else:
+                reasons = attributes.now_finish_reasons(answer, outcome.whole)
+                own = attributes.of_openai(answer, common["gen_ai.provider.name"])
+                told = attributes.answered(answer, reasons) | attributes.now_answered(answer)
+                told |= own | tokens.attributes()
             if self._content:
-                span.set_attributes(attributes.cleaned(output_messages(answer), self._call))
+                told |= output_messages(
+                    answer,
+                    reasoning=self._conventions != "old",
+                    reasons=self._conventions != "new",
+                )
+            span.set_attributes(attributes.cleaned(told, self._call))
             if isinstance(model := answer.get("model"), str):
                 common["gen_ai.response.model"] = model
-            common = attributes.cleaned(common, self._call)
             if first is not None:
                 span.set_attribute("gen_ai.response.time_to_first_chunk", first)
             failure = {} if failed is None else {"error.type": type(failed).__qualname__}
@@ -153,11 +232,21 @@ class _Operation:
                 said = str(failed) if self._content else None
                 span.set_status(Status(StatusCode.ERROR, said))
             context = set_span_in_context(span)  # for exemplars
-            self._duration.record(seconds, {**common, **failure}, context)
-            if first is not None:
-                self._first_chunk.record(first, common, context)
         finally:
             span.end()
+        self._metrics.record(
+            Measured(
+                is_inference=attributes.is_inference(self._call),
+                seconds=seconds,
+                first_chunk=first,
+                chunks=outcome.chunk_seconds,
+                tokens=tokens,
+                common=attributes.cleaned(common, self._call),
+                own=attributes.cleaned(own, self._call),
+                failure=failure,
+                context=context,
+            )
+        )
 
 
 def _plain(answer: Any) -> Mapping[str, Any]:

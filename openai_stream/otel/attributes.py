@@ -1,4 +1,8 @@
-"""The attributes of a span: what was asked, and what was answered."""
+"""The attributes of a span: what was asked, and what was answered.
+
+What :func:`asked` and :func:`answered` give is there whatever the conventions are; what these have
+added since is in :func:`now_asked` and :func:`now_answered`.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,13 @@ __all__ = [
     "cleaned",
     "common",
     "finish_reasons",
+    "is_inference",
     "items",
     "mapping",
+    "now_answered",
+    "now_asked",
+    "now_finish_reasons",
+    "of_openai",
 ]
 
 Attributes = dict[str, Any]
@@ -27,6 +36,8 @@ _OPERATIONS = {
     "/responses": "chat",
     "/completions": "text_completion",
 }
+#: Whose own attributes are OpenAI's.
+_OPENAI = frozenset({"openai", "azure.ai.openai"})
 _API_TYPES = {"/chat/completions": "chat_completions", "/responses": "responses"}
 
 #: By the host's name. What speaks OpenAI's API elsewhere is told by its address.
@@ -90,6 +101,11 @@ def common(call: Call, body: Mapping[str, Any]) -> Attributes:
     return told
 
 
+def is_inference(call: Call) -> bool:
+    """A model is asked to answer."""
+    return call.path in _OPERATIONS
+
+
 def asked(call: Call, body: Mapping[str, Any]) -> Attributes:
     """What else a request says."""
     told: Attributes = {}
@@ -116,13 +132,61 @@ def asked(call: Call, body: Mapping[str, Any]) -> Attributes:
     return told
 
 
-def answered(answer: Mapping[str, Any]) -> Attributes:
-    """What an answer says, as far as it came."""
+def now_asked(body: Mapping[str, Any], provider: str) -> Attributes:
+    """What a request says for which there are names by now.
+
+    :param provider: as :func:`common` has it.
+    """
+    told: Attributes = {}
+    effort = body.get("reasoning_effort", mapping(body.get("reasoning")).get("effort"))
+    tier = body.get("service_tier")
+    for attribute, value in (
+        ("gen_ai.conversation.id", _conversation(body)),
+        ("gen_ai.request.previous_response.id", body.get("previous_response_id")),
+        ("gen_ai.request.reasoning.level", effort),
+        ("openai.request.service_tier", None if tier == "auto" else tier),
+    ):
+        if isinstance(value, str) and (provider in _OPENAI or not attribute.startswith("openai.")):
+            told[attribute] = value
+    if isinstance(top_k := body.get("top_k"), int) and not isinstance(top_k, bool):
+        told["gen_ai.request.top_k"] = top_k
+    return told
+
+
+def now_answered(answer: Mapping[str, Any]) -> Attributes:
+    """What an answer says for which there are names by now; but for :func:`of_openai`."""
+    conversation = _conversation(answer)
+    return {} if conversation is None else {"gen_ai.conversation.id": conversation}
+
+
+def of_openai(answer: Mapping[str, Any], provider: str) -> Attributes:
+    """What only OpenAI's conventions have: which tier and system answered. For metrics too.
+
+    :param provider: as :func:`common` has it.
+    """
+    return {
+        f"openai.response.{name}": value
+        for name in ("service_tier", "system_fingerprint")
+        if provider in _OPENAI and isinstance(value := answer.get(name), str)
+    }
+
+
+def _conversation(said: Mapping[str, Any]) -> str | None:
+    given = said.get("conversation")
+    ident = mapping(given).get("id", given)
+    return ident if isinstance(ident, str) else None
+
+
+def answered(answer: Mapping[str, Any], reasons: list[str]) -> Attributes:
+    """What an answer says, as far as it came.
+
+    :param reasons: why its choices ended, by the conventions that are asked for.
+    """
     told: Attributes = {}
     for attribute, name in (("gen_ai.response.id", "id"), ("gen_ai.response.model", "model")):
         if isinstance(value := answer.get(name), str):
             told[attribute] = value
-    if reasons := finish_reasons(answer):
+    if reasons:
         told["gen_ai.response.finish_reasons"] = reasons
     for attribute, *paths in _USAGE:
         for path in paths:
@@ -153,6 +217,24 @@ def finish_reasons(answer: Mapping[str, Any]) -> list[str]:
         why = mapping(answer.get("incomplete_details")).get("reason")
         reasons = [why or answer.get("status")]
     return [reason for reason in reasons if isinstance(reason, str)]
+
+
+def now_finish_reasons(answer: Mapping[str, Any], whole: bool) -> list[str]:
+    """Why each choice ended, in their order: ``error`` for one that failed or was cut off.
+
+    :param whole: the answer is complete.
+    """
+    reasons: list[Any]
+    if answer.get("object") == "response":
+        going_on = answer.get("status") in ("in_progress", "queued")
+        reasons = [] if going_on else finish_reasons(answer)
+        cut = not whole and not reasons
+        return ["error"] if cut or reasons in (["failed"], ["cancelled"]) else reasons
+    choices = map(mapping, items(answer.get("choices")))
+    reasons = [choice.get("finish_reason") for choice in choices]
+    if whole:  # a server that never tells is no error
+        return [reason for reason in reasons if isinstance(reason, str)]
+    return [reason if isinstance(reason, str) else "error" for reason in reasons]
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
