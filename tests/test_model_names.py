@@ -22,6 +22,7 @@ _GENERATED = {
     "quirks",
     "reports",
     "responses",
+    "verdicts",
 }
 _TEXTS = [
     ROOT / "README.rst",
