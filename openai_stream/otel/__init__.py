@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import attrs
@@ -124,7 +124,7 @@ def uninstrument() -> None:
 class Instrumentor:
     """What ``opentelemetry-instrument`` finds, by the entry point ``openai_stream``, and turns on.
 
-    It is used like a ``BaseInstrumentor``, and is none, so that it needs no more than the API. What
+    It is used like a ``BaseInstrumentor``, but is not one, so that it needs only the API. What
     it is not given it takes from the environment: ``conventions`` is ``"new"`` if
     ``OTEL_SEMCONV_STABILITY_OPT_IN`` has ``gen_ai_latest_experimental``, and ``content`` is on if
     ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` is ``true``, ``span_only`` or
@@ -141,8 +141,8 @@ class Instrumentor:
         """
         return observers.observer is not None
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """None: it comes with what it instruments.
+    def instrumentation_dependencies(self) -> tuple[str, ...]:
+        """Empty: it comes with what it instruments.
 
         .. versionadded:: 0.1
         """
