@@ -52,24 +52,24 @@ def create_chat_completion(*, client: BaseClient | None = None, **arguments: Any
 
     :param stream: ``False``: wait, and return the whole completion. ``True``: stream.
     :param on_next: called with each event, in order, on the reader thread.
-    :param on_done: called once with the accumulated completion, when the stream has ended well.
-    :param on_error: called once with the exception, when it has not.
+    :param on_done: called once with the accumulated completion, if the stream succeeds.
+    :param on_error: called once with the exception, if it fails.
     :param stream_close: after ``DONE``, shut the queue down, so that a further ``get()`` raises
         :class:`ShutDown` instead of blocking.
     :param queue: put the events on this instead: anything with ``put(item)``. On failure it gets
         the exception, and in any case ``DONE`` at the end.
     :param tag: with ``queue``: each item put is :class:`Tagged`, so that many streams can share it.
-    :param restarts: how often an answer that breaks off after it began is asked for again, from
-        the start. Before the first event of the new one comes :class:`Restarted`.
+    :param restarts: how often an answer that breaks off is requested again, from the start. A
+        :class:`Restarted` precedes the first event of the new one.
     :param replay: keep the events, so that :meth:`Stream.subscribe` can give them again.
     :param maxsize: the most events that the queue holds, 0 for any number. A full queue holds the
         reader back, and so the server.
-    :param nowait: return at once and connect on the reader thread; what goes wrong while
-        connecting is then told as a stream's failure is.
+    :param nowait: return at once and connect on the reader thread; a failure to connect is then
+        reported like any failure of the stream.
     :param client: the client to use instead of the default one.
     :param timeout: a :class:`Timeout`, or seconds for its ``idle``, and without a stream for its
         ``gap`` too; default: the client's.
-    :param extra_headers: headers to add; ``None`` as a value takes one away.
+    :param extra_headers: headers to add; ``None`` as a value removes one.
     :param extra_query: parameters to add to the URL.
     :param extra_body: fields to add to the body, for those that share a name with an argument here.
     :returns: without ``stream`` the completion, with it an :class:`EventQueue`, with ``on_next``
@@ -78,7 +78,7 @@ def create_chat_completion(*, client: BaseClient | None = None, **arguments: Any
     :raises ConfigurationError: no key, or a body that JSON cannot carry; before anything is sent.
     :raises APIConnectionError: no response. With ``nowait`` this and the next are the stream's.
     :raises APIStatusError: the server answered with an error status.
-    :raises StreamError: without ``stream``: the answer broke off, or is no completion.
+    :raises StreamError: without ``stream``: the answer broke off, or is not a completion.
 
     .. versionadded:: 0.1
     """
@@ -125,10 +125,10 @@ def resume_response(
 ) -> Any:
     """Stream a response that the server keeps: ``GET /responses/{id}?stream=true``.
 
-    One that was asked for with ``background=True`` and ``stream=True`` goes on at the server though
-    its connection broke, or the process that read it died. It is always a stream. ``result()`` is
-    the whole response; ``text()`` has the text of the events that come. A break is resumed by
-    itself, ``restarts`` times, and nothing is lost or comes twice.
+    A response that was requested with ``background=True`` and ``stream=True`` continues at the
+    server if its connection breaks, or if the process that reads it dies. This call always streams.
+    ``result()`` is the whole response; ``text()`` has the text of the events that arrive. After a
+    break the stream is resumed, up to ``restarts`` times, and no event is lost or delivered twice.
 
     :param id: of the response, as in ``response.id``.
     :param starting_after: the ``sequence_number`` of the last event that you have; ``None``: all
@@ -137,7 +137,7 @@ def resume_response(
     :param arguments: those of a stream (:func:`create_chat_completion`), ``timeout`` and
         ``extra_…``.
     :returns: an :class:`EventQueue`, or with ``on_next`` or ``queue`` the :class:`Stream`.
-    :raises NotFoundError: the server does not know it, or no longer.
+    :raises NotFoundError: the server does not have it, or not any more.
     :raises OpenAIStreamError: as :func:`create_response` does.
 
     .. versionadded:: 0.1
@@ -155,18 +155,18 @@ def retrieve_response(
     extra_headers: Mapping[str, str | None] | None = None,
     extra_query: Mapping[str, Any] | None = None,
 ) -> Response:
-    """Look at a response that the server keeps: ``GET /responses/{id}``.
+    """Return a response that the server keeps: ``GET /responses/{id}``.
 
-    One asked for with ``background=True`` goes on at the server, whoever asks. It is returned
-    whatever its ``status``: one that failed or was cancelled too.
+    A response that was requested with ``background=True`` runs at the server. It is returned
+    whatever its ``status``, even if it failed or was cancelled.
 
     :param id: of the response, as in ``response.id``.
     :param client: the client to use instead of the default one.
     :param timeout: a :class:`Timeout`, or seconds for its ``idle`` and ``gap``; default: the
         client's.
-    :param extra_headers: headers to add; ``None`` as a value takes one away.
+    :param extra_headers: headers to add; ``None`` as a value removes one.
     :param extra_query: parameters to add to the URL: ``include``, say.
-    :raises NotFoundError: the server does not know it, or no longer.
+    :raises NotFoundError: the server does not have it, or not any more.
     :raises OpenAIStreamError: as :func:`create_response` does.
 
     .. versionadded:: 0.1
@@ -187,8 +187,8 @@ def cancel_response(
 ) -> Response:
     """Stop a response that runs in the background: ``POST /responses/{id}/cancel``.
 
-    The arguments are those of :func:`retrieve_response`. A response that is over already is
-    returned as it is, where the server does so; some refuse with status 400.
+    The arguments are those of :func:`retrieve_response`. A response that has already ended is
+    returned unchanged if the server allows that; some servers refuse with status 400.
 
     :returns: the response, whatever its ``status``.
 

@@ -89,7 +89,7 @@ class Streaming:
         if self.queue is not None and self.on_next is not None:
             raise TypeError("on_next and queue do not go together: the events go to one of them")
         if self.makes_no_queue and (name := self.given("maxsize", "stream_close")):
-            raise TypeError(f"{name} is for the queue that is made, and here none is")
+            raise TypeError(f"{name} is for the queue that is made, and this call makes none")
         if self.queue is None and self.given("tag"):
             raise TypeError("tag goes with queue only")
         if self.replay and self.given("maxsize"):

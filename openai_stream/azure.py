@@ -42,8 +42,8 @@ class AzureClient(BaseClient):
     :param endpoint: ``https://….openai.azure.com``; default: ``AZURE_OPENAI_ENDPOINT`` or
         ``AZURE_OPENAI_API_ENDPOINT``.
     :param api_version: default: ``OPENAI_API_VERSION``.
-    :param azure_ad_token: a Microsoft Entra ID token, sent as ``Authorization`` and in the place
-        of a key; or a function that returns one, asked before each attempt.
+    :param azure_ad_token: a Microsoft Entra ID token, sent as ``Authorization``, instead of a key;
+        or a function that returns one, asked before each attempt.
     :raises ConfigurationError: no endpoint, or neither key nor token.
 
     .. versionadded:: 0.1

@@ -357,7 +357,7 @@ class BaseClient:
         self.close()
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError("a client has a key and open connections, and is not to be pickled")
+        raise TypeError("a client has a key and open connections, and cannot be pickled")
 
 
 def start_taps(client: BaseClient, maker: TapMaker) -> TapMaker:

@@ -44,18 +44,18 @@ _RESUME = signature("self", "id", optional="starting_after", stream=False, body=
 class Client(BaseClient):
     """Where calls go: base URL, key, timeouts, retries, and the connections that are kept.
 
-    One client may be used from many threads at once. It refuses to be pickled.
+    One client may be used from many threads at once. It cannot be pickled.
 
     :param api_key: default: ``OPENAI_API_KEY``. Without one, and with another base URL than
         OpenAI's, no ``Authorization`` header is sent. Keys that change: a function that returns
-        one, asked before each attempt on the thread that makes it; ``None`` or blank is no key, and
-        what it raises goes through as it is.
+        one, asked before each attempt on the thread that makes it; ``None`` or a blank string means
+        no key, and its exceptions are raised unchanged.
     :param base_url: default: ``OPENAI_BASE_URL``, ``OPENAI_API_ENDPOINT``, or OpenAI's own.
     :param organization: default: ``OPENAI_ORG_ID`` or ``OPENAI_ORGANIZATION``.
     :param project: default: ``OPENAI_PROJECT_ID``.
     :param timeout: a :class:`Timeout`, or seconds for its ``idle``, and without a stream for its
         ``gap`` too.
-    :param max_retries: how often a request is tried again before its response has begun.
+    :param max_retries: how often a request is retried before its response has begun.
     :param max_event_bytes: the most bytes of one event after decompression, and of a body that is
         not streamed. Parsed, one takes 2 to 10 times as much, or up to 45 times if it is nothing
         but brackets.
@@ -188,7 +188,7 @@ class Client(BaseClient):
         """Stream any other endpoint that answers with JSON server-sent events.
 
         The events are :class:`ServerEvent`; ``result()`` is the last one's data. It is complete at
-        ``[DONE]``, or at an orderly end of a body that tells where it ends.
+        ``[DONE]``, or at an orderly end of a body that has a length or is chunked.
 
         :param path: below the base URL.
         :param body: sent as it is, as JSON.

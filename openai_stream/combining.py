@@ -57,11 +57,11 @@ def combine(events: Iterable[ResponseEvent | Restarted | Done]) -> Response: ...
 @overload
 def combine(events: Iterable[Any]) -> Any: ...
 def combine(events: Iterable[Any]) -> Any:
-    """Add up the events of a stream to the whole answer, as :meth:`Stream.result` does.
+    """Combine the events of a stream into the whole answer, as :meth:`Stream.result` does.
 
-    It cannot know whether the end came: look at the ``finish_reason``, or at the ``status`` of a
-    response. Nor does it know the request, so that what a stream concludes from ``n`` and
-    ``tools`` it concludes from the events alone.
+    It cannot know whether the events are complete: look at the ``finish_reason``, or at the
+    ``status`` of a response. Nor does it know the request, so that what a stream concludes from
+    ``n`` and ``tools`` it concludes from the events alone.
 
     :param events: event objects of one endpoint, or its events as dicts, as ``to_dict()`` or
         another library gives them. A :class:`Restarted` makes void what came before it, ``DONE`` is
@@ -70,8 +70,9 @@ def combine(events: Iterable[Any]) -> Any:
         end.
     :returns: a :class:`ChatCompletion`, a :class:`Completion` or a :class:`Response`; of
         :class:`ServerEvent` objects the last one's data.
-    :raises StreamAPIError: an event says that the server failed; its ``snapshot`` is what had come.
-    :raises ValueError: there are no events, they are of two endpoints, or of none that is known.
+    :raises StreamAPIError: an event says that the server failed; its ``snapshot`` is the partial
+        answer.
+    :raises ValueError: there are no events, they are of two endpoints, or of an unknown one.
     :raises TypeError: one is neither an event nor a dict.
 
     .. versionadded:: 0.1

@@ -43,9 +43,9 @@ __all__ = [
 ]
 
 #: What the ``CancelledError`` of a closed stream says.
-CLOSED = "the stream was closed; snapshot() has what came"
+CLOSED = "the stream was closed; snapshot() has the partial answer"
 #: What to do about an answer that was cut.
-ASK_AGAIN = "To ask once more may help; restarts=1 does that by itself in a stream"
+ASK_AGAIN = "Asking again may help; with restarts=1 a stream does that by itself"
 
 
 class OpenAIStreamError(Exception):
@@ -67,7 +67,7 @@ class OpenAIStreamError(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same call may do better later.
+        """Whether the same call may succeed later.
 
         ``True``: no connection, unless its reason lasts (a certificate that does not verify, a
         redirect, a CA bundle that is not there, a proxy that refuses); a deadline that has passed;
@@ -108,7 +108,7 @@ class ConfigurationError(OpenAIStreamError, ValueError):
 
 
 class APIConnectionError(OpenAIStreamError):
-    """No response: the connection was refused or broke, TLS failed, a proxy said no, or the server
+    """No response: the connection was refused or broke, TLS failed, a proxy refused, or the server
     answered with a redirect, which is never followed (it would carry the key and the body along).
 
     .. versionadded:: 0.1
@@ -122,7 +122,7 @@ class APIConnectionError(OpenAIStreamError):
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
-    """Time was up while connecting, sending, or waiting for the response to begin.
+    """A deadline passed while connecting, sending, or waiting for the response to begin.
 
     .. versionadded:: 0.1
     """
@@ -212,10 +212,10 @@ class InternalServerError(APIStatusError):
 
 
 class StreamError(OpenAIStreamError):
-    """The response had begun, and the stream did not end well.
+    """The response had begun, and the stream failed.
 
-    Whatever arrived before is not lost: the events were delivered, and :attr:`snapshot` holds the
-    completion as far as it came.
+    Nothing that arrived before is lost: the events were delivered, and :attr:`snapshot` holds the
+    partial completion.
 
     .. versionadded:: 0.1
     """
@@ -255,7 +255,7 @@ class StreamTimeoutError(StreamError, TimeoutError):
 
 
 class StreamDecodeError(StreamError):
-    """What the server sent is no event stream: wrong content type, not UTF-8, not JSON, or an
+    """What the server sent is not an event stream: wrong content type, not UTF-8, not JSON, or an
     event larger than ``max_event_bytes``.
 
     .. versionadded:: 0.1
@@ -299,7 +299,7 @@ class StructuredOutputError(StreamError):
 
 
 class RecordingError(OpenAIStreamError):
-    """A recording is none, is broken or of a newer version, or could not be written whole.
+    """Not a recording, broken, of a newer version, or not written completely.
 
     .. versionadded:: 0.1
     """

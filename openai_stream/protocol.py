@@ -319,7 +319,7 @@ class StreamProtocol:
             )
         return StreamInterruptedError(
             f"the server ended the answer after {self.events} events, before it was complete: its "
-            f"last event, or a finish_reason for every choice, had not come. {ASK_AGAIN}"
+            f"last event, or a finish_reason for every choice, is missing. {ASK_AGAIN}"
         )
 
 

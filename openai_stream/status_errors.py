@@ -23,7 +23,7 @@ __all__ = ["status_error"]
 
 _HINTS = {
     401: "Is the API key right?",
-    402: "The account has no credit: to ask again is no use before it has",
+    402: "The account has no credit; until it has, asking again does not help",
     429: "Slow down, or look at the account's limits",
 }
 _PAGE = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)

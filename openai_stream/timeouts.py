@@ -39,7 +39,7 @@ class _Origin:
 
 @attrs.frozen
 class Timeout(_Origin):
-    """The deadlines of a call, in seconds; ``None`` is never. Each is met to within half a second.
+    """The deadlines of a call, in seconds; ``None``: no limit. Each is met to within half a second.
 
     ``idle`` and ``gap`` run only while the library waits for the network: a slow consumer or a
     running callback trips neither.
@@ -54,8 +54,8 @@ class Timeout(_Origin):
     :param first: from the beginning of an attempt to the first event that carries something of the
         answer: text, reasoning, a refusal, a tool call, audio, an image or a finish reason; not a
         role, an empty delta, usage or a report of progress. Counted as ``gap`` is, connecting
-        included. Before the headers it is tried again as any time-out is, later ``restarts`` are
-        for it. It has no effect without ``stream=True``.
+        included. Before the headers the request is retried, as after any time-out; later
+        ``restarts`` applies. It has no effect without ``stream=True``.
     :param content: the same between two such events, until each choice has a finish reason.
     :raises ConfigurationError: a value is not a number above 0.
 

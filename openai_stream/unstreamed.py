@@ -59,5 +59,5 @@ def ask(
     if says_failure(answer, body=True) and not (endpoint.stored and is_whole):
         raise api_error(answer, attempts.secrets, endpoint.whole(answer) if is_whole else None)
     if not isinstance(answer, dict):
-        raise StreamDecodeError("the server's answer is JSON, but no object")
+        raise StreamDecodeError("the server's answer is JSON, but not an object")
     return brought_by(endpoint.whole(answer), response)

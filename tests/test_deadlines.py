@@ -130,7 +130,7 @@ def test_between_two_events_total_may_be_up(clock: Clock) -> None:
         ({"deadline": "connect"}, "no connection within 1.0 s: is there a proxy in between?"),
         ({"deadline": "idle"}, "no progress for 2.0 s; Timeout(idle=…) allows more"),
         ({"deadline": "gap"}, "no event for 3.0 s; Timeout(gap=…) allows more"),
-        ({"deadline": "total"}, "the total time of 4.0 s is up"),
+        ({"deadline": "total"}, "the total time of 4.0 s has passed"),
     ],
 )
 def test_says_which_deadline_has_passed(expire: dict[str, Any], said: str) -> None:

@@ -315,7 +315,9 @@ def test_fault_in_callbacks(server: ScriptedServer, client: Client, row: Row) ->
 def test_no_response(server: ScriptedServer, client: Client, row: Row, stream: Any) -> None:
     # ``idle`` does not run while a whole answer is made.
     if not stream and row.timeout.idle == 0.2:
-        row = attrs.evolve(row, timeout=Timeout(total=0.2), said="the total time of 0.2 s is up")
+        row = attrs.evolve(
+            row, timeout=Timeout(total=0.2), said="the total time of 0.2 s has passed"
+        )
     server.play(row.script)
     assert row.error is not None
     with pytest.raises(row.error) as caught:
@@ -449,8 +451,8 @@ JSON = {"Content-Type": "application/json"}
         (answer([b'{"a": NaN}'], done=False), StreamDecodeError, "not JSON", ValueError),
         (answer([b"[" * 100_000], done=False), StreamDecodeError, "not JSON", RecursionError),
         (answer([b'"\xff"'], done=False), StreamDecodeError, "not UTF-8", UnicodeDecodeError),
-        (json_answer([WHOLE]), StreamDecodeError, "no object", None),
-        (json_answer("x" * 1000), StreamDecodeError, "no object", None),
+        (json_answer([WHOLE]), StreamDecodeError, "not an object", None),
+        (json_answer("x" * 1000), StreamDecodeError, "not an object", None),
         (json_answer({"x": "y" * LIMIT}), StreamDecodeError, "longer than 200000 bytes", None),
         (
             answer([BODY], done=False, headers={"Content-Encoding": "gzip"}),

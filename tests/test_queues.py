@@ -482,7 +482,7 @@ def test_there_is_no_second_one(
     with (
         chat() as events,
         pytest.raises(
-            TypeError, match=r"^a stream's queue has a lock, and is not to be copied or pickled$"
+            TypeError, match=r"^a stream's queue has a lock, and cannot be copied or pickled$"
         ),
     ):
         duplicate(events)

@@ -743,18 +743,18 @@ def test_a_last_line_that_is_torn(path: Path, torn: str) -> None:
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ([""], "this is no recording"),
-        (["{"], "this is no recording"),
-        (["hello"], "this is no recording"),
-        ([[1]], "this is no recording"),
-        ([{"a": 1}], "this is no recording"),
-        ([{"openai_stream_recording": "1"}], "this is no recording"),
+        ([""], "this is not a recording"),
+        (["{"], "this is not a recording"),
+        (["hello"], "this is not a recording"),
+        ([[1]], "this is not a recording"),
+        ([{"a": 1}], "this is not a recording"),
+        ([{"openai_stream_recording": "1"}], "this is not a recording"),
         (
             [{"openai_stream_recording": 2, "library": "9.8"}],
             "is of format 2, made by openai-stream 9.8; .* a newer one is needed",
         ),
-        ([FIRST, ASKED, "{"], "line 3: the recording is broken: this is no JSON"),
-        ([FIRST, "{", ASKED], "line 2: the recording is broken: this is no JSON"),
+        ([FIRST, ASKED, "{"], "line 3: the recording is broken: this is not JSON"),
+        ([FIRST, "{", ASKED], "line 2: the recording is broken: this is not JSON"),
         ([FIRST, ASKED, "5"], "line 3: the recording is broken"),
         ([FIRST, ASKED, "[" * 100_000], "line 3: the recording is broken"),
         (
@@ -764,7 +764,7 @@ def test_a_last_line_that_is_torn(path: Path, torn: str) -> None:
         ([FIRST, {"exchange": 1, "at": 0, "text": ""}], "line 2: .* KeyError: 1"),
         ([FIRST, {**ASKED, "request": 5}], "line 2: .* TypeError"),
         ([FIRST, {**ASKED, "begun": "today"}], "line 2: .* ValueError"),
-        ([FIRST, {**ASKED, "request": {**ASKED["request"], "method": 5}}], "a int in the place"),  # type: ignore[dict-item]
+        ([FIRST, {**ASKED, "request": {**ASKED["request"], "method": 5}}], "a int instead"),  # type: ignore[dict-item]
         ([FIRST, ASKED, {"exchange": 1, "at": "x", "text": ""}], "line 3: .* ValueError"),
         ([FIRST, ASKED, {"exchange": 1, "at": 0, "text": 5}], "line 3: .* TypeError"),
         ([FIRST, ASKED, {"exchange": 1, "at": 0, "base64": "%"}], "line 3: .* Error"),
@@ -782,7 +782,7 @@ def test_an_empty_file_and_none(path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_recording(path)
     path.touch()
-    with pytest.raises(RecordingError, match="the file is empty, and no recording"):
+    with pytest.raises(RecordingError, match="the file is empty, and not a recording"):
         read_recording(path)
 
 

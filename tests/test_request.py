@@ -45,7 +45,7 @@ from openai_stream.testing import (
         (
             pickle.dumps,
             TypeError,
-            "a client has a key and open connections, and is not to be pickled",
+            "a client has a key and open connections, and cannot be pickled",
         ),
     ],
 )
@@ -72,7 +72,7 @@ def test_what_a_call_that_cannot_be_is_told(
             + "x" * 32
             + "…': is the base URL right?",
         ),
-        (b"[1]", "the server's answer is JSON, but no object"),
+        (b"[1]", "the server's answer is JSON, but not an object"),
         (b'{"a": "' + b"x" * 993, "the server's answer is longer than 999 bytes"),
     ],
     ids=["no UTF-8", "no JSON", "no object", "too long"],

@@ -322,7 +322,7 @@ def test_handles_are_not_copied(
     server.play(answer(WHOLE))
     events = chat()
     with pytest.raises(
-        TypeError, match=r"^a stream has a thread, and is not to be copied or pickled$"
+        TypeError, match=r"^a stream has a thread, and cannot be copied or pickled$"
     ):
         duplicate(events.stream)
     assert content(events.stream.result(SOON)) == "one two three"

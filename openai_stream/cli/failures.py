@@ -35,7 +35,7 @@ class Status(enum.IntEnum):
     BROKEN_OFF = 3, "the answer broke off: what was printed is not the whole"
     SOME_FAILED = 4, "batch: some prompts have no answer"
     INTERRUPTED = 130, "Ctrl-C"
-    CLOSED_PIPE = 141, "whoever read the output has gone, as in: openai-stream chat … | head -n 1"
+    CLOSED_PIPE = 141, "the reader of the output has gone, as in: openai-stream chat … | head -n 1"
 
 
 def told(error: BaseException) -> str:
@@ -43,7 +43,7 @@ def told(error: BaseException) -> str:
     return harmless(" ".join(str(error).split())) or type(error).__name__
 
 
-_ASK_AGAIN = "To ask once more may help; --restarts 1 does that by itself"
+_ASK_AGAIN = "Asking again may help; --restarts 1 does that by itself"
 
 
 class Failure(click.ClickException):

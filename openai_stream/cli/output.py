@@ -147,9 +147,7 @@ class Prose(Output):
         self._close_text()
         self._close_notes()
         self._notes.print(
-            Text(
-                f"[broken off, and begun anew: what stands above is void ({told(restarted.error)})]"
-            )
+            Text(f"[broken off, and starting again: ignore the above ({told(restarted.error)})]")
         )
 
     def whole(self, answer: Any) -> None:

@@ -46,7 +46,7 @@ def _answer_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--stats",
             is_flag=True,
-            help="Then tell, on standard error: time to the first token, tokens and events a "
+            help="Then print, on standard error: time to the first token, tokens and events a "
             "second, the longest gap, the usage.",
         ),
         click.option(
@@ -63,9 +63,7 @@ def _answer_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _system_option(command: Callable[..., None]) -> Callable[..., None]:
-    return click.option("-s", "--system", metavar="TEXT", help="What the model is told first.")(
-        command
-    )
+    return click.option("-s", "--system", metavar="TEXT", help="The system message.")(command)
 
 
 @click.command(

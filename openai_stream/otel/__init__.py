@@ -69,7 +69,7 @@ def instrument(
 ) -> None:
     """Make spans and metrics of all calls from now on, on every client and thread.
 
-    Called again, the new arguments count.
+    If it is called again, the new arguments apply.
 
     :param tracer_provider: gets the spans; the global one if ``None``.
     :param meter_provider: gets the metrics; the global one if ``None``.
@@ -114,7 +114,7 @@ def instrument(
 
 
 def uninstrument() -> None:
-    """Make no more spans and metrics; those of calls that have begun are ended yet.
+    """Make no further spans and metrics; those of calls that have begun are still ended.
 
     .. versionadded:: 0.1
     """

@@ -42,5 +42,5 @@ def of_type(value: Any, kind: type) -> Any:
     :raises TypeError: it is of another type.
     """
     if not isinstance(value, kind):
-        raise TypeError(f"a {type(value).__name__} in the place of a {kind.__name__}")
+        raise TypeError(f"a {type(value).__name__} instead of a {kind.__name__}")
     return value

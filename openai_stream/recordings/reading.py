@@ -147,18 +147,18 @@ def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, Mapping[str, Any
                 _refuse(path, number, None)
             yield number, line
     if not number:
-        raise RecordingError(f"{os.fspath(path)}: the file is empty, and no recording")
+        raise RecordingError(f"{os.fspath(path)}: the file is empty, and not a recording")
 
 
 def _refuse(path: str | os.PathLike[str], number: int, error: Exception | None) -> NoReturn:
-    what = "this is no recording" if number == 1 else "the recording is broken: this is no JSON"
+    what = "this is not a recording" if number == 1 else "the recording is broken: this is not JSON"
     raise RecordingError(f"{os.fspath(path)}, line {number}: {what}") from error
 
 
 def _check_version(path: str | os.PathLike[str], line: Mapping[str, Any]) -> None:
     version = line.get(FORMAT)
     if not isinstance(version, int):
-        raise RecordingError(f"{os.fspath(path)}: this is no recording")
+        raise RecordingError(f"{os.fspath(path)}: this is not a recording")
     if version > VERSION:
         raise RecordingError(
             f"{os.fspath(path)}: the recording is of format {version}, made by openai-stream "

@@ -104,7 +104,7 @@ class Recorder:
             if self._file.closed:
                 return
             if self._held is not None:
-                _log.info("%s: nothing was answered: what was there before is kept", self.path)
+                _log.info("%s: nothing was answered; the old recording is kept", self.path)
             if os.getpid() == self._pid:
                 _unlock(self._file)  # a forked child may have it open still
             self._file.close()

@@ -51,7 +51,7 @@ class Stream(Generic[E, W]):
         """Wait for the end and return the whole answer: what ``stream=False`` would have returned.
 
         :param timeout: seconds to wait at most.
-        :raises TimeoutError: they are over; the stream goes on.
+        :raises TimeoutError: they have passed; the stream continues.
         :raises concurrent.futures.CancelledError: the stream was closed.
         :raises OpenAIStreamError: the stream failed; or whatever a callback raised.
         :raises RuntimeError: called from a callback of the same stream.
@@ -75,10 +75,10 @@ class Stream(Generic[E, W]):
             del error  # or the traceback, which has this frame, would keep it in a circle
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait for the end and return its error, ``None`` where it ended well.
+        """Wait for the end and return its error, ``None`` if it succeeded.
 
         :param timeout: seconds to wait at most.
-        :raises TimeoutError: they are over; the stream goes on.
+        :raises TimeoutError: they have passed; the stream continues.
         :raises concurrent.futures.CancelledError: the stream was closed.
         :raises RuntimeError: called from a callback of the same stream.
         """
@@ -105,11 +105,11 @@ class Stream(Generic[E, W]):
         return not self._core.is_over
 
     def add_done_callback(self, fn: Callable[[Stream[E, W]], object]) -> None:
-        """Have a function called when the stream is over, however it ended, closed included.
+        """Call a function when the stream has ended, for any reason, including ``close()``.
 
-        It is the last thing that happens on the reader thread: ``result()`` is there, and after a
-        ``close()`` it may be a little later. Where that is past, it is called at once, on this
-        thread. What it raises is logged.
+        It is called last on the reader thread, when ``result()`` is available; after a ``close()``
+        that may be a little later. If the stream has already ended, it is called at once, on this
+        thread. Its exceptions are logged.
 
         :param fn: called with the stream. If it refers to the handle, it keeps the stream alive.
         :raises TypeError: it cannot be called, or is a coroutine function.
@@ -122,8 +122,8 @@ class Stream(Generic[E, W]):
         """The result as a :class:`concurrent.futures.Future`.
 
         For :func:`concurrent.futures.wait`, :func:`~concurrent.futures.as_completed` and
-        :func:`asyncio.wrap_future`. It holds this handle; the stream knows it only weakly, so one
-        that nobody holds is gone. Its ``cancel()`` closes the stream.
+        :func:`asyncio.wrap_future`. It refers to this handle; the stream has only a weak reference
+        to the future. Its ``cancel()`` closes the stream.
         """
         future = ResultFuture(self)
         ref = weakref.ref(future)
@@ -137,12 +137,12 @@ class Stream(Generic[E, W]):
         return future
 
     def close(self, drain: bool = False, cancel: bool = True) -> None:
-        """Stop the stream, from any thread and at any moment; twice is harmless.
+        """Stop the stream, from any thread and at any moment; calling it twice is harmless.
 
-        The consumer is released at once: what is in the queue stays, then comes ``DONE``. The
-        reader is woken and closes the connection, so that the server stops generating. After this
-        has returned no callback starts; where one is running, it is waited for up to 50
-        milliseconds, unless this is it.
+        The consumer is released at once: it gets the events that are in the queue, then ``DONE``.
+        The reader is woken and closes the connection, so that the server stops generating. After
+        this has returned no callback starts. If one is running on another thread, this waits for
+        it, up to 50 milliseconds.
 
         :param drain: release the consumer, but let the reader go on quietly, so that
             :meth:`result` still has the whole answer, and the usage that an interrupted stream
@@ -164,10 +164,10 @@ class Stream(Generic[E, W]):
         For a page that was reloaded, or a second reader at its own pace; unbounded. On it,
         ``close()`` and ``with`` end only this subscription. From any thread.
 
-        :param after: leave out the first so many items. They are numbered from 1 over the stream's
-            whole life, :class:`Restarted` included. A number from before the newest restart gives
-            that ``Restarted`` and all of the new answer; one above what there is waits for the next
-            item.
+        :param after: leave out this many items. Items are numbered from 1 over the stream's whole
+            life, :class:`Restarted` included. A number from before the newest restart gives that
+            ``Restarted`` and all of the new answer; a number above the last item waits for the next
+            one.
         :raises RuntimeError: the stream was not made with ``replay=True``.
         :raises ValueError: ``after`` is negative.
         :raises TypeError: it is not an int.
@@ -199,7 +199,7 @@ class Stream(Generic[E, W]):
         return JSONAnswer.of(self.result(timeout)).parsed(cls)
 
     def snapshot(self) -> W:
-        """The answer as far as it has come: a copy, at any time, also after a failure."""
+        """A copy of the answer so far, at any time, also after a failure."""
         return self._core.snapshot()
 
     @property
@@ -237,7 +237,7 @@ class Stream(Generic[E, W]):
         self.close()
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError("a stream has a thread, and is not to be copied or pickled")
+        raise TypeError("a stream has a thread, and cannot be copied or pickled")
 
     def __repr__(self) -> str:
         return f"<Stream of {self._core.endpoint.path}, {self._core.state.name.lower()}>"
@@ -251,10 +251,10 @@ class Stream(Generic[E, W]):
 class EventQueue(TakingQueue[E_co, W_co]):
     """The events of a stream, in order, then :data:`DONE`: a ``queue.Queue``.
 
-    ``get()`` gives the events; when they are all taken, ``DONE``, or in its place the stream's
-    error is raised, once. After that it is an empty queue, or a shut down one where the stream was
-    asked for with ``stream_close=True``. A loop over the queue runs to the end, and over one whose
-    end has been taken it finishes at once, or raises the error again where that was the end.
+    ``get()`` returns the events, then ``DONE``; if the stream failed, it raises the error once,
+    instead of ``DONE``. After that the queue is empty, or shut down if the call had
+    ``stream_close=True``. A loop over the queue runs to the end. If the end has already been taken,
+    a loop finishes at once, or raises the error again.
 
     Any number of threads may take from it. When the queue and its :attr:`stream` are both no longer
     referenced, the stream is closed.
@@ -293,7 +293,7 @@ class EventQueue(TakingQueue[E_co, W_co]):
         self.close()
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError("a stream's queue has a lock, and is not to be copied or pickled")
+        raise TypeError("a stream's queue has a lock, and cannot be copied or pickled")
 
     def __repr__(self) -> str:
         return f"<EventQueue of {self.qsize()}, {self._core.state.name.lower()}>"

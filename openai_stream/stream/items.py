@@ -65,10 +65,10 @@ class Tagged:
 
 @attrs.frozen
 class Restarted:
-    """An item among the events: the answer broke off and begins anew. What came before is void.
+    """An item among the events: the answer broke off and starts again; discard what came before.
 
     :param attempt: 1 for the first restart.
-    :param error: why the last answer broke off; its ``snapshot`` has what had come.
+    :param error: why the last answer broke off; its ``snapshot`` has the partial answer.
 
     .. versionadded:: 0.1
     """

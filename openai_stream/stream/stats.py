@@ -18,7 +18,7 @@ __all__ = ["Figures", "Stats"]
 
 @attrs.frozen
 class Stats:
-    """Figures of a stream, taken when bytes arrive: a slow consumer does not blur them.
+    """Figures of a stream, measured when bytes arrive: a slow consumer does not distort them.
 
     :param connect_seconds: TCP, proxy and TLS; 0 on a kept connection, ``None`` before.
     :param first_event_seconds: from the call to the arrival of the first event.

@@ -77,11 +77,11 @@ class TakingQueue(_Queue[E_co, W_co]):
     def get(self, block: bool = True, timeout: float | None = None) -> E_co | Done:
         """The next event; after the last one ``DONE``.
 
-        :param block: wait for it; otherwise raise ``queue.Empty`` where there is none.
+        :param block: wait for it; otherwise raise ``queue.Empty`` if there is none.
         :param timeout: seconds to wait at most, then ``queue.Empty``.
-        :raises queue.Empty: nothing came in time.
+        :raises queue.Empty: nothing arrived in time.
         :raises ShutDown: the end was taken, and the queue was to be shut down after it.
-        :raises OpenAIStreamError: the stream failed; once, in the place of ``DONE``.
+        :raises OpenAIStreamError: the stream failed; raised once, instead of ``DONE``.
         """
         item: Any
         try:
@@ -135,14 +135,14 @@ class TakingQueue(_Queue[E_co, W_co]):
     def text(self, choice: int = 0, *, every: float | None = None) -> Iterator[str]:
         """The pieces of text of one choice, as they come; raises as a loop over the queue does.
 
-        Text cannot be taken back: where the stream restarts after some of it was given, the error
-        that was the reason is raised.
+        Text cannot be taken back: if the stream restarts after some of it was given, the error that
+        caused the restart is raised.
 
         Each piece can be encoded: the halves of a character that a server cut in two are joined,
         and one that stays alone becomes U+FFFD.
 
         :param choice: the choice's index.
-        :param every: give at most one piece in so many seconds: what comes faster is joined, for
+        :param every: give at most one piece in this many seconds: faster pieces are joined, for
             windows and pages that cannot draw a hundred times a second. The first comes at once.
         :raises ValueError: ``every`` is not above 0.
         """
@@ -215,10 +215,10 @@ class TakingQueue(_Queue[E_co, W_co]):
         return Source(self._core, self._bursts, self)
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Put something of one's own between the events, as into any ``queue.Queue``.
+        """Put an item of your own between the events, as into any ``queue.Queue``.
 
         :param item: what is to be put; a loop over the queue gives it like an event.
-        :param block: wait for room; otherwise raise ``queue.Full`` where there is none.
+        :param block: wait for room; otherwise raise ``queue.Full`` if there is none.
         :param timeout: seconds to wait at most, then ``queue.Full``.
         :raises queue.Full: no room in time.
         :raises ShutDown: the queue was shut down.

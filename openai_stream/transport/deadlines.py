@@ -172,7 +172,7 @@ class Deadlines:
                 "Timeout(content=…) allows more"
             )
         if self.expired == "total":
-            return f"the total time of {limits.total} s is up"
+            return f"the total time of {limits.total} s has passed"
         return f"no progress for {limits.idle} s; Timeout(idle=…) allows more"
 
     def forgive(self) -> None:

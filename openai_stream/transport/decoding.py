@@ -49,7 +49,7 @@ def check_codings(header: str, clean: Callable[[str], str]) -> None:
         if coding not in HTTPResponse.CONTENT_DECODERS:
             what = clip(clean(coding), 40)
             raise StreamDecodeError(
-                f"the server compressed its answer, unasked, by {what!r}: no way to undo that",
+                f"the server compressed its answer by {what!r}, unasked: it cannot be read here",
                 lasting=True,
             )
 

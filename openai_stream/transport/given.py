@@ -66,7 +66,7 @@ class GivenWait:
         self._call.leave()
         if exc_type is None and self._is_up:
             # http.client takes the end of the connection for the headers' end.
-            raise Expired("the headers have not come in time")
+            raise Expired("the headers have not arrived in time")
 
     def passed(self) -> None:
         """There is a response, which nobody has read yet."""

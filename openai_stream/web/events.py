@@ -47,9 +47,9 @@ def event_stream(
     * ``failed``, with ``{"type": …, "code": …, "retryable": …}``, and ``text`` if ``error_text``
       has words.
 
-    A page closes its ``EventSource`` on both. If the answer begins anew (``restarts``), the event
-    ``restarted`` says that what came before is void. A comment is sent at the beginning, and after
-    15 seconds of silence: only who writes is told that the visitor has left.
+    A page closes its ``EventSource`` on both. If the answer starts again (``restarts``), the event
+    ``restarted`` says so: discard what came before. A comment is sent at the beginning, and after
+    15 seconds of silence: a server notices that the visitor has left only when it writes.
 
     :param events: the queue of a stream, which is closed with the body; or a subscription
         (:meth:`Stream.subscribe <openai_stream.Stream.subscribe>`), with which only that ends. If

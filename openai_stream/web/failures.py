@@ -53,5 +53,5 @@ def words_of(error: BaseException, error_text: ErrorText | None) -> str | None:
         words = error_text(error)
         return None if words is None else str(words)  # which may be a translation yet to be made
     except Exception:
-        _log.exception("error_text raised; the page is told the error without words")
+        _log.exception("error_text raised; the page gets the error without its text")
         return None

@@ -60,10 +60,11 @@ def ui_messages(
     Text, reasoning, tool calls as they grow and when they are whole, and why the answer ends; of a
     refusal the text. One message of one step. A comment is sent after 15 seconds without a chunk.
 
-    An error is an ``error`` chunk, after whatever had come. Before it comes a transient one of the
-    type ``data-error``, for the page's ``onData``: ``{"type": …, "code": …, "retryable": …}``.
-    If the answer begins anew (``restarts``) after some of it was sent, the error that was the
-    reason ends the message, as with :meth:`EventQueue.text <openai_stream.EventQueue.text>`.
+    An error is an ``error`` chunk, after everything that arrived before it. Before it comes a
+    transient one of the type ``data-error``, for the page's ``onData``: ``{"type": …, "code": …,
+    "retryable": …}``. If the answer starts again (``restarts``) after some of it was sent, the
+    error that caused that ends the message, as with :meth:`EventQueue.text
+    <openai_stream.EventQueue.text>`.
 
     :param events: the queue of a stream, which is closed with the body; or a subscription
         (:meth:`Stream.subscribe <openai_stream.Stream.subscribe>`), with which only that ends.

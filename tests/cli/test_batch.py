@@ -174,7 +174,7 @@ def test_a_second_run_does_what_is_missing(
         "line 4 is neither a JSON object nor a string",
         "line 5 has no prompt, messages or body",
         "line 6: the id must be a string or a whole number",
-        "line 7: nothing is known of the url '/v1/images'; known are /v1/chat/completions, "
+        "line 7: the url '/v1/images' is unknown; known are /v1/chat/completions, "
         "/v1/completions, /v1/responses, /v1/embeddings, /v1/moderations, /v1/rerank, /v1/score",
     ]
 

@@ -448,7 +448,7 @@ def test_stats_without_usage_and_of_an_answer_that_broke_off(
     server.play(answer([*chat_chunks("One two")[:2], Reset()]))
     result = invoke("chat", "--stats", "-o", "stream_options", "null", "Why?")
     assert result.exit_code == 3
-    assert "tokens       the server did not tell" in result.stderr
+    assert "tokens       not reported by the server" in result.stderr
     assert asked(server)["stream_options"] is None
 
 

@@ -174,7 +174,7 @@ def test_answers_that_were_not_streamed(
         list(client.stream("/images", {"prompt": "a"}))
     result = run("replay", "talk.rec")
     assert (result.returncode, result.stdout) == (2, "Blue\n")
-    assert "exchange 2: nothing is known of the endpoint /v1/images" in result.stderr
+    assert "exchange 2: the endpoint /v1/images is unknown" in result.stderr
     result = run("replay", "talk.rec", "--json")
     assert json.loads(result.stdout) == whole
 
@@ -188,8 +188,8 @@ def test_complete_is_recorded(server: ScriptedServer, run: RUN) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["replay", "prompts.jsonl"], 1, "this is no recording"),
-        (["serve", "prompts.jsonl"], 1, "this is no recording"),
+        (["replay", "prompts.jsonl"], 1, "this is not a recording"),
+        (["serve", "prompts.jsonl"], 1, "this is not a recording"),
         (["replay", "nowhere.rec"], 2, "nowhere.rec"),
         (["record", "no/such/folder.rec", "chat", "Why?"], 1, "No such file"),
         (["record", "chat", "Why?"], 2, "No such command"),

@@ -97,7 +97,7 @@ def test_a_restart_says_what_is_void(server: ScriptedServer, terminal: OPEN) -> 
     assert shown.end() == 0
     lines = shown.shown.splitlines()
     assert lines[0] == "Blue,"
-    assert "what stands above is void" in lines[1]
+    assert "ignore the above" in lines[1]
     assert lines[-1] == "Green"
 
 

@@ -360,7 +360,7 @@ def stalls() -> Iterator[Row]:
         [*part(two), Repeat(chunk(b": x\n\n"), delay=0.02)],
         2,
         StreamTimeoutError,
-        "the total time of 0.2 s is up",
+        "the total time of 0.2 s has passed",
         timeout=Timeout(total=0.2),
         keep_alives=None,
     )

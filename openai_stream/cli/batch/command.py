@@ -59,8 +59,8 @@ def _missing(
             if difference is not None and difference not in told:
                 told.add(difference)
                 meter.note(
-                    f"answers that are there were asked otherwise: {difference}; they are kept: "
-                    "to have them anew, write into another file"
+                    f"existing answers were asked otherwise: {difference}; they are kept: "
+                    "to ask them again, write into another file"
                 )
 
 
@@ -157,13 +157,13 @@ Examples:
 @click.option(
     "--keep-going",
     is_flag=True,
-    help="Go on even if everything fails alike, as it does with a wrong model or a dead server.",
+    help="Continue even if all prompts fail alike, as with a wrong model or a dead server.",
 )
 @click.option(
     "--progress",
     type=Number(min=0),
     metavar="SECONDS",
-    help="How often a line tells how far it is, where standard error is not a terminal; 0 for "
+    help="How often a line reports the progress, if standard error is not a terminal; 0 for "
     "never.  [default: 10, after a minute 60]",
 )
 @click.option(
@@ -173,7 +173,7 @@ Examples:
     help="Spread the prompts over the workers of the Dask cluster at this address; 'local' starts "
     "one on this machine.",
 )
-@click.option("-s", "--system", metavar="TEXT", help="What the model is told first.")
+@click.option("-s", "--system", metavar="TEXT", help="The system message.")
 @request_options()
 @target_options
 @click.pass_context

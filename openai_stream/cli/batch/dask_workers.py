@@ -40,7 +40,7 @@ _LOOK_EVERY = 1.0  # seconds between two looks at whether the batch is over
 _MOST_PROCESSES = 4
 _FETCHING = 5.0  # seconds
 _CLOSING = 15.0  # seconds
-_DIED = WorkerDied("the worker that was to ask it has died, and that several times")
+_DIED = WorkerDied("the worker that had the prompt has died, several times")
 
 
 @functools.lru_cache(maxsize=8)

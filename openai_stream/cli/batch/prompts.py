@@ -234,4 +234,4 @@ def _known(url: Any) -> str | None:
 
 def _unknown(url: Any) -> str:
     known = ", ".join(f"/v1{path}" for path in (*ENDPOINTS, *WHOLE))
-    return f"nothing is known of the url {url!r}; known are {known}"
+    return f"the url {url!r} is unknown; known are {known}"

@@ -179,7 +179,7 @@ class Batch:
         if is_everybodys(error):
             why = _ended(" ".join(described(error)["message"].split()))
             raise Failure(
-                f"{harmless(why)} Every other prompt would meet the same, so this run ends; the "
+                f"{harmless(why)} Every other prompt would fail alike, so this run ends; the "
                 "next one asks what has no answer yet"
             ) from error
         if is_rate_limit(error):

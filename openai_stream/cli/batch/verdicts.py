@@ -42,7 +42,7 @@ ENOUGH = 20
 #: And afterwards, of failures that are not the prompt's own.
 _ENOUGH_LATER = 100
 #: What to do about a prompt that failed, though it was asked so many times.
-_ASK_AGAIN = "To run this once more may help; --retries says how often a run itself asks again"
+_ASK_AGAIN = "Running this again may help; --retries sets how often a run itself asks again"
 
 
 def _names(error: Exception) -> tuple[str | None, str | None]:
