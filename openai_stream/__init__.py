@@ -46,6 +46,7 @@ from .errors import (
     StructuredOutputError,
     UnprocessableEntityError,
 )
+from .fallbacks import Fallback
 from .models import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -76,6 +77,7 @@ __all__ = [
     "ConflictError",
     "Done",
     "EventQueue",
+    "Fallback",
     "InternalServerError",
     "NotFoundError",
     "OpenAIStreamError",

@@ -61,6 +61,9 @@ def create_chat_completion(*, client: BaseClient | None = None, **arguments: Any
     :param tag: with ``queue``: each item put is :class:`Tagged`, so that many streams can share it.
     :param restarts: how often an answer that breaks off is requested again, from the start. A
         :class:`Restarted` precedes the first event of the new one.
+    :param fallbacks: a :class:`Fallback` each, asked in turn if the call fails for a reason that
+        another may not have: no connection, time-outs, 408, 409, 429, 5xx, a stream that breaks
+        off. Retries and restarts come first. With and without ``stream``.
     :param replay: keep the events, so that :meth:`Stream.subscribe` can give them again.
     :param maxsize: the most events that the queue holds, 0 for any number. A full queue holds the
         reader back, and so the server.
@@ -113,7 +116,9 @@ def create_response(*, client: Client | None = None, **arguments: Any) -> Any:
 
 @typed(
     ResumeResponse[Client],
-    signature("id", optional="starting_after", stream=False, client=True, body=False),
+    signature(
+        "id", optional="starting_after", stream=False, client=True, body=False, fallbacks=False
+    ),
 )
 @forgets
 def resume_response(

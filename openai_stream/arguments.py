@@ -149,7 +149,9 @@ def _runs_later(function: Any) -> str | None:
 _BESIDE = ("timeout", "extra_headers", "extra_query", "extra_body")
 
 #: What goes with a stream of any endpoint, and not into the body.
-STREAM_ARGUMENTS = frozenset({*_BESIDE, *(field.name for field in attrs.fields(Streaming))})
+STREAM_ARGUMENTS = frozenset(
+    {*_BESIDE, "fallbacks", *(field.name for field in attrs.fields(Streaming))}
+)
 
 # A name of five letters or more with one letter too many, too few or exchanged; short names are
 # near too much ("tags" is a field that some servers know).
@@ -166,6 +168,7 @@ def signature(
     stream: bool = True,
     client: bool = False,
     body: bool = True,
+    fallbacks: bool = True,
 ) -> inspect.Signature:
     """What a call takes, for ``help()``, editors and the documentation.
 
@@ -174,10 +177,12 @@ def signature(
     :param stream: it may stream or not; otherwise it always does.
     :param client: it takes a client.
     :param body: what is left goes into the body.
+    :param fallbacks: others can be asked instead.
     """
     named: dict[str, Any] = {"stream": False} if stream else {}
     named |= {field.name: field.default for field in attrs.fields(Streaming)}
     named |= {"client": None} if client else {}
+    named |= {"fallbacks": ()} if fallbacks else {}
     named |= dict.fromkeys(_BESIDE)
     kinds = inspect.Parameter
     return inspect.Signature(

@@ -50,6 +50,7 @@ class AzureClient(BaseClient):
     """
 
     _provider = "azure"
+    _lacks = ("/responses",)
 
     api_key: Key = attrs.field(default=None, repr=False)
     endpoint: str | None = attrs.field(default=None, repr=lambda url: repr(shown(url)))
@@ -98,7 +99,7 @@ class AzureClient(BaseClient):
 
     def _url(self, endpoint: str, body: Any) -> str:
         assert self.endpoint is not None
-        model = body.get("model")
+        model = body.get("model") if isinstance(body, dict) else None
         if not isinstance(model, str) or not model:
             raise ConfigurationError(
                 f"model must be the name of the Azure deployment, not {model!r}"

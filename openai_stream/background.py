@@ -34,7 +34,7 @@ class Background:
     def __init__(
         self,
         resume: Callable[[Any, str, int | None], requests.Response],
-        cancel: Callable[[str], object],
+        cancel: Callable[[str, float | None], object],
         ends: tuple[str, ...],
         ident: str | None = None,
         after: int | None = None,
@@ -71,13 +71,14 @@ class Background:
         self._replays = self.is_over = self._has_begun = self._joins = False
         self._counts = True
 
-    def cancel(self) -> None:
+    def cancel(self, within: float | None = None) -> None:
         """Have the server stop it, where it has begun and is not over.
 
+        :param within: seconds that are left for it; ``None``: as long as it usually may take.
         :raises: what the request raises.
         """
         if self.ident is not None and not self.is_over:
-            self._cancel(self.ident)
+            self._cancel(self.ident, within)
 
     def is_repeated(self, event: Any) -> bool:
         """Take note of an event.

@@ -11,6 +11,7 @@ import sys
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
 
 import requests
@@ -18,10 +19,12 @@ import requests
 from . import observers
 from ._version import VERSION
 from .accumulate import Asked
-from .arguments import Streaming, check_fields, signature, typed
+from .arguments import Streaming, signature, typed
 from .attempts import Attempts, Trace
+from .candidates import Candidate, Candidates
 from .endpoints import CHAT_COMPLETIONS, COMPLETIONS, Endpoint, any_endpoint
 from .errors import ConfigurationError, OpenAIStreamError, StreamError
+from .fallbacks import ARGUMENTS, Fallback, Wanted, take_fallbacks
 from .redaction import Mask, Secrets, forget_locals, forgets, of_proxies, purge, shown
 from .request import (
     Headers,
@@ -31,7 +34,6 @@ from .request import (
     check_session,
     encode,
     merge,
-    take_mapping,
     with_query,
 )
 from .signatures import CreateChatCompletion, CreateCompletion
@@ -40,8 +42,7 @@ from .stream.door import choose
 from .stream.ending import Callbacks
 from .stream.reader import Reader
 from .stream.state import Core
-from .structured import take_class
-from .timeouts import Timeout, timeout_of, without_stream
+from .timeouts import Timeout, without_stream
 from .transport import Session, Tap
 from .unstreamed import ask
 
@@ -93,9 +94,7 @@ def keys_kept() -> deque[str]:
 
 #: The arguments of a method that may stream or not.
 METHOD = signature("self")
-#: The body of a request is made of a call's arguments.
-_ARGUMENTS: Any = object()
-_POST_ARGUMENTS = {"timeout", "extra_headers", "extra_query", "extra_body"}
+_POST_ARGUMENTS = {"timeout", "fallbacks", "extra_headers", "extra_query", "extra_body"}
 
 
 class BaseClient:
@@ -103,6 +102,8 @@ class BaseClient:
 
     #: The cloud that it speaks to, if that does not follow from the URL.
     _provider: ClassVar[str | None] = None
+    #: The paths of endpoints that it has not, of those that have a call of their own.
+    _lacks: ClassVar[tuple[str, ...]] = ()
 
     # An attrs mixin without fields: each client lists its own, in the order of its arguments.
     api_key: Key
@@ -161,7 +162,7 @@ class BaseClient:
 
         :param path: below the base URL.
         :param body: sent as it is, as JSON.
-        :param arguments: ``timeout``, and ``extra_…``.
+        :param arguments: ``timeout``, ``fallbacks``, and ``extra_…``.
         :returns: the parsed JSON.
         :raises OpenAIStreamError: as :func:`create_chat_completion` does.
 
@@ -175,7 +176,7 @@ class BaseClient:
         return self._call(any_endpoint("/" + path.lstrip("/")), arguments, body)
 
     def _call(
-        self, endpoint: Endpoint[E, W], arguments: dict[str, Any], body: Any = _ARGUMENTS
+        self, endpoint: Endpoint[E, W], arguments: dict[str, Any], body: Any = ARGUMENTS
     ) -> Any:
         """Make a call.
 
@@ -203,13 +204,12 @@ class BaseClient:
         stream = arguments.pop("stream", False)
         streaming = Streaming.taken_from(arguments)
         streaming.check(stream)
-        timeout = arguments.pop("timeout", None)
-        timeout = self.timeout if timeout is None else timeout_of(timeout)
-        if not stream:
-            timeout = without_stream(timeout)
-        request = self._prepare(endpoint, arguments, stream, body)
-        secrets.add_request(request.headers, request.url)
-        attempts = self._attempts(secrets)
+        fallbacks = take_fallbacks(arguments)
+        wanted = Wanted.taken_from(arguments, endpoint, stream, body)
+        request = self._prepare(wanted)
+        first = self._candidate(secrets, wanted, request)
+        others = self._others(fallbacks, secrets, wanted)
+        candidates = Candidates([first, *others], secrets)
         ended = None
         if observers.observer is not None and not endpoint.stored:
             call = observers.Call(
@@ -218,10 +218,9 @@ class BaseClient:
             ended = observers.begin(call)
         if not stream:
             try:
-                answer = ask(endpoint, request, timeout, attempts, self.max_event_bytes)
+                answer = ask(endpoint, candidates)
             except BaseException as error:
                 if isinstance(error, StreamError):
-                    error.url = secrets(shown(request.url))
                     purge(error, secrets)
                 if ended is not None:
                     ended(observers.Outcome(error))
@@ -230,21 +229,11 @@ class BaseClient:
                 ended(observers.Outcome(answer=lambda: answer, whole=True))
             return answer
 
-        core = Core(endpoint, request.asked, timeout, streaming.replay)
+        core = Core(endpoint, first.asked, first.timeout, streaming.replay)
+        core.has_limit = candidates.has_limit
         sink, handle = choose(core, streaming)
-        reader = Reader(
-            core,
-            sink,
-            lambda exchange: attempts.open(request, exchange),
-            self.max_event_bytes,
-            secrets,
-            Callbacks(streaming.on_done, streaming.on_error),
-            restarts=streaming.restarts,
-            ended=ended,
-            background=in_background(
-                request, endpoint, self._url, attempts, timeout, self.max_event_bytes
-            ),
-        )
+        callbacks = Callbacks(streaming.on_done, streaming.on_error)
+        reader = Reader(core, sink, candidates, callbacks, streaming.restarts, ended)
         if not streaming.nowait:
             reader.connect()
         reader.start()
@@ -252,30 +241,57 @@ class BaseClient:
 
     # -- requests -----------------------------------------------------------------------------
 
-    def _prepare(
-        self, endpoint: Endpoint[Any, Any], arguments: dict[str, Any], stream: bool, body: Any
-    ) -> Request:
+    def _others(
+        self, fallbacks: tuple[Fallback, ...], secrets: Secrets, wanted: Wanted
+    ) -> Iterator[Candidate]:
+        """Who is asked after this client; all is checked before anything is sent."""
+        for index, fallback in enumerate(fallbacks):
+            client = self if fallback.client is None else fallback.client
+            if not isinstance(client, BaseClient):
+                raise TypeError(
+                    f"fallbacks[{index}]: client must be a Client or an AzureClient, not "
+                    f"{type(client).__name__}"
+                )
+            if client is not self:
+                secrets.add(client._keys, client._passwords)
+            changed = wanted.changed(fallback, same_client=client is self)
+            try:
+                client._check()  # a key may have been taken away since it was made
+                yield client._candidate(secrets, changed, client._prepare(changed))
+            except ConfigurationError as error:
+                error.args = (f"fallbacks[{index}]: {error}",)
+                raise
+
+    def _candidate(self, secrets: Secrets, wanted: Wanted, request: Request) -> Candidate:
+        """This client, as it is asked in a call."""
+        secrets.add_request(request.headers, request.url, keep=True)
+        attempts = self._attempts(secrets)
+        limits = self.timeout if wanted.limits is None else wanted.limits
+        background = None
+        if wanted.stream:
+            background = in_background(
+                request, wanted.endpoint, self._url, attempts, limits, self.max_event_bytes
+            )
+        return Candidate(
+            partial(attempts.open, request),
+            lambda: secrets(shown(request.url)),
+            request.asked,
+            limits if wanted.stream else without_stream(limits),
+            self.max_event_bytes,
+            background,
+        )
+
+    def _prepare(self, wanted: Wanted) -> Request:
         """Everything that is the same for each attempt, checked before anything is sent."""
-        headers = take_mapping(arguments, "extra_headers")
-        query = take_mapping(arguments, "extra_query")
-        extra_body = take_mapping(arguments, "extra_body")
-        check_headers("extra_headers", headers)
-        cls = None
-        if body is _ARGUMENTS:
-            check_fields(arguments)
-            cls = take_class(arguments, endpoint.class_argument)
-            body = {**arguments, **({"stream": True} if stream else {})}
-        if extra_body:
-            if not isinstance(body, dict):
-                raise TypeError(f"extra_body cannot be added to a {type(body).__name__}")
-            body = {**body, **extra_body}
+        endpoint, query, body = wanted.endpoint, wanted.query, wanted.body
+        if endpoint.path in self._lacks:
+            raise ConfigurationError(f"{type(self).__name__} has no {endpoint.path}")
+        url = self._url(endpoint.path, body)
         return Request(
-            url=with_query(
-                self._url(endpoint.path, body), endpoint.query(query) if stream else query
-            ),
+            url=with_query(url, endpoint.query(query) if wanted.stream else query),
             headers=merge(
                 {
-                    "Accept": "text/event-stream" if stream else "application/json",
+                    "Accept": "text/event-stream" if wanted.stream else "application/json",
                     # Compression holds events back until its window fills.
                     "Accept-Encoding": "identity",
                     "Content-Type": None if endpoint.stored else "application/json",
@@ -283,10 +299,10 @@ class BaseClient:
                 },
                 self._own_headers(),
                 self.headers or {},
-                headers,
+                wanted.headers,
             ),
             body=b"" if endpoint.stored else encode(body),
-            asked=Asked.of(body, cls),
+            asked=Asked.of(body, wanted.cls),
             method=endpoint.method,
             if_missing=endpoint.if_missing,
             query=query,

@@ -36,7 +36,9 @@ _DEFAULT_HOST = "api.openai.com"
 _DEFAULT_BASE_URL = f"https://{_DEFAULT_HOST}/v1"
 
 
-_RESUME = signature("self", "id", optional="starting_after", stream=False, body=False)
+_RESUME = signature(
+    "self", "id", optional="starting_after", stream=False, body=False, fallbacks=False
+)
 
 
 @forgets_what_it_is_made_of
@@ -132,6 +134,10 @@ class Client(BaseClient):
         """
         check_number("starting_after", starting_after)
         check_stream_arguments("resume_response", arguments)
+        if "fallbacks" in arguments:
+            raise TypeError(
+                "resume_response() takes no fallbacks: no other server has the response"
+            )
         arguments["stream"] = True
         return self._call(stored_response(id, "GET", after=starting_after), arguments, {})
 

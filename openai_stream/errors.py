@@ -56,6 +56,10 @@ class OpenAIStreamError(Exception):
     .. versionadded:: 0.1
     """
 
+    #: With ``fallbacks``: the errors of those that were asked before, oldest first. This one is of
+    #: the last that was asked.
+    earlier: tuple[OpenAIStreamError, ...] = ()
+
     def __init__(self, message: str = "", **attributes: Any) -> None:
         super().__init__(message)
         for name, value in attributes.items():

@@ -1,6 +1,6 @@
 """Whether asking again may help, and how long to wait before: one rule for everybody who asks.
 
-The attempts before an answer has begun, restarts after that, and :attr:`retryable
+The attempts before an answer has begun, restarts after that, fallbacks, and :attr:`retryable
 <openai_stream.OpenAIStreamError.retryable>` on every error, all decide here. It knows only what an
 error carries: a status, headers, names. It imports nothing of ours.
 """
@@ -11,7 +11,14 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["backoff", "failed_reason", "has_no_credit", "is_servers_own", "status_may_pass"]
+__all__ = [
+    "another_may_do",
+    "backoff",
+    "failed_reason",
+    "has_no_credit",
+    "is_servers_own",
+    "status_may_pass",
+]
 
 # 520 to 530 are Cloudflare's for a server behind it that fails, 529 is an overloaded one's.
 _RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, *range(520, 525), 529, 530})
@@ -63,6 +70,25 @@ def status_may_pass(status: int, headers: Mapping[str, str]) -> bool:
     """
     wish = headers.get("x-should-retry", "").lower()
     return wish != "false" and (wish == "true" or status in _RETRIED)
+
+
+def another_may_do(error: Any) -> bool:
+    """Whether another server, or another model, may do better: what fallbacks are for.
+
+    All that the same call may do better later; and what it may not, but where another has its own:
+    another connection, another account, another load. Not what is wrong with the request, nor an
+    answer that came and cannot be read.
+
+    :param error: one of ours.
+    """
+    if error.retryable:
+        return True
+    status = getattr(error, "status_code", None)
+    if status is not None:
+        return status in (408, 409, 429) or status >= 500
+    if not hasattr(error, "snapshot"):  # no response: a certificate, a proxy, a redirect
+        return hasattr(error, "lasting")
+    return hasattr(error, "code") and has_no_credit(error)
 
 
 def failed_reason(choice: Mapping[str, Any]) -> str | None:

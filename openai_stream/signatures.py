@@ -7,10 +7,11 @@ against each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, overload
 
 from .bodies import ChatBody, CompletionBody, ResponseBody
+from .fallbacks import Fallback
 from .models import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -82,6 +83,7 @@ class CreateChatCompletion(Protocol[C_contra]):
         *,
         stream: Literal[False] = False,
         client: C_contra | None = None,
+        fallbacks: Iterable[Fallback] = (),
         **arguments: Unpack[ChatArguments],
     ) -> ChatCompletion: ...
     @overload
@@ -95,6 +97,7 @@ class CreateChatCompletion(Protocol[C_contra]):
         maxsize: int = 0,
         stream_close: bool = False,
         restarts: Literal[0] = 0,
+        fallbacks: tuple[()] = (),
         **arguments: Unpack[ChatStreamArguments],
     ) -> EventQueue[ChatCompletionChunk, ChatCompletion]: ...
     @overload
@@ -108,6 +111,21 @@ class CreateChatCompletion(Protocol[C_contra]):
         maxsize: int = 0,
         stream_close: bool = False,
         restarts: int,
+        fallbacks: Iterable[Fallback] = (),
+        **arguments: Unpack[ChatStreamArguments],
+    ) -> EventQueue[ChatCompletionChunk | Restarted, ChatCompletion]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: None = None,
+        queue: None = None,
+        maxsize: int = 0,
+        stream_close: bool = False,
+        restarts: int = 0,
+        fallbacks: Iterable[Fallback],
         **arguments: Unpack[ChatStreamArguments],
     ) -> EventQueue[ChatCompletionChunk | Restarted, ChatCompletion]: ...
     @overload
@@ -119,6 +137,7 @@ class CreateChatCompletion(Protocol[C_contra]):
         on_next: Callable[[ChatCompletionChunk], object],
         queue: None = None,
         restarts: Literal[0] = 0,
+        fallbacks: tuple[()] = (),
         **arguments: Unpack[ChatStreamArguments],
     ) -> Stream[ChatCompletionChunk, ChatCompletion]: ...
     @overload
@@ -130,6 +149,19 @@ class CreateChatCompletion(Protocol[C_contra]):
         on_next: Callable[[ChatCompletionChunk | Restarted], object],
         queue: None = None,
         restarts: int,
+        fallbacks: Iterable[Fallback] = (),
+        **arguments: Unpack[ChatStreamArguments],
+    ) -> Stream[ChatCompletionChunk, ChatCompletion]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: Callable[[ChatCompletionChunk | Restarted], object],
+        queue: None = None,
+        restarts: int = 0,
+        fallbacks: Iterable[Fallback],
         **arguments: Unpack[ChatStreamArguments],
     ) -> Stream[ChatCompletionChunk, ChatCompletion]: ...
     @overload
@@ -142,6 +174,7 @@ class CreateChatCompletion(Protocol[C_contra]):
         queue: Sink,
         tag: Any = None,
         restarts: int = 0,
+        fallbacks: Iterable[Fallback] = (),
         **arguments: Unpack[ChatStreamArguments],
     ) -> Stream[ChatCompletionChunk, ChatCompletion]: ...
     @overload
@@ -152,6 +185,15 @@ class CreateChatCompletion(Protocol[C_contra]):
         client: C_contra | None = None,
         **arguments: Unpack[ChatArguments],
     ) -> ChatCompletion | EventQueue[ChatCompletionChunk, ChatCompletion]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: bool,
+        client: C_contra | None = None,
+        fallbacks: Iterable[Fallback],
+        **arguments: Unpack[ChatArguments],
+    ) -> ChatCompletion | EventQueue[ChatCompletionChunk | Restarted, ChatCompletion]: ...
 
 
 class CompletionArguments(CompletionBody, CallArguments, total=False):
@@ -173,6 +215,7 @@ class CreateCompletion(Protocol[C_contra]):
         *,
         stream: Literal[False] = False,
         client: C_contra | None = None,
+        fallbacks: Iterable[Fallback] = (),
         **arguments: Unpack[CompletionArguments],
     ) -> Completion: ...
     @overload
@@ -186,6 +229,7 @@ class CreateCompletion(Protocol[C_contra]):
         maxsize: int = 0,
         stream_close: bool = False,
         restarts: Literal[0] = 0,
+        fallbacks: tuple[()] = (),
         **arguments: Unpack[CompletionStreamArguments],
     ) -> EventQueue[Completion, Completion]: ...
     @overload
@@ -199,6 +243,21 @@ class CreateCompletion(Protocol[C_contra]):
         maxsize: int = 0,
         stream_close: bool = False,
         restarts: int,
+        fallbacks: Iterable[Fallback] = (),
+        **arguments: Unpack[CompletionStreamArguments],
+    ) -> EventQueue[Completion | Restarted, Completion]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: None = None,
+        queue: None = None,
+        maxsize: int = 0,
+        stream_close: bool = False,
+        restarts: int = 0,
+        fallbacks: Iterable[Fallback],
         **arguments: Unpack[CompletionStreamArguments],
     ) -> EventQueue[Completion | Restarted, Completion]: ...
     @overload
@@ -210,6 +269,7 @@ class CreateCompletion(Protocol[C_contra]):
         on_next: Callable[[Completion], object],
         queue: None = None,
         restarts: Literal[0] = 0,
+        fallbacks: tuple[()] = (),
         **arguments: Unpack[CompletionStreamArguments],
     ) -> Stream[Completion, Completion]: ...
     @overload
@@ -221,6 +281,19 @@ class CreateCompletion(Protocol[C_contra]):
         on_next: Callable[[Completion | Restarted], object],
         queue: None = None,
         restarts: int,
+        fallbacks: Iterable[Fallback] = (),
+        **arguments: Unpack[CompletionStreamArguments],
+    ) -> Stream[Completion, Completion]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: Callable[[Completion | Restarted], object],
+        queue: None = None,
+        restarts: int = 0,
+        fallbacks: Iterable[Fallback],
         **arguments: Unpack[CompletionStreamArguments],
     ) -> Stream[Completion, Completion]: ...
     @overload
@@ -233,6 +306,7 @@ class CreateCompletion(Protocol[C_contra]):
         queue: Sink,
         tag: Any = None,
         restarts: int = 0,
+        fallbacks: Iterable[Fallback] = (),
         **arguments: Unpack[CompletionStreamArguments],
     ) -> Stream[Completion, Completion]: ...
     @overload
@@ -243,6 +317,15 @@ class CreateCompletion(Protocol[C_contra]):
         client: C_contra | None = None,
         **arguments: Unpack[CompletionArguments],
     ) -> Completion | EventQueue[Completion, Completion]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: bool,
+        client: C_contra | None = None,
+        fallbacks: Iterable[Fallback],
+        **arguments: Unpack[CompletionArguments],
+    ) -> Completion | EventQueue[Completion | Restarted, Completion]: ...
 
 
 class ResponseArguments(ResponseBody, CallArguments, total=False):
@@ -264,6 +347,7 @@ class CreateResponse(Protocol[C_contra]):
         *,
         stream: Literal[False] = False,
         client: C_contra | None = None,
+        fallbacks: Iterable[Fallback] = (),
         **arguments: Unpack[ResponseArguments],
     ) -> Response: ...
     @overload
@@ -277,6 +361,7 @@ class CreateResponse(Protocol[C_contra]):
         maxsize: int = 0,
         stream_close: bool = False,
         restarts: Literal[0] = 0,
+        fallbacks: tuple[()] = (),
         **arguments: Unpack[ResponseStreamArguments],
     ) -> EventQueue[ResponseEvent, Response]: ...
     @overload
@@ -290,6 +375,21 @@ class CreateResponse(Protocol[C_contra]):
         maxsize: int = 0,
         stream_close: bool = False,
         restarts: int,
+        fallbacks: Iterable[Fallback] = (),
+        **arguments: Unpack[ResponseStreamArguments],
+    ) -> EventQueue[ResponseEvent | Restarted, Response]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: None = None,
+        queue: None = None,
+        maxsize: int = 0,
+        stream_close: bool = False,
+        restarts: int = 0,
+        fallbacks: Iterable[Fallback],
         **arguments: Unpack[ResponseStreamArguments],
     ) -> EventQueue[ResponseEvent | Restarted, Response]: ...
     @overload
@@ -301,6 +401,7 @@ class CreateResponse(Protocol[C_contra]):
         on_next: Callable[[ResponseEvent], object],
         queue: None = None,
         restarts: Literal[0] = 0,
+        fallbacks: tuple[()] = (),
         **arguments: Unpack[ResponseStreamArguments],
     ) -> Stream[ResponseEvent, Response]: ...
     @overload
@@ -312,6 +413,19 @@ class CreateResponse(Protocol[C_contra]):
         on_next: Callable[[ResponseEvent | Restarted], object],
         queue: None = None,
         restarts: int,
+        fallbacks: Iterable[Fallback] = (),
+        **arguments: Unpack[ResponseStreamArguments],
+    ) -> Stream[ResponseEvent, Response]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: Literal[True],
+        client: C_contra | None = None,
+        on_next: Callable[[ResponseEvent | Restarted], object],
+        queue: None = None,
+        restarts: int = 0,
+        fallbacks: Iterable[Fallback],
         **arguments: Unpack[ResponseStreamArguments],
     ) -> Stream[ResponseEvent, Response]: ...
     @overload
@@ -324,6 +438,7 @@ class CreateResponse(Protocol[C_contra]):
         queue: Sink,
         tag: Any = None,
         restarts: int = 0,
+        fallbacks: Iterable[Fallback] = (),
         **arguments: Unpack[ResponseStreamArguments],
     ) -> Stream[ResponseEvent, Response]: ...
     @overload
@@ -334,6 +449,15 @@ class CreateResponse(Protocol[C_contra]):
         client: C_contra | None = None,
         **arguments: Unpack[ResponseArguments],
     ) -> Response | EventQueue[ResponseEvent, Response]: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        stream: bool,
+        client: C_contra | None = None,
+        fallbacks: Iterable[Fallback],
+        **arguments: Unpack[ResponseArguments],
+    ) -> Response | EventQueue[ResponseEvent | Restarted, Response]: ...
 
 
 class AnyStreamArguments(CallArguments, StreamArguments, total=False):
@@ -356,6 +480,7 @@ class StreamAny(Protocol):
         maxsize: int = 0,
         stream_close: bool = False,
         restarts: Literal[0] = 0,
+        fallbacks: tuple[()] = (),
         **arguments: Unpack[AnyStreamArguments],
     ) -> EventQueue[ServerEvent, Any]: ...
     @overload
@@ -369,6 +494,21 @@ class StreamAny(Protocol):
         maxsize: int = 0,
         stream_close: bool = False,
         restarts: int,
+        fallbacks: Iterable[Fallback] = (),
+        **arguments: Unpack[AnyStreamArguments],
+    ) -> EventQueue[ServerEvent | Restarted, Any]: ...
+    @overload
+    def __call__(
+        self,
+        path: str,
+        body: object,
+        *,
+        on_next: None = None,
+        queue: None = None,
+        maxsize: int = 0,
+        stream_close: bool = False,
+        restarts: int = 0,
+        fallbacks: Iterable[Fallback],
         **arguments: Unpack[AnyStreamArguments],
     ) -> EventQueue[ServerEvent | Restarted, Any]: ...
     @overload
@@ -380,6 +520,7 @@ class StreamAny(Protocol):
         on_next: Callable[[ServerEvent], object],
         queue: None = None,
         restarts: Literal[0] = 0,
+        fallbacks: tuple[()] = (),
         **arguments: Unpack[AnyStreamArguments],
     ) -> Stream[ServerEvent, Any]: ...
     @overload
@@ -391,6 +532,19 @@ class StreamAny(Protocol):
         on_next: Callable[[ServerEvent | Restarted], object],
         queue: None = None,
         restarts: int,
+        fallbacks: Iterable[Fallback] = (),
+        **arguments: Unpack[AnyStreamArguments],
+    ) -> Stream[ServerEvent, Any]: ...
+    @overload
+    def __call__(
+        self,
+        path: str,
+        body: object,
+        *,
+        on_next: Callable[[ServerEvent | Restarted], object],
+        queue: None = None,
+        restarts: int = 0,
+        fallbacks: Iterable[Fallback],
         **arguments: Unpack[AnyStreamArguments],
     ) -> Stream[ServerEvent, Any]: ...
     @overload
@@ -403,6 +557,7 @@ class StreamAny(Protocol):
         queue: Sink,
         tag: Any = None,
         restarts: int = 0,
+        fallbacks: Iterable[Fallback] = (),
         **arguments: Unpack[AnyStreamArguments],
     ) -> Stream[ServerEvent, Any]: ...
 

@@ -55,8 +55,10 @@ def in_background(
         stored = stored_response(ident, "GET", after=last)
         return attempts.open(about(stored, stored.query(request.query)), call)
 
-    def cancel(ident: str) -> None:
+    def cancel(ident: str, within: float | None) -> None:
         seconds = timeout.connect or _CANCELLING
+        if within is not None:
+            seconds = min(seconds, within)
         limits = Timeout(connect=seconds, idle=seconds, gap=seconds, total=seconds)
         once = attrs.evolve(attempts, max_retries=0)
         call = NetworkCall(limits, streaming=False)

@@ -35,6 +35,12 @@ def purge(error: BaseException, secrets: Secrets) -> None:
     Of short keys, which may be words of ours, the rooms that quote a server have taken care.
     A cause, or what it was raised in the place of, is dropped if its text shows one.
     """
+    for earlier in getattr(error, "earlier", ()):  # each has those before itself
+        _purge(earlier, secrets)
+    _purge(error, secrets)
+
+
+def _purge(error: BaseException, secrets: Secrets) -> None:
     mask = secrets.mask()
     error.args = tuple(
         mask.hide(arg, words=False) if isinstance(arg, str) else arg for arg in error.args

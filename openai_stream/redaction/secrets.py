@@ -72,8 +72,8 @@ class Secrets:
         texts: Callable[[], Iterable[str | None]],
         fixed: Callable[[], Iterable[str]] = tuple,
     ) -> None:
-        self._texts = texts
-        self._fixed = _Lazy(fixed)
+        self._texts = [texts]
+        self._fixed = [_Lazy(fixed)]
         self._sent: deque[_Lazy] = deque(maxlen=_REQUESTS)
         #: The ``id`` of an exception that the caller handles meanwhile: ours are raised in its
         #: context, and it is not ours to look at. Only during the call, so that it is alive.
@@ -83,18 +83,26 @@ class Secrets:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
-    def add_request(self, headers: Mapping[str, Any], url: str | None) -> None:
-        """What is sent is secret too, by its names, whoever put it in: the user, a session."""
-        self._sent.append(_Lazy(lambda: [*of_headers(headers), *of_url(url)]))
+    def add(
+        self, texts: Callable[[], Iterable[str | None]], fixed: Callable[[], Iterable[str]]
+    ) -> None:
+        """Those of another client, which the call may come to ask; as in ``__init__``."""
+        self._texts.append(texts)
+        self._fixed.append(_Lazy(fixed))
+
+    def add_request(self, headers: Mapping[str, Any], url: str | None, keep: bool = False) -> None:
+        """What is sent is secret too, by its names, whoever put it in: the user, a session.
+
+        :param keep: for the whole call, however many requests it makes.
+        """
+        found = _Lazy(lambda: [*of_headers(headers), *of_url(url)])
+        (self._fixed if keep else self._sent).append(found)
 
     def mask(self) -> Mask:
         """What hides them, as they are now."""
-        now = frozenset(
-            text
-            for texts in (self._texts(), *(lazy.texts for lazy in (self._fixed, *self._sent)))
-            for text in texts
-            if text
-        )
+        known: list[list[str | None]] = [[*lazy.texts] for lazy in (*self._fixed, *self._sent)]
+        known += [list(texts()) for texts in self._texts]
+        now = frozenset(text for texts in known for text in texts if text)
         if self._mask is None or self._mask[0] != now:
             self._mask = now, Mask(now)
         return self._mask[1]

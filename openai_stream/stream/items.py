@@ -67,11 +67,15 @@ class Tagged:
 class Restarted:
     """An item among the events: the answer broke off and starts again; discard what came before.
 
-    :param attempt: 1 for the first restart.
+    :param attempt: 1 for the first time that the answer is requested again. Restarts count, and
+        fallbacks.
     :param error: why the last answer broke off; its ``snapshot`` has the partial answer.
+    :param fallback: whose answer starts: the number of the :class:`Fallback`, from 1; 0 is the
+        call's own request.
 
     .. versionadded:: 0.1
     """
 
     attempt: int
     error: StreamError
+    fallback: int = 0

@@ -10,11 +10,10 @@ import itertools
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from openai_stream import retrying
-from openai_stream.background import Background
+from openai_stream.candidates import Candidates, stop
 from openai_stream.errors import (
     OpenAIStreamError,
     StreamAPIError,
@@ -25,8 +24,7 @@ from openai_stream.errors import (
 )
 from openai_stream.observers import Ended
 from openai_stream.protocol import StreamProtocol
-from openai_stream.redaction import Secrets, purge
-from openai_stream.transport import Aborted, Body, Expired, NetworkCall, check_codings
+from openai_stream.transport import Aborted, Body, Expired, check_codings
 
 from .ending import Callbacks, Ending
 from .exit import Exit, live
@@ -44,8 +42,10 @@ _log = logging.getLogger("openai_stream")
 _numbers = itertools.count(1)
 
 
-def _is_passing(error: StreamError) -> bool:
+def _is_passing(error: OpenAIStreamError) -> TypeGuard[StreamError]:
     """Whether the same request may do better: what ``restarts`` are for."""
+    if not isinstance(error, StreamError):
+        return False
     if isinstance(error, StreamTimeoutError) and error.deadline == "total":
         return False
     return error.retryable and not isinstance(error, StreamAPIError)
@@ -56,36 +56,30 @@ class Reader:
 
     :param core: the stream.
     :param sink: where its events go.
-    :param connect: makes the request, with an exchange; raises what the call should raise.
-    :param limit: the most bytes of one event.
-    :param secrets: what must show nowhere.
+    :param candidates: who may be asked for it.
     :param callbacks: the user's functions for the end.
-    :param restarts: how often an answer that breaks off is asked for again.
+    :param restarts: how often an answer that breaks off is asked for again; of each candidate.
     :param ended: is told the outcome, where anybody observes.
-    :param background: the response, if it runs in the background: it is resumed where others are
-        asked for again.
     """
 
     def __init__(
         self,
         core: Core[Any, Any],
         sink: Sink,
-        connect: Callable[[NetworkCall], requests.Response],
-        limit: int,
-        secrets: Secrets,
+        candidates: Candidates,
         callbacks: Callbacks,
         restarts: int,
         ended: Ended | None = None,
-        background: Background | None = None,
     ) -> None:
         self._core = core
         self._sink = sink
-        self._connect = connect
-        self._limit = limit
-        self._secrets = secrets
+        self._candidates = candidates
+        self._secrets = candidates.secrets
         self._restarts = restarts
-        self._background = background
-        self._ending = Ending(core, sink, callbacks, secrets, ended)
+        self._has_events = False  # some have been delivered
+        #: What is to be told before the next event: what came before is void.
+        self._again: Restarted | None = None
+        self._ending = Ending(core, sink, callbacks, candidates.secrets, ended)
         if ended is not None:
             core.figures.time_chunks()
         #: Set when it has nothing more to do.
@@ -102,13 +96,24 @@ class Reader:
         """
         Exit.prepare()
         try:
-            response = self._connect(self._core.exchange)
+            response = self._connect()
         except BaseException as error:
             with self._core.lock:
                 self._core.cancel()
             self._ending.observe(error)
             raise
         self._core.begin(response)
+
+    def _connect(self) -> requests.Response:
+        """Ask one after the other until one has a response."""
+        candidates, core = self._candidates, self._core
+        while True:
+            try:
+                return candidates.now.open(core.exchange)
+            except OpenAIStreamError as error:
+                if not candidates.move_on(error, core.exchange):
+                    raise
+            core.ask(candidates.now.asked)
 
     def start(self) -> None:
         """Start the thread.
@@ -171,64 +176,72 @@ class Reader:
 
     def _stop_the_server(self) -> None:
         """Cancel what goes on in the background, if the stream was closed for that."""
-        if self._background is None or not self._core.is_to_stop:
-            return
-        try:
-            self._background.cancel()
-        except OpenAIStreamError as error:
-            purge(error, self._secrets)
-            _log.warning("the response was not cancelled at the server: %s", str(error))
+        background = self._candidates.now.background
+        if background is not None and self._core.is_to_stop:
+            stop(background, self._secrets)
 
     def _read_answers(self) -> None:
         """Read the answer; where it breaks off, and that is wanted, ask for the rest, or for all of
-        it again.
+        it again, or ask the next candidate.
         """
-        exchange = self._core.exchange
-        if self._core.response is None:
-            self._core.begin(self._connect(exchange))
-        again: Restarted | None = None
-        restarts = 0
+        core, candidates = self._core, self._candidates
+        exchange = core.exchange
+        if core.response is None:
+            core.begin(self._connect())
+        restarts = all_restarts = 0
+        broke: StreamError | None = None  # why the last answer broke off
+        ready, wait = True, 0.0
         while True:
             try:
-                self._read(again)
+                if not ready:
+                    self._pause(wait)
+                    now = candidates.now
+                    core.begin(now.open_again(exchange) if restarts else now.open(exchange))
+                ready = False
+                self._read()
                 return
-            except StreamError as error:
-                if restarts >= self._restarts or not _is_passing(error):
+            except OpenAIStreamError as error:
+                if isinstance(error, StreamError):
+                    self._ending.complete(error)
+                    broke = error
+                if restarts < self._restarts and _is_passing(error):
+                    restarts, all_restarts = restarts + 1, all_restarts + 1
+                    wait = retrying.backoff(restarts - 1)
+                    rest = candidates.now.can_go_on
+                    is_void = not rest
+                    self._log_restart(error, restarts, wait, rest)
+                elif candidates.move_on(error, exchange):
+                    restarts, wait = 0, 0.0
+                    is_void = self._has_events
+                    if not is_void:
+                        self._again = None
+                        core.ask(candidates.now.asked)
+                else:
                     raise
-                self._ending.complete(error)
-                again = None if self._can_go_on() else Restarted(restarts + 1, error)
-                wait = retrying.backoff(restarts)
-                _log.warning(
-                    "%s. Asking for the %s in %.1f s (restart %d of %d)",
-                    str(error),  # not the error, which leads to frames and what had come
-                    "rest" if again is None else "answer again",
-                    wait,
-                    restarts + 1,
-                    self._restarts,
-                )
-            try:
-                exchange.sleep(wait)
-            except Expired:
-                raise self._timed_out() from None
-            restarts += 1
-            self._core.begin(self._connect_again())
+                if is_void:
+                    assert broke is not None  # or there would be no events
+                    number = candidates.number
+                    self._again = Restarted(all_restarts + number, broke, number)
 
-    def _can_go_on(self) -> bool:
-        return self._background is not None and self._background.can_go_on
+    def _pause(self, seconds: float) -> None:
+        try:
+            self._core.exchange.sleep(seconds)
+        except Expired:
+            raise self._timed_out() from None
 
-    def _connect_again(self) -> requests.Response:
-        background, exchange = self._background, self._core.exchange
-        if background is None:
-            return self._connect(exchange)
-        if background.ident is not None:
-            return background.resume(exchange)
-        background.begin_anew()
-        return self._connect(exchange)
+    def _log_restart(self, error: StreamError, restarts: int, wait: float, rest: bool) -> None:
+        _log.warning(
+            "%s. Asking for the %s in %.1f s (restart %d of %d)",
+            str(error),  # not the error, which leads to frames and what had come
+            "rest" if rest else "answer again",
+            wait,
+            restarts,
+            self._restarts,
+        )
 
-    def _read(self, again: Restarted | None) -> None:
+    def _read(self) -> None:
         """Read one response to its end, and keep the connection where that is possible.
 
-        :param again: what to tell before its first event.
         :returns: when the answer is complete.
         """
         core, sink = self._core, self._sink
@@ -241,7 +254,7 @@ class Reader:
             raise
         try:
             try:
-                self._read_events(response, body, again)
+                self._read_events(response, body)
             except Exception:
                 sink.flush()  # what was parsed before it went wrong
                 raise
@@ -251,31 +264,32 @@ class Reader:
             sink.release()
             body.close()
 
-    def _read_events(
-        self, response: requests.Response, body: Body, again: Restarted | None
-    ) -> None:
+    def _read_events(self, response: requests.Response, body: Body) -> None:
         """Read what has arrived, feed it, deliver what came, flush; again.
 
         A burst is delivered before the network is waited for again, and its first event at once.
         """
         core, sink = self._core, self._sink
-        accumulator = core.begin_sum(first=again is None)
+        candidate, again = self._candidates.now, self._again
+        accumulator = core.begin_sum(candidate.asked, goes_on=again is None)
         figures = core.figures.of_answer(core.exchange)
 
         def on_first() -> None:
             figures.note_first()
+            self._has_events = True
             if again is not None:  # only now is what came before void
-                core.count(accumulator)
+                self._again = None
+                core.count(accumulator, candidate.asked)
                 sink.restart(again)
 
         protocol = StreamProtocol(
             core.endpoint,
             accumulator,
-            self._limit,
+            candidate.max_bytes,
             response.headers.get("content-type", ""),
             self._secrets,
             on_first,
-            figures.looking(core.endpoint.carries, self._background),
+            figures.looking(core.endpoint.carries, candidate.background),
         )
         figures.protocol = protocol
         core.figures.begin(figures)

@@ -114,7 +114,7 @@ class CallbackSink:
         self._on_next = on_next
         self._calling = core.calling
         self._held = False
-        self._timed = core.exchange.timeout.total is not None
+        self._timed = core.has_limit
 
     def restart(self, again: Restarted) -> None:
         self.deliver(again)
@@ -164,7 +164,7 @@ class ForeignSink:
         self._put_item = put
         self._tag = tag
         self._over = False
-        self._timed = core.exchange.timeout.total is not None
+        self._timed = core.has_limit
 
     def restart(self, again: Restarted) -> None:
         self.deliver(again)

@@ -93,6 +93,8 @@ class Core(Generic[E, W]):
         self.endpoint = endpoint
         self.asked = asked
         self.state = State.CONNECTING
+        #: The whole call has a limit; with fallbacks, it may come to have one.
+        self.has_limit = timeout.total is not None
         #: It goes on when no handle is left.
         self.live_on = False
         #: No more events to a callback or a foreign queue: the stream is closed, or drains.
@@ -143,15 +145,22 @@ class Core(Generic[E, W]):
             if self.state is State.CONNECTING:
                 self.state = State.STREAMING
 
-    def begin_sum(self, first: bool) -> Accumulator:
+    def ask(self, asked: Asked) -> None:
+        """Another is asked, before there was an event."""
+        self.count(self.endpoint.accumulator(asked), asked)
+
+    def begin_sum(self, asked: Asked, goes_on: bool) -> Accumulator:
         """The sum of an answer.
 
-        :param first: otherwise it is that of a restart, and does not count yet; see :meth:`count`.
+        :param asked: what is known of its request.
+        :param goes_on: otherwise the answer is another one, and does not count yet; see
+            :meth:`count`.
         """
-        return self._accumulator if first else self.endpoint.accumulator(self.asked)
+        return self._accumulator if goes_on else self.endpoint.accumulator(asked)
 
-    def count(self, accumulator: Accumulator) -> None:
+    def count(self, accumulator: Accumulator, asked: Asked) -> None:
         """From now on this is the sum that counts."""
+        self.asked = asked
         self._accumulator = accumulator
 
     def hold(self, snapshot: W | None) -> None:

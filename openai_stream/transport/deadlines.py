@@ -16,6 +16,8 @@ import math
 from time import monotonic
 from typing import Literal, NoReturn
 
+import attrs
+
 from openai_stream.timeouts import Timeout
 
 __all__ = ["EARLY", "NO_TLS", "Deadline", "Deadlines", "Expired"]
@@ -98,6 +100,15 @@ class Deadlines:
         self._total_until = self.started + (timeout.total or math.inf)
 
     # -- attempts -----------------------------------------------------------------------------
+
+    def change(self, timeout: Timeout) -> None:
+        """Another server is asked from now on, with its own limits.
+
+        ``total`` is one, from the beginning, over all of them: the shortest that there was.
+        """
+        known = [one for one in (self.timeout.total, timeout.total) if one is not None]
+        self.timeout = attrs.evolve(timeout, total=min(known, default=None))
+        self._total_until = self.started + (self.timeout.total or math.inf)
 
     def begin(self) -> None:
         """Start an attempt, in which all but ``total`` begins anew.

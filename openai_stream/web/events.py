@@ -47,9 +47,10 @@ def event_stream(
     * ``failed``, with ``{"type": …, "code": …, "retryable": …}``, and ``text`` if ``error_text``
       has words.
 
-    A page closes its ``EventSource`` on both. If the answer starts again (``restarts``), the event
-    ``restarted`` says so: discard what came before. A comment is sent at the beginning, and after
-    15 seconds of silence: a server notices that the visitor has left only when it writes.
+    A page closes its ``EventSource`` on both. If the answer starts again (``restarts``,
+    ``fallbacks``), the event ``restarted`` says so: discard what came before. A comment is sent at
+    the beginning, and after 15 seconds of silence: a server notices that the visitor has left only
+    when it writes.
 
     :param events: the queue of a stream, which is closed with the body; or a subscription
         (:meth:`Stream.subscribe <openai_stream.Stream.subscribe>`), with which only that ends. If
@@ -136,7 +137,11 @@ def _blocks(source: Source, number: int, error_text: ErrorText | None) -> Iterat
 def _block(item: Any, number: int) -> bytes:
     """What is sent of an item."""
     if isinstance(item, Restarted):
-        data: Any = {"attempt": item.attempt, "error": told(item.error)}
+        data: Any = {
+            "attempt": item.attempt,
+            "error": told(item.error),
+            "fallback": item.fallback,
+        }
         return frame(data, event="restarted", number=number)
     if isinstance(item, ServerEvent):
         data = {"event": item.event, "data": item.data, "id": item.id}

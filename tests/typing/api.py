@@ -19,6 +19,8 @@ from openai_stream import (
     Completion,
     Done,
     EventQueue,
+    Fallback,
+    OpenAIStreamError,
     RateLimitError,
     Response,
     ResponseEvent,
@@ -175,6 +177,35 @@ def with_restarts() -> None:
             assert_type(event.error, StreamError)
         else:
             assert_type(event, ChatCompletionChunk)
+
+
+def with_fallbacks(wanted: bool) -> None:
+    others = [Fallback(client, model="n"), Fallback(azure, {"x": "y"}, n=1), Fallback()]
+    assert_type(create_chat_completion(model="m", fallbacks=others), ChatCompletion)
+    events = create_chat_completion(model="m", stream=True, fallbacks=others)
+    assert_type(events, EventQueue[ChatCompletionChunk | Restarted, ChatCompletion])
+    again = next(event for event in events if isinstance(event, Restarted))
+    assert_type(again.fallback, int)
+    assert_type(again.error.earlier, tuple[OpenAIStreamError, ...])
+    both = create_response(model="m", stream=True, restarts=2, fallbacks=others)
+    assert_type(both, EventQueue[ResponseEvent | Restarted, Response])
+    assert_type(
+        create_completion(model="m", stream=wanted, fallbacks=others),
+        Completion | EventQueue[Completion | Restarted, Completion],
+    )
+    assert_type(
+        create_completion(model="m", stream=True, fallbacks=others, queue=queue.Queue[Any]()),
+        Stream[Completion, Completion],
+    )
+    assert_type(client.stream("/x", {}, fallbacks=others), EventQueue[ServerEvent | Restarted, Any])
+
+    def on_next(event: ChatCompletionChunk | Restarted) -> None:
+        """Takes both."""
+
+    assert_type(
+        create_chat_completion(model="m", stream=True, fallbacks=others, on_next=on_next),
+        Stream[ChatCompletionChunk, ChatCompletion],
+    )
 
 
 # What comes back -----------------------------------------------------------------------------

@@ -328,7 +328,7 @@ def test_a_restart_is_an_event_of_its_own(server: ScriptedServer, ask: Ask) -> N
     (at,) = [place for place, one in enumerate(live) if one.event == "restarted"]
     cut = at
     assert live[at].id == str(cut + 1)
-    assert live[at].data["attempt"] == 1
+    assert (live[at].data["attempt"], live[at].data["fallback"]) == (1, 0)
     assert live[at].data["error"]["type"] == "StreamInterruptedError"
     assert [(one.id, one.data) for one in live[at + 1 : -1]] == numbered(CHUNKS, cut + 2)
     stream.result(SOON)
