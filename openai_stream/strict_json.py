@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 from .errors import StreamDecodeError
 
-__all__ = ["decode_json", "loads"]
+__all__ = ["decode_json", "loads", "loads_finite"]
 
 
 def _no_number(text: str) -> Any:
@@ -22,6 +23,21 @@ def loads(text: str) -> Any:
     :raises RecursionError: it is nested too deep.
     """
     return json.loads(text, parse_constant=_no_number)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"{text} is too large a number")
+    return number
+
+
+def loads_finite(text: str | bytes) -> Any:
+    """As :func:`loads`, for what is to become JSON again: ``1e999`` would become ``Infinity``.
+
+    :raises: as :func:`loads`.
+    """
+    return json.loads(text, parse_constant=_no_number, parse_float=_finite)
 
 
 # ``json.loads`` without what it does around its scanner, which costs as much again on an event.

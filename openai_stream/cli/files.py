@@ -53,7 +53,12 @@ class File:
 
     @classmethod
     def written(cls, what: str, path: str) -> File:
-        """One that is written; ``-`` is standard output."""
+        """One that is written; ``-`` is standard output.
+
+        :raises click.UsageError: the name is empty, as that of an unset variable.
+        """
+        if not path:
+            raise click.UsageError(f"the file of {what} has an empty name")
         return cls(what, path, _descriptor(path, dash=1))
 
     def stat(self) -> os.stat_result | None:

@@ -243,7 +243,7 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
 def json_or_text(text: str) -> Any:
     """JSON if it is some, otherwise the string itself."""
     try:
-        return strict_json.loads(text)
+        return strict_json.loads_finite(text)
     except (ValueError, RecursionError) as error:
         # What only Python takes for JSON: somebody may have meant a number.
         if isinstance(error, ValueError) and not isinstance(error, JSONDecodeError):

@@ -401,11 +401,16 @@ def test_a_prompt_that_failed_names_the_option_of_this_command(
     assert "restarts" not in record["error"]["message"]
 
 
-def test_a_body_that_json_cannot_carry(invoke: INVOKE, tmp_path: Path) -> None:
-    (tmp_path / "prompts.jsonl").write_text('{"prompt": "a", "temperature": NaN}\n')
+@pytest.mark.parametrize("value", ["NaN", "[-Infinity]", "1e999"])
+def test_a_body_that_json_cannot_carry(invoke: INVOKE, tmp_path: Path, value: str) -> None:
+    (tmp_path / "prompts.jsonl").write_text(f'{{"id": 7, "prompt": "a", "top_p": {value}}}\n')
     assert invoke(*BATCH).exit_code == 4
     (record,) = read(tmp_path / "answers.jsonl")
-    assert record["error"]["type"] == "ConfigurationError"
+    assert str(record["custom_id"]) == "7"
+    assert "line 1 is not JSON" in record["error"]["message"]
+    assert invoke("batch", "prompts.jsonl", "--check").exit_code == 2
+    assert invoke("batch", "prompts.jsonl", "--requests", "requests.jsonl").exit_code == 2
+    assert (tmp_path / "requests.jsonl").read_text() == ""
 
 
 @pytest.mark.parametrize("in_the_stream", [False, True])

@@ -171,6 +171,29 @@ def test_writes_requests_for_the_apis_own_batches(
     assert [str(one["custom_id"]) for one in read(tmp_path / "answers.jsonl")] == ["1", "2"]
 
 
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [
+        ("", 2, "the file of the requests has an empty name"),
+        ("missing/requests.jsonl", 1, "Error: missing/requests.jsonl: No such file"),
+    ],
+)
+def test_requests_need_a_place(run: Any, tmp_path: Path, name: str, status: int, said: str) -> None:
+    write(tmp_path / "prompts.jsonl", ["a"])
+    result = run("batch", "prompts.jsonl", "--requests", name)
+    assert (result.returncode, result.stdout) == (status, "")
+    assert said in result.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["prompts.jsonl"]
+
+
+def test_does_not_write_requests_while_it_checks(run: Any, tmp_path: Path) -> None:
+    write(tmp_path / "prompts.jsonl", ["a"])
+    result = run("batch", "prompts.jsonl", "--check", "--requests", "requests.jsonl")
+    assert result.returncode == 2
+    assert "--check writes nothing" in result.stderr
+    assert not (tmp_path / "requests.jsonl").exists()
+
+
 # Before it is asked -----------------------------------------------------------------------------
 
 

@@ -219,6 +219,8 @@ def batch(
     fields = dict.fromkeys(("messages", "prompt", "custom_id", "id"), "the prompts of a file")
     check_options(options, "--option", {**fields, "model": model and "--model"})
     check_text("--system", system)
+    if checked and into_requests is not None:
+        raise click.UsageError("--check writes nothing, so it does not go with --requests", ctx)
     asks = not checked and into_requests is None
     if output is None and asks:
         raise click.UsageError("the answers go to --output ANSWERS.jsonl, which is missing", ctx)
@@ -246,10 +248,15 @@ def batch(
             done = present(output, reject)
             if into_requests is None:
                 ctx.exit(check(looked_at, given, done))
-            with click.open_file(into_requests, "wb", atomic=into_requests != "-") as requests:
+            try:
+                opened = click.open_file(into_requests, "wb", atomic=into_requests != "-")
+            except OSError as error:  # of the file that is to be renamed at the end
+                raise Failure(f"{into_requests}: {error.strerror}") from error
+            with opened as requests:
                 wrong = write_requests(looked_at, done, requests)
             if wrong:
-                raise Failure(f"{given}: {wrong} lines are wrong: --check says which", Status.USAGE)
+                lines = "1 line is" if wrong == 1 else f"{wrong} lines are"
+                raise Failure(f"{given}: {lines} wrong: --check says which", Status.USAGE)
             return
         assert output is not None
         total = count_prompts(file, given, defaults)

@@ -14,6 +14,7 @@ import attrs
 
 from openai_stream.cli.endpoints import CHAT, ENDPOINTS
 from openai_stream.cli.failures import Failure, Status
+from openai_stream.strict_json import loads_finite
 
 __all__ = ["WHOLE", "Defaults", "Key", "Prompt", "count_prompts", "lines_of", "read_prompts"]
 
@@ -184,8 +185,13 @@ def read_prompts(
 
 def _parsed(number: int, line: bytes, defaults: Defaults) -> Prompt:
     key: Key = f"{number}-{hashlib.sha256(line).hexdigest()[:16]}"
+    problem: str | None = None
     try:
-        given = json.loads(line)
+        try:
+            given = loads_finite(line)
+        except ValueError as error:
+            problem = str(error)
+            given = json.loads(line)  # with a NaN in it, it still has an id
     except (ValueError, RecursionError) as error:
         return Prompt(key, error=f"line {number} is not JSON: {error}")
     if isinstance(given, str):
@@ -200,6 +206,8 @@ def _parsed(number: int, line: bytes, defaults: Defaults) -> Prompt:
         name = key
     if not isinstance(name, (str, int)) or isinstance(name, bool):
         return Prompt(key, error=f"line {number}: the id must be a string or a whole number")
+    if problem is not None:
+        return Prompt(name, error=f"line {number} is not JSON: {problem}")
     path, body = CHAT.path, given.get("body")
     if isinstance(body, dict):
         known = _known(given.get("url", path))
