@@ -216,6 +216,15 @@ def test_lets_another_request_follow_a_refusal(server: ScriptedServer) -> None:
     assert names(server) == []
 
 
+def test_lets_a_response_100_come_before_the_answer(server: ScriptedServer) -> None:
+    server.always([b"HTTP/1.1 100 Continue\r\n\r\n", *answer("Hello")])
+    ask(server, times=2)
+    assert names(server, accepted=True) == []
+    server.always([b"HTTP/1.1 100 Continue\r\n\r\n", *answer("Hello", fault="truncated")])
+    ask(server)
+    assert names(server, accepted=True) == ["cut_answer_accepted"]
+
+
 def test_lets_a_stopped_answer_be_asked_for_again(server: ScriptedServer) -> None:
     server.always(answer("Hello you", fault=stall()))
     for _ in range(7):

@@ -101,7 +101,7 @@ class Request:
     connection: Connection
     #: When it was whole, by :func:`time.monotonic`.
     received_at: float
-    #: What has been sent in answer, for :meth:`ScriptedServer.verdict`.
+    # What has been sent in answer, for the verdict.
     sent: Sent = field(default_factory=Sent, repr=False)
 
     @property

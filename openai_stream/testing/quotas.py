@@ -167,8 +167,8 @@ def random_faults(
 
         server.always(random_faults({"rate_limited": 0.2, "cut": 0.1}, "Hello you", seed=7))
 
-    :param rates: of each fault the share of answers that have it, from 0 to 1; a name, or in pairs
-        a :class:`Fault` too.
+    :param rates: of each fault the share of answers that have it, from 0 to 1: by name, or in pairs
+        with what the functions of :mod:`openai_stream.testing.faults` make.
     :param events: as those of :func:`answer`, which *options* are also for.
     :raises ValueError: there is no such fault, or the rates are not such.
 

@@ -56,13 +56,13 @@ class Sent:
     @property
     def status(self) -> int | None:
         """The status, if one was sent."""
-        found = re.match(rb"HTTP/1\.\d (\d{3})", self.data)
+        found = re.match(rb"HTTP/1\.\d (\d{3})", self._final())
         return int(found[1]) if found else None
 
     @property
     def headers(self) -> dict[str, str]:
         """The headers, by name in lower case."""
-        lines = bytes(self.data).partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
+        lines = self._final().partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
         pairs = (line.partition(":") for line in lines)
         return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
@@ -113,9 +113,16 @@ class Sent:
             return "the server closed the connection in the middle"
         return None  # it still went on when the client had enough
 
+    def _final(self) -> bytes:
+        """The answer, without responses such as 100 that come before it."""
+        data = bytes(self.data)
+        while re.match(rb"HTTP/1\.\d 1", data):
+            data = data.partition(b"\r\n\r\n")[2]
+        return data
+
     def _body(self) -> tuple[bytes, bool]:
         """The body without framing and compression, and whether as HTTP it is whole."""
-        rest = bytes(self.data).partition(b"\r\n\r\n")[2]
+        rest = self._final().partition(b"\r\n\r\n")[2]
         headers = self.headers
         if headers.get("transfer-encoding", "").lower() == "chunked":
             body, whole = _unchunked(rest)
