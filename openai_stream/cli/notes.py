@@ -11,6 +11,8 @@ from typing import TextIO
 from rich import console as rich_console
 from rich.text import Text
 
+from openai_stream.errors import ASK_AGAIN
+
 from .characters import harmless
 from .options import as_options
 
@@ -43,12 +45,13 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 class _Remarks(logging.Handler):
-    """Has what the library warns of, that it waits to ask again say, as a remark."""
+    """Shows the library's warnings, such as a wait before a retry, as remarks."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = " ".join(record.getMessage().split())
-            remark(as_options(text, "--restarts 1 does that by itself"))
+            # That asking again may help need not be said: it is what happens now.
+            remark(as_options(text.replace(f"{ASK_AGAIN}. ", ""), ""))
         except Exception:  # standard error may have gone, and a thread of the library's is here
             self.handleError(record)
 

@@ -265,7 +265,7 @@ def test_a_pipe_gets_what_came_of_an_answer_that_broke_off(
     assert (result.exit_code, result.stdout) == (3, "Three\n")
     note, error, *_ = result.stderr.splitlines()
     assert note.startswith("[")
-    assert "Asking for the answer again" in note
+    assert "peer. Asking for the answer again" in note  # and not what the user might do
     assert error.startswith("Error: ")
 
 
