@@ -58,12 +58,12 @@ class Background:
         """It can be resumed where it broke off: its id is known, and its last number."""
         return self.ident is not None and (self._last is not None or not self._has_begun)
 
-    def resume(self, exchange: Any) -> requests.Response:
+    def resume(self, call: Any) -> requests.Response:
         """Ask for what comes after the last event; for all of them, if none had a number."""
         assert self.ident is not None
         self._replays = True
         self._has_begun = self._joins = self._last is not None
-        return self._resume(exchange, self.ident, self._last)
+        return self._resume(call, self.ident, self._last)
 
     def begin_anew(self) -> None:
         """Another response is about to be asked for."""

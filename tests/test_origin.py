@@ -29,14 +29,14 @@ def test_a_time_out_of_the_system_is_a_broken_connection(
     assert not is_timeout(error)
     events = client.create_chat_completion(model="any", messages=[], stream=True)
     events.get(timeout=SOON)
-    exchange = events.stream._core.exchange
+    call = events.stream._core.call
     for one in (error, early):
         with pytest.raises(TimeoutError) as caught:
-            exchange.failed(one, time.monotonic())
+            call.failed(one, time.monotonic())
         assert caught.value is one
-        assert exchange.expired is None
+        assert call.expired is None
     with pytest.raises(Interrupted) as interrupted:
-        exchange.failed(users, time.monotonic())
+        call.failed(users, time.monotonic())
     assert interrupted.value.error is users
     events.close()
 

@@ -109,9 +109,9 @@ class Reader:
         candidates, core = self._candidates, self._core
         while True:
             try:
-                return candidates.now.open(core.exchange)
+                return candidates.now.open(core.call)
             except OpenAIStreamError as error:
-                if not candidates.move_on(error, core.exchange):
+                if not candidates.move_on(error, core.call):
                     raise
             core.ask(candidates.now.asked)
 
@@ -185,7 +185,7 @@ class Reader:
         it again, or ask the next candidate.
         """
         core, candidates = self._core, self._candidates
-        exchange = core.exchange
+        call = core.call
         if core.response is None:
             core.begin(self._connect())
         restarts = all_restarts = 0
@@ -196,7 +196,7 @@ class Reader:
                 if not ready:
                     self._pause(wait)
                     now = candidates.now
-                    core.begin(now.open_again(exchange) if restarts else now.open(exchange))
+                    core.begin(now.open_again(call) if restarts else now.open(call))
                 ready = False
                 self._read()
                 return
@@ -210,7 +210,7 @@ class Reader:
                     rest = candidates.now.can_go_on
                     is_void = not rest
                     self._log_restart(error, restarts, wait, rest)
-                elif candidates.move_on(error, exchange):
+                elif candidates.move_on(error, call):
                     restarts, wait = 0, 0.0
                     is_void = self._has_events
                     if not is_void:
@@ -225,7 +225,7 @@ class Reader:
 
     def _pause(self, seconds: float) -> None:
         try:
-            self._core.exchange.sleep(seconds)
+            self._core.call.sleep(seconds)
         except Expired:
             raise self._timed_out() from None
 
@@ -248,7 +248,7 @@ class Reader:
         response = core.response
         assert response is not None
         try:
-            body = Body(response, core.exchange)
+            body = Body(response, core.call)
         except BaseException:
             response.close()
             raise
@@ -272,7 +272,7 @@ class Reader:
         core, sink = self._core, self._sink
         candidate, again = self._candidates.now, self._again
         accumulator = core.begin_sum(candidate.asked, goes_on=again is None)
-        figures = core.figures.of_answer(core.exchange)
+        figures = core.figures.of_answer(core.call)
 
         def on_first() -> None:
             figures.note_first()
@@ -317,8 +317,8 @@ class Reader:
         body.finish()
 
     def _timed_out(self) -> StreamTimeoutError:
-        exchange = self._core.exchange
-        return StreamTimeoutError(exchange.expiry(), deadline=exchange.expired)
+        call = self._core.call
+        return StreamTimeoutError(call.expiry(), deadline=call.expired)
 
     # -- the interpreter's exit ---------------------------------------------------------------
 

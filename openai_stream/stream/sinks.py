@@ -69,7 +69,7 @@ class QueueSink:
         if burst := self._burst:
             self._burst = []
             self._put(burst)
-        if self._core.exchange.expired is not None:
+        if self._core.call.expired is not None:
             raise Expired
 
     def _put(self, burst: list[Any], record: bool = True) -> None:
@@ -85,12 +85,12 @@ class QueueSink:
                     return
                 burst = burst[queue.offer(burst) :]
                 if burst:
-                    if core.exchange.total_is_up():
+                    if core.call.total_is_up():
                         # What has arrived is not lost, what is not parsed yet included: the next
                         # flush tells that time is up.
                         queue.force(burst)
                         return
-                    left = core.exchange.seconds_of_total()
+                    left = core.call.seconds_of_total()
                     del queue  # waiting must not keep it alive
                     core.room.wait(left)
                     if not core.streaming:
@@ -129,7 +129,7 @@ class CallbackSink:
             if not self._core.streaming:
                 raise Aborted
             return
-        if self._timed and self._core.exchange.total_is_up():
+        if self._timed and self._core.call.total_is_up():
             return  # what has arrived is in the snapshot; the next flush tells that time is up
         try:
             self._on_next(event)
@@ -138,7 +138,7 @@ class CallbackSink:
 
     def flush(self) -> None:
         self.release()
-        if self._core.exchange.expired is not None:
+        if self._core.call.expired is not None:
             raise Expired
         if not self._core.streaming:
             raise Aborted  # closed by its own callback: nobody was there to be woken
@@ -175,12 +175,12 @@ class ForeignSink:
                 raise Aborted
             with contextlib.suppress(SinkFailed):  # drained: nobody is there to be told
                 self.end(None)
-        elif not (self._timed and self._core.exchange.total_is_up()):
+        elif not (self._timed and self._core.call.total_is_up()):
             self._put(event)
 
     def flush(self) -> None:
         """Nothing is held back."""
-        if self._core.exchange.expired is not None:
+        if self._core.call.expired is not None:
             raise Expired
 
     def end(self, error: BaseException | None) -> None:

@@ -106,7 +106,7 @@ class Core(Generic[E, W]):
         self.room = self._condition()
         #: Held by the reader while it calls the user's functions.
         self.calling = threading.Lock()
-        self.exchange = NetworkCall(timeout, streaming=True, lock=self.lock)
+        self.call = NetworkCall(timeout, streaming=True, lock=self.lock)
         #: What there is for subscribers; ``None`` where nobody can subscribe.
         self.history = History() if replay else None
         #: The reader's thread, once it has one.
@@ -225,7 +225,7 @@ class Core(Generic[E, W]):
             self.muted = True
             self.figures.ended()
             self._end(State.CANCELLED)
-            self.exchange.abort()
+            self.call.abort()
             self.room.notify_all()
 
     def _stop(self) -> None:
@@ -370,4 +370,4 @@ class Core(Generic[E, W]):
 
     def stats(self) -> Stats:
         """The figures so far."""
-        return self.figures.stats(self.exchange)
+        return self.figures.stats(self.call)

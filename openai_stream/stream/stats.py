@@ -69,19 +69,19 @@ class _Received:
 class AnswerFigures:
     """Figures of one answer, which its reader tells; :attr:`received` is for any thread.
 
-    :param exchange: knows how long the network was waited for.
+    :param call: knows how long the network was waited for.
     """
 
     #: Counts the events; set before anything else is asked for.
     protocol: StreamProtocol
 
-    def __init__(self, exchange: NetworkCall) -> None:
-        self._exchange = exchange
+    def __init__(self, call: NetworkCall) -> None:
+        self._call = call
         self._carried = False  # an event with content has come since the last wait
         self._first_event_seconds: float | None = None
         self._longest_gap_seconds = 0.0
         self._noted = 0
-        self._awaits_content = exchange.awaits_content
+        self._awaits_content = call.awaits_content
         self._consumed = 0.0  # seconds since the last bytes that were the consumer's
 
     @property
@@ -96,7 +96,7 @@ class AnswerFigures:
 
     def note_first(self) -> None:
         """The first event is there."""
-        self._first_event_seconds = self._exchange.last_byte - self._exchange.started
+        self._first_event_seconds = self._call.last_byte - self._call.started
 
     def looking(
         self, carries: Callable[[Any], bool], background: Background | None
@@ -134,9 +134,9 @@ class AnswerFigures:
 
     def _note_content(self) -> None:
         if self._carried:
-            self._exchange.content_came(self.protocol.is_complete)
+            self._call.content_came(self.protocol.is_complete)
         else:
-            self._exchange.no_content_came(self._consumed)
+            self._call.no_content_came(self._consumed)
         self._carried = False
         self._consumed = 0.0
 
@@ -144,14 +144,14 @@ class AnswerFigures:
         """Before each wait for the network, and after the last one: if events have come since, the
         gap before them has ended.
         """
-        exchange, events = self._exchange, self.protocol.events
+        call, events = self._call, self.protocol.events
         if events != self._noted:
             if self._awaits_content:
                 self._note_content()
-            waited = exchange.waited
+            waited = call.waited
             if self._noted and waited > self._longest_gap_seconds:
                 self._longest_gap_seconds = waited
-            exchange.restart_gap()
+            call.restart_gap()
             self._noted = events
 
 
@@ -159,19 +159,19 @@ class _TimedFigures(AnswerFigures):
     """Figures, and the time that each event took, which nobody but an observer wants: noted once
     for what arrived together, before the next wait, as the others are.
 
-    :param exchange: knows when the last bytes came.
+    :param call: knows when the last bytes came.
     :param chunk_seconds: gets the seconds between two events, for each but the first.
     """
 
-    def __init__(self, exchange: NetworkCall, chunk_seconds: array[float]) -> None:
-        super().__init__(exchange)
+    def __init__(self, call: NetworkCall, chunk_seconds: array[float]) -> None:
+        super().__init__(call)
         self._chunk_seconds = chunk_seconds
         self._came_at = 0.0  # the newest event
 
     def note_wait(self) -> None:
         came = self.protocol.events - self._noted
         if came:
-            last_byte = self._exchange.last_byte
+            last_byte = self._call.last_byte
             if self._noted:
                 self._chunk_seconds.append(last_byte - self._came_at)
             self._chunk_seconds.frombytes(bytes(8 * (came - 1)))  # with the one before: 0.0
@@ -199,14 +199,14 @@ class Figures:
         """Note :attr:`chunk_seconds` too. Before the first answer."""
         self._times_chunks = True
 
-    def of_answer(self, exchange: NetworkCall) -> AnswerFigures:
+    def of_answer(self, call: NetworkCall) -> AnswerFigures:
         """The figures of an answer that is about to be read.
 
-        :param exchange: brought it.
+        :param call: brought it.
         """
         if self._times_chunks:
-            return _TimedFigures(exchange, self.chunk_seconds)
-        return AnswerFigures(exchange)
+            return _TimedFigures(call, self.chunk_seconds)
+        return AnswerFigures(call)
 
     def begin(self, answer: AnswerFigures) -> None:
         """An answer is being read. Of the one before nothing but its figures stays."""
@@ -218,18 +218,18 @@ class Figures:
         """The stream has ended, now."""
         self._ended_at = time.monotonic()
 
-    def stats(self, exchange: NetworkCall) -> Stats:
+    def stats(self, call: NetworkCall) -> Stats:
         """The figures so far."""
         received, newest = self._earlier, self._newest
         if newest is not None:
             received = received.and_then(newest.received)
         end = time.monotonic() if self._ended_at is None else self._ended_at
         return Stats(
-            connect_seconds=exchange.connect_seconds,
+            connect_seconds=call.connect_seconds,
             first_event_seconds=received.first_event_seconds,
             longest_gap_seconds=received.longest_gap_seconds,
-            seconds=end - exchange.started,
+            seconds=end - call.started,
             events=received.events,
             keep_alives=received.keep_alives,
-            bytes=exchange.bytes,
+            bytes=call.bytes,
         )
