@@ -76,12 +76,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests run in several processes: one for what shares a model, for all races, and for
-    each example.
+    each example. These come first: at the end the other processes would wait for them.
     """
     for item in items:
         folder = item.path.parent
         if folder.name in ("races", "real") or folder.parent.name == "examples":
             item.add_marker(pytest.mark.xdist_group(folder.name))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
 def pytest_collection_finish() -> None:
