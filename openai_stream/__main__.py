@@ -44,6 +44,8 @@ def _give_up_output() -> None:
     """Why the command failed has been said. If a full disk is why, the interpreter would try to
     write what is left once more, complain, and leave with a status of its own.
     """
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.flush()
     except OSError:

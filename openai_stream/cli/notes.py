@@ -19,6 +19,9 @@ from .options import as_options
 __all__ = ["Console", "console", "is_terminal", "remark", "warnings_told"]
 
 
+_OF_A_RESTART = "Asking for the answer again"
+
+
 class Console(rich_console.Console):
     """A console that leaves the end of the program, when its reader has gone, to the program."""
 
@@ -47,9 +50,15 @@ def is_terminal(stream: TextIO | None) -> bool:
 class _Remarks(logging.Handler):
     """Shows the library's warnings, such as a wait before a retry, as remarks."""
 
+    def __init__(self, restarts: bool) -> None:
+        super().__init__(logging.WARNING)
+        self._restarts = restarts
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = " ".join(record.getMessage().split())
+            if _OF_A_RESTART in text and not self._restarts:
+                return
             # That asking again may help need not be said: it is what happens now.
             remark(as_options(text.replace(f"{ASK_AGAIN}. ", ""), ""))
         except Exception:  # standard error may have gone, and a thread of the library's is here
@@ -57,10 +66,14 @@ class _Remarks(logging.Handler):
 
 
 @contextmanager
-def warnings_told() -> Iterator[None]:
-    """Meanwhile, what the library warns of is a note on standard error."""
+def warnings_told(restarts: bool) -> Iterator[None]:
+    """Meanwhile, what the library warns of is a note on standard error.
+
+    :param restarts: a restart too. Where the text is shown as it comes, it is reported in its
+        place between the void text and the new one; the thread that warns knows no such place.
+    """
     log = logging.getLogger("openai_stream")
-    handler = _Remarks(logging.WARNING)
+    handler = _Remarks(restarts)
     log.addHandler(handler)
     try:
         yield

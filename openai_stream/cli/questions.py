@@ -159,7 +159,7 @@ def _run(
         raise click.UsageError("no prompt: give one as an argument, or on standard input", ctx)
     output: Output = Lines() if as_json else Prose(endpoint, held=restarts > 0, body=options)
     with (
-        warnings_told(),
+        warnings_told(restarts=as_json or not is_terminal(sys.stdout)),
         target.opened(model, endpoint.model) as (opened, name),
         client_of(ctx, opened) as client,
     ):

@@ -108,8 +108,9 @@ def _stop_half_way(client: Client, model: str, max_tokens: int) -> None:
     _note(f"Now Stop is pressed in the middle, {_STOPPED_AFTER:g} s after an answer began:")
     events = client.create_chat_completion(
         model=model,
-        messages=[{"role": "user", "content": "Count to a thousand"}],
-        max_tokens=max(200, max_tokens),
+        messages=[{"role": "user", "content": "Write a long story about the sea"}],
+        max_tokens=max(300, max_tokens),
+        temperature=0,  # chance might end it before Stop is pressed
         stream=True,
     )
     pressed: list[float] = []

@@ -138,7 +138,7 @@ def test_forms_of_prompts(server: ScriptedServer, invoke: INVOKE, tmp_path: Path
         },
         "error": None,
         "asked": {
-            "--model": "gpt-4o-mini",
+            "--model": "gpt-6-luna",
             "--option temperature": 0,
             "--system": "Be brief.",
         },

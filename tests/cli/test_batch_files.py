@@ -124,7 +124,7 @@ def test_takes_what_the_apis_own_batches_answered(
     server: ScriptedServer, run: Any, tmp_path: Path
 ) -> None:
     """A refusal there is a response with its status, and no error."""
-    body = {"model": "gpt-4o-mini-2024-07-18", "choices": [{"message": {"content": "old"}}]}
+    body = {"model": "gpt-6-luna-2024-07-18", "choices": [{"message": {"content": "old"}}]}
     refusal = {"error": {"message": "too long"}}
     theirs = [
         ("a", {"status_code": 200, "request_id": "r", "body": body}, None),
@@ -163,7 +163,7 @@ def test_writes_requests_for_the_apis_own_batches(
     (request,) = map(json.loads, (tmp_path / "requests.jsonl").read_text().splitlines())
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "b"}]
     assert request == batch_line(
-        "2", "/v1/chat/completions", model="gpt-4o-mini", temperature=1, messages=messages
+        "2", "/v1/chat/completions", model="gpt-6-luna", temperature=1, messages=messages
     )
     # It goes to either.
     result = run("batch", "requests.jsonl", "-o", "answers.jsonl")
@@ -239,7 +239,7 @@ def test_answers_need_a_place(run: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--model", "other"), '--model was "gpt-4o-mini" and is "other"'),
+        (("--model", "other"), '--model was "gpt-6-luna" and is "other"'),
         (("--system", "Be brief."), '--system was not given and is "Be brief."'),
         (("--option", "temperature", "1"), "--option temperature was 0 and is 1"),
     ],

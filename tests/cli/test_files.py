@@ -402,13 +402,19 @@ def test_says_that_prompts_are_in_utf_16(
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("ask chat -o messages '[]' hi", "-o messages does not go with the prompt"),
-        ("echo hi | ask chat -o messages '[]'", "-o messages does not go with the prompt"),
-        ("ask complete -o prompt x hi", "-o prompt does not go with the prompt"),
-        ("ask respond -o input x hi", "-o input does not go with the prompt"),
-        ("ask respond -o instructions x -s y hi", "-o instructions does not go with --system"),
-        ("ask chat -o model x -m y hi", "-o model does not go with --model"),
-        ("ask record new chat -o messages '[]' hi", "-o messages does not go with the prompt"),
+        ("ask chat -o messages '[]' hi", "--option messages does not go with the prompt"),
+        ("echo hi | ask chat -o messages '[]'", "--option messages does not go with the prompt"),
+        ("ask complete -o prompt x hi", "--option prompt does not go with the prompt"),
+        ("ask respond -o input x hi", "--option input does not go with the prompt"),
+        (
+            "ask respond -o instructions x -s y hi",
+            "--option instructions does not go with --system",
+        ),
+        ("ask chat -o model x -m y hi", "--option model does not go with --model"),
+        (
+            "ask record new chat -o messages '[]' hi",
+            "--option messages does not go with the prompt",
+        ),
         ("ask batch p.jsonl -o new --option messages '[]'", "--option messages does not go with"),
         ("ask batch p.jsonl -o new --option prompt x", "--option prompt does not go with"),
         ("ask batch p.jsonl -o new --option model x -m y", "--option model does not go with"),

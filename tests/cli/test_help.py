@@ -95,6 +95,9 @@ def test_examples(folder: dict[str, str], tmp_path: Path, example: str) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr
+    if "--check" in example:
+        assert not (tmp_path / "answers.jsonl").exists()
+        return
     shown = (tmp_path / "answers.jsonl").read_text() if "batch" in example else result.stdout
     assert ("delta" if "head -n 1" in example else "Blue") in shown
 

@@ -515,7 +515,11 @@ def test_nobody_there(run: RUN) -> None:
     with refused_url() as url:
         result = run("chat", "Why?", OPENAI_BASE_URL=url)
     assert (result.returncode, result.stdout) == (1, "")
-    assert re.fullmatch(r"Error: .*Connection refused.*\n", result.stderr)
+    *notes, error = result.stderr.splitlines()
+    again = re.compile(r"\[.* Asking again in .* \(retry \d of \d\)\]")
+    assert len(notes) == 2
+    assert all(again.fullmatch(note) for note in notes)
+    assert re.fullmatch(r"Error: .*Connection refused.*", error)
 
 
 def test_a_closed_pipe(server: ScriptedServer, environment: dict[str, str]) -> None:

@@ -272,7 +272,8 @@ def test_says_what_the_library_warns_of(
 ) -> None:
     """That it waits to ask again, for one; in a line, in the words of the command line."""
     log = logging.getLogger("openai_stream")
-    with warnings_told():
+    with warnings_told(restarts=False):
         log.warning("%s. Asking again in %.1f s", "http://x:\n503 \x1b[31m\u202ebusy", 1.0)
+        log.warning("Asking for the answer again in 1.0 s")
     said = capfd.readouterr().err
     assert said == "[http://x: 503 ␛[31m\N{REPLACEMENT CHARACTER}busy. Asking again in 1.0 s]\n"

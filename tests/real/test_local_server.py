@@ -150,12 +150,12 @@ def test_the_command_ends_when_its_reader_has_enough() -> None:
 
 
 def test_the_demo_stops_an_answer_half_way() -> None:
-    with run("-m", "openai_stream.local", "--demo", "--max-tokens", "20", "The sea") as process:
+    with run("-m", "openai_stream.local", "--demo", "--max-tokens", "8", "The sea") as process:
         output, errors = process.communicate(timeout=SOON)
     assert (process.returncode, errors) == (0, "")
     asked, _, rest = output.partition("is asked: The sea\n")
     assert "http://127.0.0.1:" in asked
-    assert "[cut at 20 tokens]\n" in rest
+    assert "[cut at 8 tokens]\n" in rest
     assert re.search(r"\[stopped: .* ended \d+\.\d ms after Stop", rest)
     assert re.search(r"snapshot\(\) has [1-9]\d* characters", rest)
     assert re.findall(r"^  make (\w+) ", rest, re.MULTILINE) == ["test", "docs", "model"]
