@@ -147,7 +147,7 @@ def test_a_server_that_goes_later_stops_the_run(
     result = run(*BATCH, "-c", "20", "--retries", "0")
     assert result.returncode == 1
     assert "the last 1" in result.stderr
-    assert len(server.requests) <= 125
+    assert len(server.requests) < 5 + 100 + 2 * 20  # those on their way when it was certain
 
 
 def test_refuses_a_file_without_a_prompt(server: ScriptedServer, run: Any, tmp_path: Path) -> None:
