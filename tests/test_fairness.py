@@ -372,7 +372,7 @@ def test_close_does_not_wait_for_a_function_in_c(server: ScriptedServer, client:
 def test_the_void_answers_of_restarts_are_released(
     server: ScriptedServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = "x" * 500_000
+    text = "x" * 2_000_000  # the server keeps a quarter of a megabyte of each, to judge by
     broken = answer(chat_chunks(text)[:-1], done=False)
     restarts = 12
     go = threading.Event()
