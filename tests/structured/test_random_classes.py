@@ -7,6 +7,7 @@ import json
 import threading
 from typing import Any, Literal
 
+import attr  # its ib() has a type in every version
 import attrs
 import pytest
 from growing_json import begins
@@ -46,9 +47,11 @@ def classes(draw: st.DrawFn, kinds: st.SearchStrategy[Kind]) -> Kind:
 
 
 def made(name: str, fields: dict[str, Kind]) -> Kind:
-    typed = {key: attrs.field(type=kind) for key, (kind, _) in fields.items()}
+    typed = {key: attr.ib(type=kind) for key, (kind, _) in fields.items()}
     values = {key: values for key, (_, values) in fields.items()}
-    return attrs.make_class(name, typed), st.fixed_dictionaries(values)
+    cls = attrs.make_class(name, typed)
+    cls.__annotations__ = {key: kind for key, (kind, _) in fields.items()}  # which attrs adds now
+    return cls, st.fixed_dictionaries(values)
 
 
 KINDS = st.recursive(
