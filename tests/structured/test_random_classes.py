@@ -116,6 +116,23 @@ def test_grows_piece_by_piece(drawn: tuple[type, JSON, list[str]]) -> None:
     assert json.dumps(whole) == json.dumps(json.loads("".join(pieces)))
     assert closed == whole["items"]  # all of them before the end
     assert attrs.asdict(convert(whole, cls)) == value
+    text = "".join(pieces)
+    for place in range(1, len(text)):
+        assert_grows_alike(text[:place], text[place:], whole)
+
+
+def assert_grows_alike(first: str, rest: str, whole: Any) -> None:
+    """However it is cut in two, it begins as the whole does, and ends as the whole."""
+    growing = GrowingJSON()
+    growing.feed(first)
+    begun = growing.value
+    assert begins(whole, begun)
+    items = begun.get("items") if isinstance(begun, dict) else None
+    if isinstance(items, list):
+        closed = growing.closed(items)
+        assert items[:closed] == whole["items"][:closed]
+    growing.feed(rest)
+    assert growing.finish() == whole
 
 
 @pytest.mark.limit(300)
