@@ -95,7 +95,7 @@ def test_finds_that_there_is_no_backoff(server: ScriptedServer, fault: Fault | s
         {"Retry-After": "2"},
         {"retry-after-ms": "900"},
         {"Retry-After": "9", "retry-after-ms": "900"},
-        {"Retry-After": dated(100)},
+        {"Retry-After": dated(36_000)},
     ],
 )
 def test_finds_that_retry_after_is_ignored(server: ScriptedServer, headers: dict[str, str]) -> None:
