@@ -2,8 +2,8 @@
 
 Markers: ``limit(seconds)`` for a test that may take longer, ``leaves(reason)`` for one that may
 leave a thread or a socket, ``own_session(reason)`` for one that a given session cannot pass.
-Fixtures: ``server`` and ``client``, beside those that the library has for its users. Helpers for
-single rooms of the library belong to their own test modules.
+Fixtures: ``server``, ``client`` and ``chat``, beside those that the library has for its users.
+Helpers for single rooms of the library belong to their own test modules.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from typing import Any
 import hypothesis
 import pytest
 import requests
+from helpers import Chat
 from machine import EXAMPLES, HELD_UP
+from streaming import BODY
 
 import _openai_stream_pytest as plugin
 from openai_stream import Client
@@ -266,3 +268,13 @@ def server(stream_server: ScriptedServer) -> ScriptedServer:
 def client(stream_client: Client) -> Client:
     """The same of its client."""
     return stream_client
+
+
+@pytest.fixture
+def chat(client: Client) -> Chat:
+    """Begins a stream of a short question, with more arguments for the call."""
+
+    def stream(**arguments: Any) -> Any:
+        return client.create_chat_completion(**BODY, stream=True, **arguments)
+
+    return stream

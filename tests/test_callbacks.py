@@ -7,7 +7,6 @@ import contextvars
 import logging
 import re
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -46,14 +45,6 @@ from openai_stream.testing import (
     error_answer,
     refused_url,
 )
-
-
-@pytest.fixture
-def chat(client: Client) -> Callable[..., Any]:
-    def stream(**arguments: Any) -> Any:
-        return client.create_chat_completion(**BODY, stream=True, **arguments)
-
-    return stream
 
 
 class TestCallbacks:

@@ -14,7 +14,6 @@ import pytest
 from helpers import SOON, Chat
 from machine import HELD_UP
 from streaming import (
-    BODY,
     WHOLE,
     Log,
     content,
@@ -27,7 +26,6 @@ from streaming import (
 
 from openai_stream import (
     DONE,
-    Client,
     EventQueue,
     Stream,
     StreamInterruptedError,
@@ -40,14 +38,6 @@ from openai_stream.testing import (
     answer,
     chat_chunks,
 )
-
-
-@pytest.fixture
-def chat(client: Client) -> Callable[..., Any]:
-    def stream(**arguments: Any) -> Any:
-        return client.create_chat_completion(**BODY, stream=True, **arguments)
-
-    return stream
 
 
 @pytest.fixture

@@ -7,13 +7,11 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from helpers import SOON, Chat
 from streaming import (
-    BODY,
     FLOOD,
     WHOLE,
     Log,
@@ -26,7 +24,6 @@ from streaming import (
 )
 
 from openai_stream import (
-    Client,
     EventQueue,
     StreamInterruptedError,
 )
@@ -38,14 +35,6 @@ from openai_stream.testing import (
     answer,
     chat_chunks,
 )
-
-
-@pytest.fixture
-def chat(client: Client) -> Callable[..., Any]:
-    def stream(**arguments: Any) -> Any:
-        return client.create_chat_completion(**BODY, stream=True, **arguments)
-
-    return stream
 
 
 class TestOwnership:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from helpers import SOON, Chat
-from streaming import BODY, WHOLE, content, nothing, saw_the_close, wait_until
+from streaming import WHOLE, content, nothing, saw_the_close, wait_until
 
 from openai_stream import (
     ChatCompletion,
-    Client,
     Stream,
     StreamInterruptedError,
 )
@@ -25,14 +23,6 @@ from openai_stream.testing import (
     Wait,
     answer,
 )
-
-
-@pytest.fixture
-def chat(client: Client) -> Callable[..., Any]:
-    def stream(**arguments: Any) -> Any:
-        return client.create_chat_completion(**BODY, stream=True, **arguments)
-
-    return stream
 
 
 class TestLikeAFuture:

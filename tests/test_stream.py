@@ -36,14 +36,6 @@ from openai_stream.testing import (
 )
 
 
-@pytest.fixture
-def chat(client: Client) -> Callable[..., Any]:
-    def stream(**arguments: Any) -> Any:
-        return client.create_chat_completion(**BODY, stream=True, **arguments)
-
-    return stream
-
-
 def test_the_response(server: ScriptedServer, chat: Chat) -> None:
     server.play(answer(WHOLE, headers={"X-Request-Id": "req_1", "X-More": "more"}), answer(WHOLE))
     stream = chat().stream
