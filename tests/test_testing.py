@@ -884,6 +884,12 @@ def test_completion_chunks() -> None:
 # The watch that conftest keeps ---------------------------------------------------------------
 
 
+def beside_the_tests() -> dict[str, str]:
+    """An environment that finds what this folder's conftest imports, after the own folder."""
+    path = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+
+
 def run_pytest(folder: Path, tests: str) -> str:
     """What pytest says of tests in a folder of its own, under this folder's conftest."""
     conftest = Path(__file__).with_name("conftest.py").read_text(encoding="utf-8")
@@ -894,7 +900,7 @@ def run_pytest(folder: Path, tests: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rA", str(folder)],
         cwd=Path(__file__).parents[1],
-        env={**os.environ, "COLUMNS": "500"},
+        env={**beside_the_tests(), "COLUMNS": "500"},
         capture_output=True,
         text=True,
         timeout=50,
@@ -984,7 +990,7 @@ def test_interrupts_work_in_a_background_job(tmp_path: Path) -> None:
     said = subprocess.run(
         ["bash", "-c", 'trap "" INT; exec "$@"', "bash", sys.executable, "-c", RUN_PYTEST],
         cwd=tmp_path,
-        env={**os.environ, "TESTS": str(Path(__file__).parent), "FOLDER": str(tmp_path)},
+        env={**beside_the_tests(), "TESTS": str(Path(__file__).parent), "FOLDER": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
