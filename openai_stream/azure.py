@@ -62,6 +62,7 @@ class AzureClient(BaseClient):
     headers: Headers | None = attrs.field(default=None, repr=False)
     session: requests.Session | None = attrs.field(default=None, repr=False)
     trace: Trace | None = attrs.field(default=None, repr=False)
+    readers: int | None = None
     _own_sessions: dict[int, Session] = attrs.field(factory=dict, init=False, repr=False)
     _tap_maker: TapMaker | None = attrs.field(default=None, init=False, repr=False)
     _asked_for: deque[str] = attrs.field(factory=keys_kept, init=False, repr=False)

@@ -113,6 +113,7 @@ class BaseClient:
     headers: Headers | None
     session: requests.Session | None
     trace: Trace | None
+    readers: int | None
     _own_sessions: dict[int, Session]
     _tap_maker: TapMaker | None  # set by :func:`start_taps`
     # The newest keys that a function gave: what a server says of one may come after the next.
@@ -139,8 +140,10 @@ class BaseClient:
             check_headers("headers", self.headers)
         if self.session is not None:
             check_session(self.session)
-        for name, least in (("max_retries", 0), ("max_event_bytes", 1)):
+        for name, least in (("max_retries", 0), ("max_event_bytes", 1), ("readers", 1)):
             value = getattr(self, name)
+            if name == "readers" and value is None:
+                continue
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ConfigurationError(f"{name} must be an int of at least {least}: {value!r}")
 

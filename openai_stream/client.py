@@ -68,8 +68,12 @@ class Client(BaseClient):
     :param trace: called once an attempt with the ``requests.PreparedRequest`` and the
         ``requests.Response`` (``None`` when there was none; not to be read when streaming). The
         request carries the key.
-    :raises ConfigurationError: no key for OpenAI's own URL; a key, URL, header or session that
-        cannot be.
+    :param readers: the streams of this client are read by so many threads together, once their
+        headers are there, instead of by one each; for those whose events go to an
+        :class:`EventQueue` or a ``queue=``. Streams with any ``on_…``, through a SOCKS proxy or of
+        a ``session`` keep a thread of their own. A ``queue=`` should not be bounded: a ``put`` that
+        blocks holds up all streams of its reader. ``None``: a thread each.
+    :raises ConfigurationError: no key for OpenAI's own URL; an argument that cannot be.
 
     .. versionadded:: 0.1
     """
@@ -84,6 +88,7 @@ class Client(BaseClient):
     headers: Headers | None = attrs.field(default=None, repr=False)
     session: requests.Session | None = attrs.field(default=None, repr=False)
     trace: Trace | None = attrs.field(default=None, repr=False)
+    readers: int | None = None
     _own_sessions: dict[int, Session] = attrs.field(factory=dict, init=False, repr=False)
     _tap_maker: TapMaker | None = attrs.field(default=None, init=False, repr=False)
     _asked_for: deque[str] = attrs.field(factory=keys_kept, init=False, repr=False)

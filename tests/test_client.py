@@ -52,6 +52,7 @@ def test_what_a_client_is_without_arguments(monkeypatch: pytest.MonkeyPatch) -> 
     assert client.headers is None
     assert client.session is None
     assert client.trace is None
+    assert client.readers is None
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_the_arguments_in_their_order(server: ScriptedServer) -> None:
 
     with requests.Session() as session:
         client = Client(
-            "k", "http://h", "o", "p", Timeout(idle=1), 3, 4, {"A": "b"}, session, trace
+            "k", "http://h", "o", "p", Timeout(idle=1), 3, 4, {"A": "b"}, session, trace, 5
         )
         assert (client.api_key, client.base_url) == ("k", "http://h")
         assert (client.organization, client.project) == ("o", "p")
@@ -91,6 +92,8 @@ def test_the_arguments_in_their_order(server: ScriptedServer) -> None:
         assert client.headers == {"A": "b"}
         assert client.session is session
         assert client.trace is trace
+        assert client.readers == 5
+        assert "readers=5" in repr(client)
 
 
 def test_a_number_as_timeout_is_idle() -> None:
@@ -221,6 +224,7 @@ def test_bad_headers(server: ScriptedServer, client: Client, headers: Any) -> No
         ("headers", ["X: y", [("X", "y")], 5]),
         ("max_retries", [-1, 1.5, True, "2", None]),
         ("max_event_bytes", [0, -1, 1.5, True, "2", None]),
+        ("readers", [0, -1, 1.5, True, "2"]),
         ("timeout", [0, -1, "5", True, float("nan"), object()]),
     ],
 )
@@ -260,6 +264,14 @@ def test_other_bad_arguments(name: str, values: list[Any]) -> None:
             lambda: Client(api_key="k", max_event_bytes=0),
             "max_event_bytes must be an int of at least 1: 0",
         ),
+        (
+            lambda: Client(api_key="k", readers=True),
+            "readers must be an int of at least 1: True",
+        ),
+        (
+            lambda: AzureClient(api_key="k", endpoint="http://localhost", readers=0),
+            "readers must be an int of at least 1: 0",
+        ),
     ],
 )
 def test_what_a_client_that_cannot_be_is_told(make: Callable[[], Any], said: str) -> None:
@@ -269,8 +281,8 @@ def test_what_a_client_that_cannot_be_is_told(make: Callable[[], Any], said: str
 
 
 def test_the_least_that_may_be() -> None:
-    least = Client(api_key="k", max_retries=0, max_event_bytes=1)
-    assert (least.max_retries, least.max_event_bytes) == (0, 1)
+    least = Client(api_key="k", max_retries=0, max_event_bytes=1, readers=1)
+    assert (least.max_retries, least.max_event_bytes, least.readers) == (0, 1, 1)
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ ResponseQueue = EventQueue[ResponseEvent, Response]
 ChatStream = Stream[ChatCompletionChunk, ChatCompletion]
 
 client = Client(api_key="k", timeout=Timeout(connect=1, idle=None, gap=2.5, total=3))
-azure = AzureClient(api_key="k", endpoint="https://e", azure_ad_token=lambda: "t")
+azure = AzureClient(api_key="k", endpoint="https://e", azure_ad_token=lambda: "t", readers=1)
 
 
 # The calls -----------------------------------------------------------------------------------
@@ -365,6 +365,7 @@ def refused() -> None:
     client.stream("/x", {}, on_next=takes_two)  # type: ignore[arg-type]
     Timeout(idle="5")  # type: ignore[arg-type]
     Client(timeout="5")  # type: ignore[arg-type]
+    Client(readers="2")  # type: ignore[arg-type]
 
 
 def takes_two(event: object, more: object) -> None: ...
