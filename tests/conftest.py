@@ -1,7 +1,8 @@
 """What every test gets: a time limit, a clean environment, and a look at what it left behind.
 
 Markers: ``limit(seconds)`` for a test that may take longer, ``leaves(reason)`` for one that may
-leave a thread or a socket, ``own_session(reason)`` for one that a given session cannot pass.
+leave a thread or a socket, ``own_session(reason)`` and ``own_thread(reason)`` for one that is not
+run in one of the other ways (``ways``).
 Fixtures: ``server``, ``client`` and ``chat``, beside those that the library has for its users.
 Helpers for single rooms of the library belong to their own test modules.
 """
@@ -22,14 +23,13 @@ from typing import Any
 
 import hypothesis
 import pytest
-import requests
 from helpers import Chat
 from machine import EXAMPLES, HELD_UP
 from streaming import BODY
+from ways import MARKERS, READERS, read_in, ways_of
 
 import _openai_stream_pytest as plugin
 from openai_stream import Client
-from openai_stream.base_client import BaseClient
 from openai_stream.testing import ScriptedServer
 
 # A project of its own, for an environment of its own.
@@ -66,7 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.pluginmanager.has_plugin("openai_stream"):
         config.pluginmanager.register(plugin, "openai_stream")
     config.addinivalue_line("markers", "limit(seconds): the time that the test may take")
-    config.addinivalue_line("markers", "own_session(reason): a given session cannot do as much")
+    for name, said in MARKERS.items():
+        config.addinivalue_line("markers", f"{name}(reason): {said}")
     config.addinivalue_line("markers", "leaves(reason): may leave a thread or a socket behind")
     # While a test runs, descriptor 2 is pytest's own, and what it holds is lost on a hard exit.
     config.stash[_stderr] = os.dup(2)
@@ -205,57 +206,28 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-#: What is tested with the library's own session, and again with one that is given.
-_WITH_BOTH_SESSIONS = {
-    "test_callbacks",
-    "test_close",
-    "test_framing",
-    "test_ownership",
-    "test_quirks",
-    "test_restarts",
-    "test_result",
-    "test_stream",
-    "test_timeouts",
-}
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run the tests of behaviour a second time, over a plain ``requests.Session`` of the user's.
+    """Run the tests of behaviour once for each way in which streams are read."""
+    ways = ways_of(metafunc)
+    if ways != ["own"] and "_way" not in _parametrized(metafunc):
+        metafunc.parametrize("_way", ways, indirect=True)
 
-    Where it cannot do as much, the test has the marker ``own_session``, with the reason.
-    """
-    own = metafunc.definition.get_closest_marker("own_session")
-    if own is not None and not (own.args and isinstance(own.args[0], str)):
-        pytest.fail("the marker 'own_session' needs a reason", pytrace=False)
-    if metafunc.module.__name__ in _WITH_BOTH_SESSIONS and own is None:
-        metafunc.parametrize("_whose_session", ["own", "given"], indirect=True)
+
+def _parametrized(metafunc: pytest.Metafunc) -> set[str]:
+    """What the test itself has parameters for."""
+    names: set[str] = set()
+    for marker in metafunc.definition.iter_markers("parametrize"):
+        names.update([marker.args[0]] if isinstance(marker.args[0], str) else marker.args[0])
+    return names
 
 
 @pytest.fixture(autouse=True)
-def _whose_session(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    """Each client without a session is given one at its first call."""
-    if getattr(request, "param", "own") == "own":
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    way = getattr(request, "param", "own")
+    if READERS and way == "own" and request.node.get_closest_marker("own_thread") is None:
+        way = "readers"
+    with read_in(way, monkeypatch):
         yield
-        return
-    made: list[requests.Session] = []
-
-    def given(self: BaseClient) -> requests.Session:
-        if self.session is None:
-            self.session = requests.Session()
-            made.append(self.session)
-        return self.session
-
-    monkeypatch.setattr(BaseClient, "_session", given)
-    yield
-    for session in made:
-        for adapter in session.adapters.values():
-            # What a response that is still held leads to is left open by its own ``close``.
-            pools: Any = adapter.poolmanager.pools  # type: ignore[attr-defined]
-            for key in pools.keys():  # noqa: SIM118 - it does not iterate by itself
-                pools[key].close()
-        session.close()
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from machine import HELD_UP
 
-from openai_stream import Client
+from openai_stream import Client, Stream
 from openai_stream.testing import ScriptedServer
 
 #: How many rounds; few unless the environment says so, for the ordinary tests run them too.
@@ -83,6 +84,20 @@ class Track:
             most = SOON if median is None else median * max(1.0, float(HELD_UP))
             assert figures[0] <= most * 1000, FIGURES[-1]
             assert figures[1] <= slowest * max(1.0, float(HELD_UP)) * 1000, FIGURES[-1]
+
+
+class Reading:
+    """Whoever reads a stream, on a thread of its own or not, until that is done with the stream."""
+
+    def __init__(self, stream: Stream[Any, Any]) -> None:
+        self._over = threading.Event()
+        stream._core.call_when_over(self._over.set)
+
+    def join(self, seconds: float) -> None:
+        self._over.wait(seconds)
+
+    def is_alive(self) -> bool:
+        return not self._over.is_set()
 
 
 @contextmanager

@@ -102,19 +102,19 @@ OWN_SESSION = re.compile(
 )
 
 
-def rows(wanted: list[Row], *, over_both: bool = False) -> pytest.MarkDecorator:
-    """The rows as parameters; over a given session too, but for what it cannot do."""
-    if not over_both:
-        return pytest.mark.parametrize("row", wanted, ids=lambda row: row.name)
-    cases = [("own", row) for row in wanted]
-    cases += [("given", row) for row in wanted if not OWN_SESSION.search(row.name)]
+def rows(wanted: list[Row], *more: str) -> pytest.MarkDecorator:
+    """The rows as parameters, each read in further ways too, if that can do as much."""
+    cases = [
+        (way, row)
+        for way in ("own", *more)
+        for row in wanted
+        if not (way == "given" and OWN_SESSION.search(row.name))
+    ]
     return pytest.mark.parametrize(
-        ("_whose_session", "row"),
+        ("_way", "row"),
         cases,
-        indirect=["_whose_session"],
-        ids=[
-            f"{row.name}, {whose} session" if whose == "given" else row.name for whose, row in cases
-        ],
+        indirect=["_way"],
+        ids=[row.name if way == "own" else f"{row.name}, {way}" for way, row in cases],
     )
 
 
@@ -279,7 +279,7 @@ def assert_not_kept(server: ScriptedServer) -> None:
 # Each row ------------------------------------------------------------------------------------
 
 
-@rows(COMPLETE)
+@rows(COMPLETE, "readers")
 def test_whole_in_a_queue_and_in_callbacks(
     server: ScriptedServer, client: Client, row: Row
 ) -> None:
@@ -295,7 +295,7 @@ def test_whole_in_a_queue_and_in_callbacks(
     assert row.kept in (None, kept)
 
 
-@rows(BROKEN, over_both=True)
+@rows(BROKEN, "given", "readers")
 def test_fault_in_a_queue(server: ScriptedServer, client: Client, row: Row) -> None:
     stream, error = into_queue(server, client, row)
     assert error is not None
@@ -311,7 +311,7 @@ def test_fault_in_callbacks(server: ScriptedServer, client: Client, row: Row) ->
     assert_not_kept(server)
 
 
-@rows(REFUSED, over_both=True)
+@rows(REFUSED, "given")
 @pytest.mark.parametrize("stream", [True, False])
 def test_no_response(server: ScriptedServer, client: Client, row: Row, stream: Any) -> None:
     # ``idle`` does not run while a whole answer is made.

@@ -45,6 +45,8 @@ def track(
         authority.issue_cert("127.0.0.1").configure_cert(context)
         authority.cert_pem.write_to_path(tmp_path / "ca.pem")
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
-    name = request.node.name.removeprefix("test_").replace("_", " ")
-    with a_track(name.replace("[tcp]", "").replace("[tls]", ", TLS"), context) as track:
+    # As in "close_while_blocked[readers-tls]": over TCP, and with a thread each, is not said.
+    name, _, more = request.node.name.removeprefix("test_").rstrip("]").partition("[")
+    said = [one for one in more.split("-") if one not in ("", "own", "tcp")]
+    with a_track(", ".join([name.replace("_", " "), *said]), context) as track:
         yield track

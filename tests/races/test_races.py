@@ -17,7 +17,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from racing import RUNS, SOON, Moments, Track, wait_for_no_readers
+from racing import RUNS, SOON, Moments, Reading, Track, wait_for_no_readers
 
 from openai_stream import DONE, Client, EventQueue, ShutDown, Stream, StreamInterruptedError
 from openai_stream.testing import (
@@ -52,6 +52,11 @@ def chat(track: Track, **arguments: Any) -> Any:
     return track.client.create_chat_completion(model="any", messages=[], stream=True, **arguments)
 
 
+def callbacks_of(track: Track, **callbacks: Callable[[Any], object]) -> dict[str, Any]:
+    """The callbacks; none where many streams are read together, which those with any are not."""
+    return {} if track.client.readers else callbacks
+
+
 def connection(track: Track) -> Connection:
     """The one that the newest request came over."""
     return track.server.requests[-1].connection
@@ -64,13 +69,7 @@ def a_moment(chance: random.Random, most: float = 0.002) -> None:
         pass
 
 
-def reader_of(stream: Stream[Any, Any]) -> threading.Thread:
-    thread = stream._core.thread
-    assert thread is not None
-    return thread
-
-
-def see_the_end(moments: Moments, reader: threading.Thread, gone: Connection | None) -> None:
+def see_the_end(moments: Moments, reader: Reading, gone: Connection | None) -> None:
     """The reader ends, and the server sees the connection close."""
     reader.join(SOON)
     moments.note("reader ended")
@@ -109,7 +108,7 @@ def test_close_while_blocked(track: Track, pool: ThreadPoolExecutor) -> None:
         item, at = taking.result(SOON)
         assert item is DONE
         moments.note("consumer released", at)
-        see_the_end(moments, reader_of(events.stream), connection(track))
+        see_the_end(moments, Reading(events.stream), connection(track))
         assert is_empty(events)
         with pytest.raises(CancelledError):
             events.stream.result()
@@ -141,7 +140,7 @@ def test_drop_the_queue(track: Track) -> None:
 
     def one_round(chance: random.Random, moments: Moments) -> None:
         events = chance.choice(makers)()
-        reader, gone = reader_of(events.stream), connection(track)
+        reader, gone = Reading(events.stream), connection(track)
         a_moment(chance)
         moments.begin()
         del events
@@ -156,7 +155,7 @@ def test_drop_the_queue_in_a_circle(track: Track) -> None:
     def one_round(chance: random.Random, moments: Moments) -> None:
         events = chat(track, maxsize=chance.choice([0, 1]))
         events.get(timeout=SOON)
-        reader, gone = reader_of(events.stream), connection(track)
+        reader, gone = Reading(events.stream), connection(track)
         circle: list[Any] = [events]
         circle.append(circle)
         del events, circle
@@ -185,13 +184,14 @@ def test_stop_while_connecting(track: Track, pool: ThreadPoolExecutor) -> None:
         moments.note("consumer released", at)
         assert [event.to_dict() for event in got] in (WHOLE[:2], WHOLE[:1], [])
         assert events.stream.cancelled()
-        see_the_end(moments, reader_of(events.stream), None)
+        see_the_end(moments, Reading(events.stream), None)
 
     track.run(one_round)
     for one in list(track.server.connections):
         assert one.client_closed.wait(SOON)
 
 
+@pytest.mark.own_thread("it never comes to reading")
 def test_stop_while_nobody_answers(track: Track, pool: ThreadPoolExecutor) -> None:
     with blackhole_url() as url, Client(api_key="test", base_url=url, max_retries=0) as client:
 
@@ -206,7 +206,7 @@ def test_stop_while_nobody_answers(track: Track, pool: ThreadPoolExecutor) -> No
             item, at = taking.result(SOON)
             assert item is DONE
             moments.note("consumer released", at)
-            see_the_end(moments, reader_of(events.stream), None)
+            see_the_end(moments, Reading(events.stream), None)
 
         track.run(one_round)
 
@@ -214,6 +214,7 @@ def test_stop_while_nobody_answers(track: Track, pool: ThreadPoolExecutor) -> No
 # Stopping a reader that is at work ------------------------------------------------------------
 
 
+@pytest.mark.own_thread("callbacks have a thread of their own")
 @over_both
 def test_close_during_a_callback(track: Track) -> None:
     track.server.always(FLOOD)
@@ -242,7 +243,7 @@ def test_close_during_a_callback(track: Track) -> None:
         closed.set()
         moments.note("close returned")
         before = count
-        see_the_end(moments, reader_of(stream), connection(track))
+        see_the_end(moments, Reading(stream), connection(track))
         assert (late, count) == ([], before)
         with pytest.raises(CancelledError):
             stream.result()
@@ -250,6 +251,7 @@ def test_close_during_a_callback(track: Track) -> None:
     track.run(one_round)
 
 
+@pytest.mark.own_thread("callbacks have a thread of their own")
 @over_both
 def test_close_inside_a_callback(track: Track) -> None:
     track.server.always(FLOOD)
@@ -270,7 +272,7 @@ def test_close_inside_a_callback(track: Track) -> None:
         made.set()
         with pytest.raises(CancelledError):
             stream.result(SOON)
-        see_the_end(moments, reader_of(stream), connection(track))
+        see_the_end(moments, Reading(stream), connection(track))
         assert len(calls) == last
 
     track.run(one_round)
@@ -298,7 +300,7 @@ def test_take_while_closing_a_full_queue(track: Track, pool: ThreadPoolExecutor)
         taken, at = taking.result(SOON)
         moments.note("consumer released", at)
         assert [event.to_dict() for event in taken] == expected[: len(taken)]
-        see_the_end(moments, reader_of(events.stream), connection(track))
+        see_the_end(moments, Reading(events.stream), connection(track))
         assert is_empty(events)
 
     track.run(one_round)
@@ -362,11 +364,12 @@ def test_close_and_the_natural_end(track: Track, pool: ThreadPoolExecutor) -> No
     def one_round(chance: random.Random, moments: Moments) -> None:
         closed = threading.Event()
         told: list[tuple[str, bool]] = []
-        events = chat(
+        callbacks = callbacks_of(
             track,
             on_done=lambda _: told.append(("done", closed.is_set())),
             on_error=lambda _: told.append(("error", closed.is_set())),
         )
+        events = chat(track, **callbacks)
         taking = pool.submit(list, events)
         a_moment(chance, 0.004)
         moments.begin()
@@ -374,7 +377,7 @@ def test_close_and_the_natural_end(track: Track, pool: ThreadPoolExecutor) -> No
         closed.set()
         got = taking.result(SOON)
         moments.note("consumer released")
-        reader_of(events.stream).join(SOON)
+        Reading(events.stream).join(SOON)
         moments.note("reader ended")
         if events.stream.cancelled():
             assert told == []
@@ -382,7 +385,7 @@ def test_close_and_the_natural_end(track: Track, pool: ThreadPoolExecutor) -> No
             with pytest.raises(CancelledError):
                 events.stream.result()
         else:
-            assert told == [("done", False)]
+            assert told == ([("done", False)] if callbacks else [])
             assert [event.to_dict() for event in got] == WHOLE
             assert events.stream.result().choices[0].message.content == TEXT
         assert is_empty(events)
@@ -396,7 +399,8 @@ def test_close_and_a_reset(track: Track) -> None:
     def one_round(chance: random.Random, moments: Moments) -> None:
         told: list[BaseException] = []
         track.server.play(answer([*WHOLE[:3], Reset()]))
-        events = chat(track, on_error=told.append)
+        callbacks = callbacks_of(track, on_error=told.append)
+        events = chat(track, **callbacks)
         a_moment(chance)
         moments.begin()
         events.close()
@@ -408,13 +412,13 @@ def test_close_and_a_reset(track: Track) -> None:
         except StreamInterruptedError as error:
             raised.append(error)
         moments.note("consumer released")
-        assert told == raised
+        assert told == (raised if callbacks else [])
         assert events.stream.cancelled() is not bool(raised)
         if raised:
             assert events.stream.exception() is raised[0]
             assert len(got) == 3
         assert [event.to_dict() for event in got] == WHOLE[: len(got)]
-        reader_of(events.stream).join(SOON)
+        Reading(events.stream).join(SOON)
         moments.note("reader ended")
 
     track.run(one_round)
@@ -435,7 +439,7 @@ def test_close_and_drop_and_collect(track: Track, pool: ThreadPoolExecutor) -> N
     def one_round(chance: random.Random, moments: Moments) -> None:
         events = chat(track, maxsize=chance.choice([0, 1, 8]))
         stream = events.stream
-        reader, gone = reader_of(stream), connection(track)
+        reader, gone = Reading(stream), connection(track)
         if chance.random() < 0.5:
             events.get(timeout=SOON)
         circle: list[Any] = [events]
@@ -486,7 +490,7 @@ def test_two_threads_close(track: Track, pool: ThreadPoolExecutor) -> None:
         got = taking.result(SOON)
         moments.note("consumer released")
         assert [event.to_dict() for event in got] == WHOLE[: len(got)]
-        see_the_end(moments, reader_of(events.stream), connection(track))
+        see_the_end(moments, Reading(events.stream), connection(track))
         assert is_empty(events)
 
     track.run(one_round)
@@ -523,7 +527,7 @@ def test_a_signal_handler_closes(track: Track) -> None:
             sender.join(SOON)
         finally:
             signal.signal(signal.SIGUSR1, handled)
-        see_the_end(moments, reader_of(events.stream), connection(track))
+        see_the_end(moments, Reading(events.stream), connection(track))
 
     track.run(one_round)
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 import gc
 import queue
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from racing import SOON, Moments, Track
+from racing import SOON, Moments, Reading, Track
 
-from openai_stream import DONE, EventQueue, Stream, StreamInterruptedError
+from openai_stream import DONE, EventQueue, StreamInterruptedError
 from openai_stream.testing import (
     Fin,
     Hang,
@@ -47,12 +46,6 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 def chat(track: Track, **arguments: Any) -> Any:
     return track.client.create_chat_completion(model="any", messages=[], stream=True, **arguments)
-
-
-def reader_of(stream: Stream[Any, Any]) -> threading.Thread:
-    thread = stream._core.thread
-    assert thread is not None
-    return thread
 
 
 def later(chance: random.Random, work: Callable[[], Any], most: float = 0.002) -> Callable[[], Any]:
@@ -109,7 +102,7 @@ def test_dropping_and_closing(track: Track, pool: ThreadPoolExecutor) -> None:
         if events.stream._core.history is not None:
             handles += [events.stream.subscribe(), events.stream.subscribe()]
         chance.shuffle(handles)
-        reader = reader_of(events.stream)
+        reader = Reading(events.stream)
         gone = track.server.requests[-1].connection
         del events
 
@@ -205,7 +198,7 @@ def test_draining_and_closing(track: Track, pool: ThreadPoolExecutor, mode: str)
         else:
             assert whole.choices[0].message.content == TEXT
         moments.note("outcome")
-        reader_of(stream).join(SOON)
+        Reading(stream).join(SOON)
         assert told == ([] if stream.cancelled() else ["done"])
         if mode == "foreign":
             *items, end = all_of(mine)
@@ -280,8 +273,9 @@ def test_closing_and_restarting(track: Track, pool: ThreadPoolExecutor) -> None:
         moments.note("consumer released")
         assert raised is None
         assert got == WHOLE[: len(got)]
-        reader_of(events.stream).join(0.3)  # the wait is longer
-        assert not reader_of(events.stream).is_alive()
+        reader = Reading(events.stream)
+        reader.join(0.3)  # the wait is longer
+        assert not reader.is_alive()
         moments.note("reader ended")
         assert events.stream.cancelled()
 
