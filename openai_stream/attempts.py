@@ -24,6 +24,7 @@ from .errors import (
     StreamError,
     StreamTimeoutError,
 )
+from .observers import Sent
 from .redaction import Mask, Secrets, hiding_in_logs, is_secret, purge, shown
 from .request import Request
 from .status_errors import status_error
@@ -81,6 +82,7 @@ class Attempts:
     :param max_retries: attempts after the first.
     :param trace: the user's function.
     :param tap: makes what looks at an attempt's bytes.
+    :param sent: notes each attempt, where anybody observes.
     """
 
     session: Callable[[], requests.Session]
@@ -89,6 +91,7 @@ class Attempts:
     max_retries: int
     trace: Trace | None
     tap: MakeTap | None = None
+    sent: Sent | None = None
 
     def open(
         self, request: Request, call: NetworkCall, whole: int | None = None
@@ -103,9 +106,13 @@ class Attempts:
         while True:
             try:
                 call.begin()
+                if self.sent is not None:
+                    self.sent.begin(request.method, self.secrets(shown(request.url)), retries > 0)
                 outcome = self._try(request, call, whole)
                 if isinstance(outcome, requests.Response):
                     return outcome
+                if self.sent is not None:
+                    self.sent.end(outcome.error)
                 wait = outcome.after
                 long = wait is not None and wait > _LONGEST_RETRY_AFTER
                 if not outcome.retry or retries >= self.max_retries or long:
@@ -171,6 +178,8 @@ class Attempts:
             raise users
         try:
             if response is not None:
+                if self.sent is not None:
+                    self.sent.note_status(response.status_code)
                 if response.request not in (None, prepared):  # a session has made another
                     prepared = response.request
                     self.secrets.add_request(prepared.headers, prepared.url)

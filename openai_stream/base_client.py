@@ -213,12 +213,7 @@ class BaseClient:
         first = self._candidate(secrets, wanted, request)
         others = self._others(fallbacks, secrets, wanted)
         candidates = Candidates([first, *others], secrets)
-        ended = None
-        if observers.observer is not None and not endpoint.stored:
-            call = observers.Call(
-                self._provider, endpoint.path, request.url, request.body, stream, secrets.of_name
-            )
-            ended = observers.begin(call)
+        ended = None if first.sent is None else observers.begin(first.sent.call)
         if not stream:
             try:
                 answer = ask(endpoint, candidates)
@@ -260,15 +255,22 @@ class BaseClient:
             changed = wanted.changed(fallback, same_client=client is self)
             try:
                 client._check()  # a key may have been taken away since it was made
-                yield client._candidate(secrets, changed, client._prepare(changed))
+                request = client._prepare(changed)
+                yield client._candidate(secrets, changed, request, index + 1)
             except ConfigurationError as error:
                 error.args = (f"fallbacks[{index}]: {error}",)
                 raise
 
-    def _candidate(self, secrets: Secrets, wanted: Wanted, request: Request) -> Candidate:
-        """This client, as it is asked in a call."""
+    def _candidate(
+        self, secrets: Secrets, wanted: Wanted, request: Request, number: int = 0
+    ) -> Candidate:
+        """This client, as it is asked in a call.
+
+        :param number: of the fallback; 0 is the call's own client.
+        """
         secrets.add_request(request.headers, request.url, keep=True)
-        attempts = self._attempts(secrets)
+        sent = wanted.noting(self._provider, request, secrets.of_name, number)
+        attempts = self._attempts(secrets, sent)
         limits = self.timeout if wanted.limits is None else wanted.limits
         background = None
         if wanted.stream:
@@ -282,6 +284,7 @@ class BaseClient:
             limits if wanted.stream else without_stream(limits),
             self.max_event_bytes,
             background,
+            sent,
         )
 
     def _prepare(self, wanted: Wanted) -> Request:
@@ -312,7 +315,7 @@ class BaseClient:
             background=endpoint.runs_in_background(body),
         )
 
-    def _attempts(self, secrets: Secrets) -> Attempts:
+    def _attempts(self, secrets: Secrets, sent: observers.Sent | None) -> Attempts:
         # A session that has its own ``auth`` keeps it.
         own = self.session is not None and self.session.auth and not self._has_key()
         return Attempts(
@@ -322,6 +325,7 @@ class BaseClient:
             max_retries=self.max_retries,
             trace=self.trace,
             tap=None if self._tap_maker is None else self._tap_maker.tap,
+            sent=sent,
         )
 
     def _has_key(self) -> bool:

@@ -16,6 +16,7 @@ from . import retrying
 from .accumulate import Asked
 from .background import Background
 from .errors import OpenAIStreamError
+from .observers import Sent
 from .redaction import Secrets, purge
 from .timeouts import Timeout
 from .transport import NetworkCall, drop_tracebacks
@@ -37,6 +38,7 @@ class Candidate:
     :param max_bytes: the most bytes of one event, or of the whole answer.
     :param background: the response, if it runs in the background: it is resumed where others are
         asked for again.
+    :param sent: notes what it is sent, where anybody observes.
     """
 
     connect: Callable[[NetworkCall, int | None], requests.Response]
@@ -45,6 +47,7 @@ class Candidate:
     timeout: Timeout
     max_bytes: int
     background: Background | None = None
+    sent: Sent | None = None
 
     def open(self, call: NetworkCall) -> requests.Response:
         """Ask for a stream."""
@@ -93,12 +96,18 @@ class Candidates:
         """One of them has a limit for the whole call."""
         return any(one.timeout.total is not None for one in self._all)
 
+    def note(self, error: OpenAIStreamError) -> None:
+        """What the one that is asked now was sent has failed; it may be asked once more."""
+        if self.now.sent is not None:
+            self.now.sent.end(error)
+
     def move_on(self, error: OpenAIStreamError, call: NetworkCall) -> bool:
         """The one that is asked now has failed for good: turn to the next one.
 
         :param error: from now on it knows those before it.
         :returns: whether there is one, the error is of a kind for that, and there is time.
         """
+        self.note(error)
         if self._earlier:
             error.earlier = self._earlier
         is_last = self.number + 1 == len(self._all)

@@ -6,15 +6,16 @@ What leads from one to the next is decided in :mod:`.retrying`; who is being ask
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import attrs
 
+from . import observers
 from .arguments import STREAM_ARGUMENTS, check_fields
 from .endpoints import Endpoint
 from .redaction import forgets_what_it_is_made_of
-from .request import Headers, check_headers, merge, take_mapping
+from .request import Headers, Request, check_headers, merge, take_mapping
 from .structured import take_class
 from .timeouts import Timeout, timeout_of
 
@@ -102,6 +103,7 @@ class Wanted:
     :param headers: the user's.
     :param query: the user's.
     :param limits: the call's; ``None``: those of the client that is asked count.
+    :param attempts: the requests that are made, whoever is asked; ``None`` if nobody observes.
     """
 
     endpoint: Endpoint[Any, Any]
@@ -111,6 +113,7 @@ class Wanted:
     headers: Headers
     query: Mapping[str, Any]
     limits: Timeout | None
+    attempts: list[observers.Attempt] | None
 
     @classmethod
     def taken_from(
@@ -136,7 +139,26 @@ class Wanted:
             if not isinstance(body, dict):
                 raise TypeError(f"extra_body cannot be added to a {type(body).__name__}")
             body = {**body, **extra_body}
-        return cls(endpoint, body, answer, stream, headers, query, limits)
+        observed = observers.observer is not None and not endpoint.stored
+        attempts: list[observers.Attempt] | None = [] if observed else None
+        return cls(endpoint, body, answer, stream, headers, query, limits, attempts)
+
+    def noting(
+        self, provider: str | None, request: Request, clean: Callable[[str], str], number: int
+    ) -> observers.Sent | None:
+        """What notes the requests that are made of one who is asked, where anybody observes.
+
+        :param provider: as :class:`~.observers.Call` has it.
+        :param clean: takes secrets out of a text.
+        :param number: of the fallback; 0 is the call's own client.
+        """
+        if self.attempts is None:
+            return None
+        call = observers.Call(
+            provider, self.endpoint.path, request.url, request.body, self.stream, clean,
+            self.attempts,
+        )  # fmt: skip
+        return observers.Sent(call, number)
 
     def changed(self, fallback: Fallback, same_client: bool) -> Wanted:
         """What a fallback is asked for.

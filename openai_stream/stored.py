@@ -60,7 +60,7 @@ def in_background(
         if within is not None:
             seconds = min(seconds, within)
         limits = Timeout(connect=seconds, idle=seconds, gap=seconds, total=seconds)
-        once = attrs.evolve(attempts, max_retries=0)
+        once = attrs.evolve(attempts, max_retries=0, sent=None)
         call = NetworkCall(limits, streaming=False)
         stored = stored_response(ident, "POST", "/cancel")
         once.open(about(stored, request.query), call, max_bytes)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["METRICS", "SPAN"]
+__all__ = ["HTTP", "METRICS", "SPAN"]
 
 
 class Metric(NamedTuple):
@@ -120,3 +120,17 @@ openai.response.system_fingerprint
 #: The attributes that a span may have.
 SPAN = {"old": frozenset(_OLD_SPAN.split())}
 SPAN["new"] = SPAN["both"] = SPAN["old"] | frozenset(_SPAN_SINCE.split())
+
+#: The attributes of an attempt's span that the conventions for HTTP have, as of version 1.41.0 of
+#: https://github.com/open-telemetry/semantic-conventions, docs/http/http-spans.md.
+HTTP = frozenset(
+    (
+        "error.type",
+        "http.request.method",
+        "http.request.resend_count",
+        "http.response.status_code",
+        "server.address",
+        "server.port",
+        "url.full",
+    )
+)

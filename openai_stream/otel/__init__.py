@@ -7,9 +7,10 @@ Install it with the extra ``otel``, and once, at the program's start::
     otel.instrument()
 
 Each call, streamed or not, is then a span of kind ``CLIENT``, a child of the caller's current one,
-named after its operation and its model: ``chat gpt-6-luna``. It covers retries and restarts, and
-ends whenever the call does: when the answer is whole (that of a drained stream too), when it fails,
-when the stream is closed or dropped. The metrics are ``gen_ai.client.operation.duration`` and, of
+named after its operation and its model: ``chat gpt-6-luna``. It covers retries, restarts and
+fallbacks, with a child for each request if there were more than one (:mod:`.attempts`), and ends
+whenever the call does: when the answer is whole (that of a drained stream too), when it fails, when
+the stream is closed or dropped. The metrics are ``gen_ai.client.operation.duration`` and, of
 streams, ``gen_ai.client.operation.time_to_first_chunk``, in seconds; ``conventions="new"`` has the
 names that they got in 2026, and more metrics.
 
@@ -41,6 +42,7 @@ try:
         SpanKind,
         Status,
         StatusCode,
+        Tracer,
         TracerProvider,
         get_tracer,
         set_span_in_context,
@@ -52,6 +54,7 @@ from openai_stream import observers
 from openai_stream._version import VERSION
 
 from . import attributes
+from .attempts import FALLBACK, add_attempts
 from .attributes import Attributes
 from .messages import input_messages, output_messages, tool_definitions
 from .metrics import Conventions, Measured, Metrics
@@ -108,7 +111,7 @@ def instrument(
         span = tracer.start_span(
             call.clean(name), kind=SpanKind.CLIENT, attributes=attributes.cleaned(told, call)
         )
-        return _Operation(call, span, common, metrics, content, conventions).end
+        return _Operation(call, span, common, tracer, metrics, content, conventions).end
 
     observers.observer = begin
 
@@ -189,11 +192,13 @@ class _Operation:
 
     :param call: what began.
     :param common: the attributes that its metrics have too.
+    :param tracer: makes the spans of its attempts.
     """
 
     _call: observers.Call
     _span: Span
     _common: Attributes
+    _tracer: Tracer
     _metrics: Metrics
     _content: bool
     _conventions: Conventions
@@ -204,7 +209,13 @@ class _Operation:
         seconds = time.monotonic() - self._begun
         span, common, failed = self._span, dict(self._common), outcome.error
         first = outcome.first_event_seconds
+        attempts = self._call.attempts
         try:
+            if attempts and (number := attempts[-1].fallback):
+                # Its tokens are its provider's, and for its model.
+                last = attempts[-1].call
+                common = attributes.common(last, last.body())
+                span.set_attributes(attributes.cleaned({**common, FALLBACK: number}, last))
             answer = _plain(None if outcome.answer is None else outcome.answer())
             tokens = Tokens.of(answer)
             own: Attributes = {}
@@ -231,6 +242,7 @@ class _Operation:
                 span.set_attributes(failure)
                 said = str(failed) if self._content else None
                 span.set_status(Status(StatusCode.ERROR, said))
+            add_attempts(self._tracer, span, attempts, outcome)
             context = set_span_in_context(span)  # for exemplars
         finally:
             span.end()

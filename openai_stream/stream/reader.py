@@ -205,6 +205,7 @@ class Reader:
                     self._ending.complete(error)
                     broke = error
                 if restarts < self._restarts and _is_passing(error):
+                    candidates.note(error)
                     restarts, all_restarts = restarts + 1, all_restarts + 1
                     wait = retrying.backoff(restarts - 1)
                     rest = candidates.now.can_go_on
