@@ -260,7 +260,7 @@ class StreamTimeoutError(StreamError, TimeoutError):
 
 class StreamDecodeError(StreamError):
     """What the server sent is not an event stream: wrong content type, not UTF-8, not JSON, or an
-    event larger than ``max_event_bytes``.
+    event that is larger than ``max_event_bytes`` or would be many times as large in memory.
 
     .. versionadded:: 0.1
     """

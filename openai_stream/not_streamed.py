@@ -12,7 +12,7 @@ from typing import Any
 from .errors import StreamAPIError, StreamDecodeError
 from .server_errors import api_error, says_failure
 from .sse import Frames, begins_event_stream
-from .strict_json import decode_json
+from .strict_json import check_density, decode_json
 
 __all__ = ["Label"]
 
@@ -115,6 +115,10 @@ class Label:
         :param what: what is wrong with it.
         :returns: ``None`` for what is neither an answer nor an error.
         """
+        try:
+            check_density(text, self._limit, "answer")
+        except StreamDecodeError as error:
+            return error
         try:
             body = decode_json(text.decode().strip().removesuffix("data: [DONE]"))
         except (StreamDecodeError, UnicodeDecodeError):

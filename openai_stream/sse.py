@@ -21,7 +21,7 @@ import sseclient
 from .errors import StreamDecodeError
 from .redaction import without_secrets
 from .strays import Strays
-from .strict_json import decode_json
+from .strict_json import SMALL, check_density, decode_json
 
 __all__ = ["Frames", "begins_event_stream", "parser"]
 
@@ -71,6 +71,7 @@ class Frames:
 
     def __init__(self, limit: int, strays: Strays | None = None) -> None:
         self._limit = limit
+        self._unseen = min(limit, SMALL)  # what is together no larger needs no look at its sizes
         self._strays = strays
         self._opening: bytes | None = b""  # until it is clear what the stream begins with
         self._parts: list[bytes] = []  # of the frame that is still open: joined when it closes
@@ -116,7 +117,8 @@ class Frames:
             of those that came together: a tuple of one nearly always, an iterator if they are
             sifted, which is to be used up before the next block. There may be empty frames, where
             there was more than one blank line.
-        :raises StreamDecodeError: a frame is too large; after those before it.
+        :raises StreamDecodeError: a frame is too large, or would be once it is parsed; after those
+            before it.
         """
         if self._opening is not None and not (block := self.open(block)):
             return ()
@@ -137,10 +139,10 @@ class Frames:
             end = 1  # the blank line is cut in two
         else:
             end = 0
-        if self._size + (end or len(block)) > self._limit:
-            good = self._within_limit(block, end)
-            if good is not None:
-                return self._refuse(good)
+        if self._size + (end or len(block)) > self._unseen:
+            refused = self._look(block, end)
+            if refused is not None:
+                return self._refuse(*refused)
         if not end:
             if block:
                 parts.append(block)
@@ -203,6 +205,8 @@ class Frames:
         if self.cut and fits and framed:
             data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
             strange = self._strays is not None and self._strays.in_(frame)
+            if data:
+                self._check(frame)
             if data and len(frame) * len(lines) <= _MOST_WORK and _is_whole(b"\n".join(data)):
                 self.cut = False
                 yield from self._sifted([frame])
@@ -211,33 +215,42 @@ class Frames:
         if self._strays is not None:
             yield from self._strays.rest()
 
-    def _within_limit(self, block: bytes, end: int) -> list[bytes] | None:
-        """Look at the frames of a block one by one: only all together they are over the limit.
+    def _look(self, block: bytes, end: int) -> tuple[list[bytes], StreamDecodeError] | None:
+        """Look at the frames of a block one by one: perhaps only all together they are too large.
 
-        :returns: those in front of one that is over it; ``None`` if none is.
+        :returns: those in front of one that is too large, and the error; ``None`` if none is.
         """
+        if not end and self._size + len(block) <= self._limit:
+            return None  # it is looked at once it is whole
         whole = b"".join([*self._parts, block[:end]])
         frames = whole.split(b"\n\n") if end else []
-        good = 0
-        for frame in frames:
-            if len(frame.strip(b"\n")) > self._limit:
-                break
-            good += 1
-        else:
-            rest = block[end:] if end else whole + block
-            # A line end at an edge is, or may yet become, a part of a blank line.
-            if len(rest.strip(b"\n")) <= self._limit:
-                return None
-        return frames[:good] if end else []
+        for good, frame in enumerate(frames):
+            try:
+                self._check(frame)
+            except StreamDecodeError as error:
+                return frames[:good], error
+        rest = block[end:] if end else whole + block
+        # A line end at an edge is, or may yet become, a part of a blank line.
+        if len(rest.strip(b"\n")) <= self._limit:
+            return None
+        return frames, self._too_large()
 
-    def _refuse(self, good: list[bytes]) -> Iterator[list[bytes]]:
-        if good:
-            yield good
-        raise StreamDecodeError(
+    def _check(self, frame: bytes) -> None:
+        if len(frame.strip(b"\n")) > self._limit:
+            raise self._too_large()
+        check_density(frame, self._limit, "event")
+
+    def _too_large(self) -> StreamDecodeError:
+        return StreamDecodeError(
             f"the server sent an event of more than {self._limit} bytes; if such events are "
             "to be expected, raise max_event_bytes",
             lasting=True,
         )
+
+    def _refuse(self, good: list[bytes], error: StreamDecodeError) -> Iterator[list[bytes]]:
+        if good:
+            yield good
+        raise error
 
 
 class _Batch:

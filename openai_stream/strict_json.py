@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
 from .errors import StreamDecodeError
 
-__all__ = ["decode_json", "loads", "loads_finite"]
+__all__ = ["SMALL", "check_density", "decode_json", "loads", "loads_finite"]
 
 
 def _no_number(text: str) -> Any:
@@ -72,3 +73,53 @@ def decode_json(text: str) -> Any:
         raise StreamDecodeError(
             f"the server sent an event whose data is not JSON: {problem}"
         ) from error
+
+
+#: JSON of no more bytes is not looked at before it is parsed: at its worst that makes 10 MB.
+SMALL = 2**18
+
+#: Larger JSON may have one object or list for so many bytes of its limit. Parsed, one takes 200
+#: bytes, and a class of the answer and its sum are made of it. The densest that real servers send,
+#: the log probabilities of tokens, has one for 30 bytes.
+_BYTES_EACH = 64
+
+_WINDOW = 2**16
+_STRING = re.compile(rb'"[^"]*"?')
+
+
+def _brackets(text: bytes) -> int:
+    return text.count(b"{") + text.count(b"[")
+
+
+def _has_more(text: bytes, most: int) -> bool:
+    """Whether there are more objects and lists in it."""
+    if _brackets(text) <= most:
+        return False
+    # Those inside of strings do not count. A window at a time, as what stands between millions of
+    # strings would take as much memory as what is looked for.
+    text = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    count = 0
+    is_inside = False
+    for start in range(0, len(text), _WINDOW):
+        window = b'"' * is_inside + text[start : start + _WINDOW]
+        count += _brackets(_STRING.sub(b"", window))
+        if count > most:
+            return True
+        is_inside = window.count(b'"') % 2 == 1
+    return False
+
+
+def check_density(text: bytes, limit: int, noun: str) -> None:
+    """Look at JSON that may be large, before it is parsed into many times as much.
+
+    :param limit: of its bytes, from which follows how many objects and lists it may have.
+    :param noun: what it is, for the message: ``"event"`` or ``"answer"``.
+    :raises StreamDecodeError: it has more.
+    """
+    if len(text) > SMALL and _has_more(text, most := limit // _BYTES_EACH):
+        raise StreamDecodeError(
+            f"the server sent an {noun} of more than {most} JSON objects and lists; if such "
+            f"{noun}s are to be expected, raise max_event_bytes, of which each takes "
+            f"{_BYTES_EACH}",
+            lasting=True,
+        )

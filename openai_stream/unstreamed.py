@@ -12,7 +12,7 @@ from .models import brought_by
 from .redaction import Secrets
 from .server_errors import api_error, clip, parse_leniently, says_failure
 from .sse import begins_event_stream
-from .strict_json import decode_json
+from .strict_json import check_density, decode_json
 from .transport import NetworkCall
 
 __all__ = ["ask"]
@@ -41,6 +41,7 @@ def _answer(
     endpoint: Endpoint[Any, W], candidate: Candidate, call: NetworkCall, secrets: Secrets
 ) -> W:
     response = candidate.open_whole(call)
+    check_density(response.content, candidate.max_bytes, "answer")
     try:
         text = response.content.decode()
     except UnicodeDecodeError as error:

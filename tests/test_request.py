@@ -73,7 +73,11 @@ def test_what_a_call_that_cannot_be_is_told(
             + "…': is the base URL right?",
         ),
         (b"[1]", "the server's answer is JSON, but not an object"),
-        (b'{"a": "' + b"x" * 993, "the server's answer is longer than 999 bytes"),
+        (
+            b'{"a": "' + b"x" * 993,
+            "the server's answer is longer than 999 bytes; if such answers are to be expected, "
+            "raise max_event_bytes",
+        ),
     ],
     ids=["no UTF-8", "no JSON", "no object", "too long"],
 )

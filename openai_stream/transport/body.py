@@ -181,7 +181,11 @@ class Body:
         while block := self.read():
             size += len(block)
             if size > limit:
-                raise StreamDecodeError(f"the server's answer is longer than {limit} bytes")
+                raise StreamDecodeError(
+                    f"the server's answer is longer than {limit} bytes; if such answers are to be "
+                    "expected, raise max_event_bytes",
+                    lasting=True,
+                )
             yield block
 
     def finish(self) -> None:
