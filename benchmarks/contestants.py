@@ -345,6 +345,37 @@ class ThreadAndQueue(SSEClient):
         return iter(events.get, None), stop
 
 
+class KeptSSEClient(SSEClient):
+    """It reads on behind ``[DONE]``, to the end of the body: only then is the connection kept."""
+
+    title = "requests + sseclient + json, connection kept"
+
+    def events(self, model: str) -> Iterator[Any]:
+        response = self._post(model)
+        for event in self._parse(response.raw.stream(65536)).events():
+            if event.data != "[DONE]":
+                yield json.loads(event.data)
+
+
+class KeptThreadAndQueue(KeptSSEClient):
+    title = "requests + sseclient + json, a thread and a queue, connection kept"
+
+    def events(self, model: str) -> Iterator[Any]:
+        events: queue.Queue[Any] = queue.Queue()
+        response = self._post(model)
+
+        def read() -> None:
+            try:
+                for event in self._parse(response.raw.stream(65536)).events():
+                    if event.data != "[DONE]":
+                        events.put(json.loads(event.data))
+            finally:
+                events.put(None)
+
+        threading.Thread(target=read).start()
+        yield from iter(events.get, None)
+
+
 class BareSocket(Contestant):
     """``recv`` and nothing else: the bytes of each event, for an event a chunk and a pace."""
 
@@ -394,6 +425,8 @@ CONTESTANTS = {
         SSEClient,
         IterLines,
         ThreadAndQueue,
+        KeptSSEClient,
+        KeptThreadAndQueue,
         BareSocket,
     )
 }
