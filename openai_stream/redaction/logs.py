@@ -19,7 +19,7 @@ from .secrets import Secrets
 __all__ = ["hiding_in_logs", "without_secrets"]
 
 _LOGGERS = tuple(
-    f"urllib3.{name}"
+    logging.getLogger(f"urllib3.{name}")
     for name in ("connection", "connectionpool", "poolmanager", "response", "util.retry")
 )
 # Not a ``threading.local``, which would be that of all greenlets together if it was made before
@@ -57,8 +57,8 @@ class hiding_in_logs:
         self._secrets = secrets
 
     def __enter__(self) -> None:
-        for name in _LOGGERS:  # again each time: whoever sets logging up anew may clear filters
-            logging.getLogger(name).addFilter(_filter)
+        for logger in _LOGGERS:  # again each time: whoever sets logging up anew may clear filters
+            logger.addFilter(_filter)
         self._outer = _current.set(self._secrets)
 
     def __exit__(

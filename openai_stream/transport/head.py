@@ -80,5 +80,7 @@ class Head:
 
     def others(self) -> list[tuple[str, str]]:
         """The header fields of the last head that were kept back."""
+        if not self._others:
+            return []
         text = b"".join(self._others).decode("iso-8859-1")
         return email.parser.HeaderParser().parsestr(text).items()
