@@ -39,24 +39,28 @@ class Label:
         whole: Callable[[Any], Any],
         clean: Callable[[str], str],
     ) -> None:
-        kind = clean(content_type).split(";", 1)[0].strip().lower()
+        kind = _kind_of(content_type)
         self._limit = limit
         self._whole = whole
         self._clean = clean
         self._body: bytearray | None = None  # of an answer that is the JSON that it is said to be
         self._is_json = kind == "application/json" or kind.endswith("+json")
-        self._what = f"the server answered with JSON ({kind}) instead of an event stream"
+        self._what = ""
         self._refusal: StreamDecodeError | None = None
-        if kind in _PAGES:
+        #: It is said to be no event stream, and what it begins with has not belied that.
+        self.doubted = self._is_json or kind in _PAGES
+        if not self.doubted:
+            return
+        kind = _kind_of(clean(content_type))
+        self._what = f"the server answered with JSON ({kind}) instead of an event stream"
+        if not self._is_json:
             self._refusal = StreamDecodeError(
                 f"the server answered with a page ({kind}) instead of an event stream: is the "
                 "base URL right, and does it end in /v1 where the server wants that?",
                 lasting=True,
             )
-        elif self._is_json:
+        else:
             self._refusal = StreamDecodeError(f"{self._what}: is the base URL right?", lasting=True)
-        #: It is said to be no event stream, and what it begins with has not belied that.
-        self.doubted = self._refusal is not None
 
     def look(self, frames: Frames, block: bytes) -> bytes:
         """Look at the first blocks of an answer that is :attr:`doubted`.
@@ -134,3 +138,8 @@ class Label:
             snapshot=snapshot,
             lasting=True,
         )
+
+
+def _kind_of(content_type: str) -> str:
+    """The media type, without its parameters."""
+    return content_type.split(";", 1)[0].strip().lower()

@@ -268,3 +268,28 @@ def test_shows_no_secret_of_a_label() -> None:
     with pytest.raises(StreamDecodeError) as caught:
         list(itertools.chain(protocol.feed(b"[]"), protocol.end(framed=True)))
     assert "key" not in str(caught.value)
+
+
+def test_looks_for_no_secrets_in_an_answer_that_is_well() -> None:
+    def clean(text: str) -> str:
+        raise AssertionError(text)
+
+    protocol = StreamProtocol(
+        CHAT_COMPLETIONS, CHAT_COMPLETIONS.accumulator(), LIMIT, "text/event-stream", clean
+    )
+    assert len(list(protocol.feed(WHOLE))) == len(CHUNKS)
+    protocol.finish()
+
+
+@pytest.mark.parametrize("content_type", ["text/html; about=secret", "application/x.secret+json"])
+def test_hides_what_is_secret_in_the_name_of_another_kind(content_type: str) -> None:
+    protocol = StreamProtocol(
+        CHAT_COMPLETIONS,
+        CHAT_COMPLETIONS.accumulator(),
+        LIMIT,
+        content_type,
+        lambda text: text.replace("secret", "***"),
+    )
+    with pytest.raises(StreamDecodeError, match="instead of an event stream") as caught:
+        list(itertools.chain(protocol.feed(b"<p>"), protocol.end(framed=True)))
+    assert "secret" not in str(caught.value)
