@@ -18,7 +18,7 @@ from .body import settle
 from .call import NetworkCall
 from .current import sending
 from .given import GivenWait
-from .session import Session, proxy_of
+from .session import Session
 
 __all__ = ["send"]
 
@@ -39,15 +39,17 @@ def send(
         :attr:`NetworkCall.expired` says so. Others leak through ``requests`` too: ``urllib3``'s,
         ``http.client``'s, ``OSError`` and ``ValueError``; and whatever a given session raises.
     """
-    proxy = proxy_of(session, made.url)
+    settings: Any = session.merge_environment_settings(made.url, {}, True, None, None)
+    proxy = requests.utils.select_proxy(made.url, settings["proxies"])
     if proxy and not parse_url(proxy).host:  # requests would trip over it with a TypeError
         if "://" in proxy:
             why = f"the proxy's URL {shown(proxy)!r} has no host"
         else:
             why = f"the proxy's URL has no scheme: write {shown(f'http://{proxy}')}"
         raise requests.exceptions.InvalidProxyURL(why)
+    is_ours = isinstance(session, Session) and not (proxy or "").startswith("socks")
     with sending(call):
-        return _timed(session, made, prepared, call)
+        return _timed(session, made, prepared, call, settings, is_ours)
 
 
 def _timed(
@@ -55,14 +57,16 @@ def _timed(
     made: requests.Request,
     prepared: requests.PreparedRequest,
     call: NetworkCall,
+    settings: dict[str, Any],
+    is_ours: bool,
 ) -> requests.Response:
     connect, wait = call.given_limits()
     seen = _Seen()
     start = monotonic()
     try:
         # What is not ours goes by these two numbers; each wait of ours is set by the call.
-        with _given(session, made.url, call, seen):
-            response = _send(session, made, prepared, seen, timeout=(connect, wait))
+        with contextlib.nullcontext() if is_ours else _given(call, seen):
+            response = _send(session, made, prepared, seen, settings, timeout=(connect, wait))
     except requests.Timeout as error:
         seen.close()
         took = monotonic() - start
@@ -92,12 +96,8 @@ def _timed(
     return response
 
 
-def _given(
-    session: requests.Session, url: str, call: NetworkCall, seen: _Seen
-) -> contextlib.AbstractContextManager[object]:
+def _given(call: NetworkCall, seen: _Seen) -> GivenWait:
     """What bounds the wait for the headers where the connection is not ours."""
-    if isinstance(session, Session) and not (proxy_of(session, url) or "").startswith("socks"):
-        return contextlib.nullcontext()
     wait = GivenWait(call)
     seen.passed = wait.passed
     return wait
@@ -123,12 +123,12 @@ def _send(
     made: requests.Request,
     prepared: requests.PreparedRequest,
     seen: _Seen,
+    settings: dict[str, Any],
     timeout: tuple[float, float],
 ) -> requests.Response:
     how: dict[str, Any] = {"allow_redirects": False, "timeout": timeout}
     if getattr(session.request, "__func__", None) is requests.Session.request:
         prepared.hooks["response"] = seen.around(prepared.hooks["response"])
-        settings = session.merge_environment_settings(made.url, {}, True, None, None)
         return session.send(prepared, **how, **settings)
     # It puts something of its own into each request there: a token (google-auth, OAuth 2), a time.
     return session.request(

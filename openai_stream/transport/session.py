@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import http.cookiejar
+import os
+import urllib.request
 from typing import Any
 
 import requests
 import requests.adapters
+import requests.structures
 
 from .connection import POOLS
 from .sockets import socket_options
@@ -56,6 +59,42 @@ class Session(requests.Session):
         adapter = _Adapter(max_retries=0, pool_maxsize=_POOL)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """As ``requests`` does, at a third of its cost: but for its headers, the session has
+        nothing that could be merged into a request (cookies, parameters, hooks), and each of our
+        requests has an ``auth``, which keeps ``~/.netrc`` out.
+        """
+        theirs = requests.Session.prepare_request
+        if getattr(theirs, "__globals__", None) is not vars(requests.sessions):
+            return super().prepare_request(request)  # a tracer has put its own around it
+        headers = requests.structures.CaseInsensitiveDict(self.headers)
+        headers.update(request.headers)
+        prepared = requests.PreparedRequest()
+        prepared.prepare(
+            method=request.method,
+            url=request.url,
+            headers={name: value for name, value in headers.items() if value is not None},
+            data=request.data,
+            auth=request.auth,
+            hooks=request.hooks,
+        )
+        return prepared
+
+    def merge_environment_settings(
+        self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+    ) -> Any:
+        """As ``requests`` does, anew for each request, but at a third of its cost if there is no
+        proxy: it would first look through the environment for whether the host goes without one.
+
+        The session has no settings of its own to merge.
+        """
+        if proxies or urllib.request.getproxies():
+            return super().merge_environment_settings(url, proxies, stream, verify, cert)
+        if verify is None or verify is True:
+            bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+            verify = bundle or True
+        return {"proxies": {}, "stream": stream, "verify": verify, "cert": cert}
 
 
 def proxy_of(session: requests.Session, url: str) -> str | None:
