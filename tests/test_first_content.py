@@ -4,15 +4,18 @@ else.
 
 from __future__ import annotations
 
+import queue
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 from machine import HELD_UP
 
 from openai_stream import (
+    DONE,
     APITimeoutError,
     Client,
     OpenAIStreamError,
@@ -92,42 +95,58 @@ SILENCE: dict[str, tuple[Script, type[OpenAIStreamError]]] = {
 }
 
 
-def read_queue(client: Client, timeout: Timeout) -> OpenAIStreamError:
+#: How to ask, by endpoint.
+CHAT: dict[str, Any] = {"model": "m", "messages": [], "stream": True}
+RESPONSE: dict[str, Any] = {"model": "m", "input": "", "stream": True}
+
+
+def read_queue(call: Callable[..., Any]) -> OpenAIStreamError:
     with pytest.raises(OpenAIStreamError) as caught:
-        for _ in client.create_chat_completion(
-            model="m", messages=[], stream=True, timeout=timeout
-        ):
+        for _ in call():
             pass
     return caught.value
 
 
-def read_callback(client: Client, timeout: Timeout) -> OpenAIStreamError:
-    stream = client.create_chat_completion(
-        model="m",
-        messages=[],
-        stream=True,
-        nowait=True,
-        on_next=lambda event: None,
-        on_error=lambda error: None,
-        timeout=timeout,
-    )
+def read_callback(call: Callable[..., Any]) -> OpenAIStreamError:
+    stream = call(nowait=True, on_next=lambda event: None, on_error=lambda error: None)
     error = stream.exception(30)
     assert isinstance(error, OpenAIStreamError)
     return error
 
 
-@pytest.mark.parametrize("read", [read_queue, read_callback])
+def read_foreign_queue(call: Callable[..., Any]) -> OpenAIStreamError:
+    mine: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    call(nowait=True, queue=mine)
+    items: list[Any] = []
+    while (item := mine.get(timeout=30)) is not DONE:
+        items.append(item)
+    error = items[-1]
+    assert isinstance(error, OpenAIStreamError)
+    return error
+
+
+def read_result(call: Callable[..., Any]) -> OpenAIStreamError:
+    with pytest.raises(OpenAIStreamError) as caught:
+        call().stream.result(30)
+    return caught.value
+
+
+READS = [read_queue, read_callback, read_foreign_queue, read_result]
+Read = Callable[[Callable[..., Any]], OpenAIStreamError]
+
+
+@pytest.mark.parametrize("read", READS)
 @pytest.mark.parametrize("silence", SILENCE)
 def test_first_is_met(
     server: ScriptedServer,
     client: Client,
     silence: str,
-    read: Callable[[Client, Timeout], OpenAIStreamError],
+    read: Read,
 ) -> None:
     script, kind = SILENCE[silence]
     server.always(script)
     with in_time():
-        error = read(client, Timeout(first=LIMIT))
+        error = read(partial(client.create_chat_completion, **CHAT, timeout=Timeout(first=LIMIT)))
     assert type(error) is kind
     assert "Timeout(first=…) allows more" in str(error)
     assert error.retryable
@@ -135,15 +154,16 @@ def test_first_is_met(
         assert error.deadline == "first"
 
 
+@pytest.mark.parametrize("read", READS)
 @pytest.mark.parametrize("later", [on(IN_PROGRESS), begun(CREATED, IN_PROGRESS)])
 def test_first_is_met_while_a_response_is_in_progress(
-    server: ScriptedServer, client: Client, later: Script
+    server: ScriptedServer, client: Client, later: Script, read: Read
 ) -> None:
     server.play(later)
-    events = client.create_response(model="m", input="", stream=True, timeout=Timeout(first=LIMIT))
-    with in_time(), pytest.raises(StreamTimeoutError) as caught:
-        list(events)
-    assert caught.value.deadline == "first"
+    with in_time():
+        error = read(partial(client.create_response, **RESPONSE, timeout=Timeout(first=LIMIT)))
+    assert isinstance(error, StreamTimeoutError)
+    assert error.deadline == "first"
 
 
 def test_first_counts_the_handshake(server: ScriptedServer) -> None:
@@ -190,16 +210,15 @@ def test_restarts_are_for_it(server: ScriptedServer, client: Client, timeout: Ti
     ],
     ids=["nothing", "empty deltas", "a flood of them", "usage", "keep-alives"],
 )
-def test_content_is_met(server: ScriptedServer, client: Client, silence: Any) -> None:
+@pytest.mark.parametrize("read", READS)
+def test_content_is_met(server: ScriptedServer, client: Client, silence: Any, read: Read) -> None:
     server.play(begun(ROLE, ONE, silence))
-    events = client.create_chat_completion(
-        model="m", messages=[], stream=True, timeout=Timeout(content=LIMIT)
-    )
-    assert next(events.text()) == "one"
-    with in_time(), pytest.raises(StreamTimeoutError, match=r"Timeout\(content=…\)") as caught:
-        list(events)
-    assert caught.value.deadline == "content"
-    assert caught.value.snapshot.choices[0].message.content == "one"
+    with in_time():
+        error = read(partial(client.create_chat_completion, **CHAT, timeout=Timeout(content=LIMIT)))
+    assert isinstance(error, StreamTimeoutError)
+    assert "Timeout(content=…)" in str(error)
+    assert error.deadline == "content"
+    assert error.snapshot.choices[0].message.content == "one"
 
 
 # The mirror image: what may take its time ------------------------------------------------------

@@ -38,6 +38,7 @@ from openai_stream import (
     resume_response,
     retrying,
 )
+from openai_stream.testing import FAULTS as NAMED
 from openai_stream.testing import (
     Fin,
     Hang,
@@ -163,7 +164,20 @@ def read_foreign_queue(call: Callable[..., Any]) -> list[Any]:
     return items
 
 
+def read_result(call: Callable[..., Any]) -> list[Any]:
+    assert call().stream.result(SOON).output_text == TEXT
+    return []
+
+
 READERS = [read_queue, read_callback, read_foreign_queue]
+
+#: The named faults that end an answer, and do not make it another one.
+ENDING = (
+    "corrupt_chunk", "corrupt_gzip", "cut", "invalid_utf8", "keep_alives", "malformed", "reset",
+    "short_length", "stall", "truncated",
+)  # fmt: skip
+#: And those that a request for the rest may meet.
+REFUSING = ("no_response", "rate_limited", "server_error", "unanswered")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -197,6 +211,42 @@ def test_a_break_after_any_event(
     items = read(lambda **where: client.create_response(**BODY, stream=True, restarts=1, **where))
     assert [item.to_dict() for item in items] == EVENTS
     assert asked(server) == [POST, get(broken - 1)]
+
+
+@pytest.mark.parametrize("read", [*READERS, read_result])
+@pytest.mark.parametrize("name", ENDING)
+def test_each_fault_by_name_after_each_event(
+    server: ScriptedServer, client: Client, name: str, read: Callable[..., list[Any]]
+) -> None:
+    silent = name in ("keep_alives", "stall")
+    timeout = Timeout(idle=0.2, gap=0.2) if silent else None
+    for broken in range(1, len(EVENTS)):
+        server.play(answer(EVENTS, fault=NAMED[name](after=broken), done=False), whole)
+        items = read(
+            lambda **where: client.create_response(
+                **BODY, stream=True, restarts=1, timeout=timeout, **where
+            )
+        )
+        if read is not read_result:
+            assert [item.to_dict() for item in items] == EVENTS
+        assert asked(server)[-2:] == [POST, get(broken - 1)]
+
+
+@pytest.mark.parametrize("read", [*READERS, read_result])
+@pytest.mark.parametrize("name", REFUSING)
+def test_a_request_for_the_rest_is_tried_again(
+    server: ScriptedServer, name: str, read: Callable[..., list[Any]]
+) -> None:
+    server.play(answer([*EVENTS[:5], Fin()]), answer(EVENTS, fault=name), whole)
+    with Client("k", server.base_url, max_retries=1) as client:
+        items = read(
+            lambda **where: client.create_response(
+                **BODY, stream=True, restarts=1, timeout=Timeout(gap=0.3), **where
+            )
+        )
+    if read is not read_result:
+        assert [item.to_dict() for item in items] == EVENTS
+    assert asked(server) == [POST, get(4), get(4)]
 
 
 def test_the_snapshot_and_the_text_go_on(server: ScriptedServer, client: Client) -> None:
