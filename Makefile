@@ -90,7 +90,7 @@ pictures: $(VENV)/.installed $(DEMO_VENV)/.installed ## the pictures of demo and
 	OPENAI_STREAM_PICTURES=docs/images $(BIN)/python -m pytest examples -k pictures $(ARGS)
 
 # As in: make bench ARGS="--quick cpu latency"
-bench: $(BENCH_VENV)/.installed $(LITELLM_VENV)/.installed ## ratios to other libraries, into docs/ (15 minutes; ARGS=--quick is rough)
+bench: $(BENCH_VENV)/.installed $(LITELLM_VENV)/.installed ## ratios to other libraries, into docs/ (25 minutes; ARGS=--quick is rough)
 	$(BENCH_VENV)/bin/python -m benchmarks --litellm $(LITELLM_VENV)/bin/python $(ARGS)
 
 $(LITELLM_VENV)/.installed: setup.cfg pyproject.toml

@@ -18,7 +18,17 @@ from .report import Findings
 from .server import ServerProcess
 from .worker import ROOT
 
-TOPICS = ("cpu", "call", "latency", "first_event", "growth", "streams", "stop", "footprint")
+TOPICS = (
+    "paced",
+    "cpu",
+    "call",
+    "latency",
+    "first_event",
+    "growth",
+    "streams",
+    "stop",
+    "footprint",
+)
 PACKAGES = ("openai", "httpx-sse", "requests", "sseclient-py", "urllib3")
 PLOT = "benchmarks.svg"
 

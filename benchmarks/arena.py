@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from .contestants import CONTESTANTS
 from .events import Answer
+from .registry import CONTESTANTS
 from .server import ServerProcess
 from .worker import Worker
 

@@ -80,11 +80,14 @@ class Contestant:
 class Ours(Contestant):
     title = "openai-stream, queue"
 
+    #: How many threads read all streams together.
+    readers: int | None = None
+
     def __init__(self, base_url: str) -> None:
         import openai_stream  # noqa: PLC0415
 
         self._done = openai_stream.DONE
-        client = openai_stream.Client(api_key="none", base_url=base_url)
+        client = openai_stream.Client(api_key="none", base_url=base_url, readers=self.readers)
         self._create: Any = client.create_chat_completion
 
     def events(self, model: str) -> Iterator[Any]:
@@ -99,8 +102,8 @@ class Ours(Contestant):
         while events.get() is not done:
             pass
 
-    def start(self, model: str) -> tuple[Iterable[Any], Callable[[], object]]:
-        events = self._create(model=model, messages=MESSAGES, stream=True)
+    def start(self, model: str, maxsize: int = 0) -> tuple[Iterable[Any], Callable[[], object]]:
+        events = self._create(model=model, messages=MESSAGES, stream=True, maxsize=maxsize)
         return events, events.close
 
 
@@ -153,12 +156,21 @@ class OursCalledBack(Ours):
 class OursSharedQueue(Ours):
     title = "openai-stream, one queue for all"
 
-    def read_many(self, model: str, streams: int, take: Callable[[int, Any], object]) -> None:
-        shared: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for n in range(streams):
+    def begin_many(self, models: Iterable[str], shared: queue.SimpleQueue[Any]) -> list[Any]:
+        """Begin a stream of each, all of them into one queue, tagged with its number.
+
+        :returns: their handles.
+        """
+        return [
             self._create(
                 model=model, messages=MESSAGES, stream=True, nowait=True, queue=shared, tag=n
             )
+            for n, model in enumerate(models)
+        ]
+
+    def read_many(self, model: str, streams: int, take: Callable[[int, Any], object]) -> None:
+        shared: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.begin_many([model] * streams, shared)
         running = streams
         while running:
             tagged = shared.get()
@@ -408,28 +420,6 @@ class BareSocket(Contestant):
         found = re.search(rb'"content":"([^"]+)"', event)
         return found[1].decode() if found else ""
 
-
-CONTESTANTS = {
-    kind.__name__: kind
-    for kind in (
-        Ours,
-        OursWithResult,
-        OursIterated,
-        OursCalledBack,
-        OursSharedQueue,
-        OpenAI,
-        OpenAIWithFinal,
-        LiteLLM,
-        LiteLLMWithFinal,
-        HttpxSSE,
-        SSEClient,
-        IterLines,
-        ThreadAndQueue,
-        KeptSSEClient,
-        KeptThreadAndQueue,
-        BareSocket,
-    )
-}
 
 #: Those whose events are timed one by one.
 ONE_BY_ONE = (

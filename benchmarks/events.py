@@ -11,9 +11,10 @@ import base64
 import json
 import random
 import string
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import cache
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 HEAD = (
@@ -37,8 +38,13 @@ class Answer:
     :param per_chunk: events an HTTP chunk.
     :param size: characters of text in each event; 0 for a token.
     :param pace: seconds between two events, which then carry a stamp; 0: all at once.
-    :param delay: seconds from the request to the first event, of an answer with a pace.
+    :param delay: seconds from the request to the first event, of an answer with a pace; of one
+        with a gate, from when all are there.
     :param name: the server tells when the connection of a named answer is closed.
+    :param gate: no event of an answer with this gate is sent before all of them are there; then
+        they take turns within the pace.
+    :param together: how many have the gate.
+    :param endless: the events come again and again, as fast as they are read.
     """
 
     events: int = 5000
@@ -47,6 +53,9 @@ class Answer:
     pace: float = 0.0
     delay: float = 0.0
     name: str = ""
+    gate: str = ""
+    together: int = 0
+    endless: int = 0
 
     @property
     def model(self) -> str:
@@ -56,8 +65,18 @@ class Answer:
     def of(cls, model: str) -> Answer:
         # litellm wants the name of a provider in front of a model's.
         fields = dict(parse_qsl(model.rpartition("/")[2]))
-        kinds = {"events": int, "per_chunk": int, "size": int, "pace": float, "delay": float}
-        return cls(**{key: kinds.get(key, str)(value) for key, value in fields.items()})
+        return cls(**{key: _KINDS.get(key, str)(value) for key, value in fields.items()})
+
+
+_KINDS: dict[str, Callable[[str], Any]] = {
+    "events": int,
+    "per_chunk": int,
+    "size": int,
+    "pace": float,
+    "delay": float,
+    "together": int,
+    "endless": int,
+}
 
 
 def frames(answer: Answer) -> Iterator[bytes]:
@@ -112,6 +131,13 @@ def burst(answer: Answer) -> bytes:
     return b"".join(chunk(piece) for body in bodies for piece in _cut(body)) + END
 
 
+@cache
+def flood(answer: Answer) -> bytes:
+    """What an endless answer says again and again."""
+    *whole, _ = frames(answer)
+    return b"".join(map(chunk, whole))
+
+
 def _cut(body: bytes) -> Iterator[bytes]:
     """A long event in pieces of the size of a TLS record, as proxies cut it."""
     for i in range(0, len(body), _RECORD):
@@ -121,6 +147,8 @@ def _cut(body: bytes) -> Iterator[bytes]:
 @cache
 def stamped(answer: Answer) -> list[tuple[bytes, bytes]]:
     """The chunks of an answer with a pace, each as what stands before and after its stamp."""
+    if answer.name or answer.gate:
+        return stamped(replace(answer, name="", gate=""))
     place = _PLACE.encode()
     return [
         (before, after)

@@ -19,6 +19,7 @@ _LIGHTER = {_OURS: "#9ecae1", _THEIRS: "#dde1e5"}
 def draw(findings: Findings, path: Path) -> None:
     """Draw what there is of it."""
     panels: list[tuple[str, Callable[[Axes, Any], None]]] = [
+        ("paced", _paced),
         ("cpu", _cpu),
         ("latency", _latency),
         ("streams", _streams),
@@ -32,9 +33,16 @@ def draw(findings: Findings, path: Path) -> None:
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
+def _paced(axes: Axes, figures: dict[str, list[Any]]) -> None:
+    _lines(axes, figures)
+    axes.set_yscale("log")
+    axes.set_xlabel("streams at once, at a model's pace")
+    axes.set_ylabel("CPU per event, µs")
+
+
 def _cpu(axes: Axes, figures: dict[str, list[float]]) -> None:
     _bars(axes, figures, ("1 event an HTTP chunk", "20 events"))
-    axes.set_xlabel("CPU per event, µs")
+    axes.set_xlabel("CPU per event of a burst, µs")
 
 
 def _latency(axes: Axes, figures: dict[str, list[float]]) -> None:
@@ -83,8 +91,8 @@ def _bars(axes: Axes, figures: dict[str, list[float]], labels: tuple[str, str]) 
 def _lines(axes: Axes, figures: dict[str, list[Any]]) -> None:
     for n, (title, (x, y)) in enumerate(figures.items()):
         colour = _OURS if _ours(title) else _THEIRS
-        style = ("-", "--", ":", "-.")[n % 4]
-        axes.plot(x, y, marker="o", markersize=4, color=colour, linestyle=style, label=title)
+        style, marker = ("-", "--", ":", "-.")[n % 4], "os^Dv"[n % 5]
+        axes.plot(x, y, marker=marker, markersize=4, color=colour, linestyle=style, label=title)
     axes.set_xscale("log")
     axes.set_ylim(bottom=1)
     _legend(axes, *axes.get_legend_handles_labels())

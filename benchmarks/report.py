@@ -11,6 +11,9 @@ BEGIN = ".. The table that ``make bench`` writes begins."
 END = ".. The table that ``make bench`` writes ends."
 
 
+_BY_HAND = "requests + sseclient + json"
+
+
 @dataclass(frozen=True)
 class Target:
     """What the library is to keep, and whether it does.
@@ -112,25 +115,48 @@ def page(findings: Findings, machine: Sequence[tuple[str, str]], plot: str | Non
 def condensed(findings: Findings, machine: Sequence[tuple[str, str]]) -> str:
     """The table of the README: what a user may save, ours being 1; and with what it was measured.
 
+    What comes at the pace of a model is first, for that is life.
+
     :param machine: the date, the versions and the machine, each with what it is.
     """
     drawn = findings.drawn
-    peers = ["openai", "requests + sseclient + json, a thread and a queue"]
-    ours = "openai-stream, queue"
+    paced: dict[int, dict[str, float]] = {}
+    for title, (numbers, costs) in drawn["paced"].items():
+        for streams, cost in zip(numbers, costs, strict=True):
+            paced.setdefault(streams, {})[title] = cost
+    one = ("openai-stream, queue", "openai", f"{_BY_HAND}, a thread and a queue")
+    shared = ("openai-stream, one queue for all", "openai", f"{_BY_HAND}, threads and a queue")
+    crowd = ("openai-stream, readers=1", *shared[1:])
+    loop = (crowd[0], "openai, async", crowd[2])
+    first = {
+        name: {title: figures[n] for title, figures in drawn[name].items()}
+        for name, n in (("latency", 0), ("first_event", 1), ("stop", 3))
+    }
     lines = [
-        ("CPU per event, one an HTTP chunk", drawn["cpu"], 0),
-        ("CPU per event, 20 an HTTP chunk", drawn["cpu"], 1),
-        ("Latency of an event, p50", drawn["latency"], 0),
-        ("Latency of an event, p99", drawn["latency"], 1),
-        ("First event of a further call", drawn["first_event"], 1),
-        ("``close()`` until the server knows", drawn["stop"], 3),
+        ("CPU per event, one stream, 50 a second", paced[1], shared),
+        ("CPU per event, 100 streams, 20 a second, ``readers=1``", paced[100], crowd),
+        ("Events a second that 256 streams may bring (more is better)", drawn["capacity"], loop),
+        ("Latency of an event, p50", first["latency"], one),
+        ("First event of a further call", first["first_event"], one),
+        ("``close()`` until the server knows", first["stop"], one),
+        *(
+            (f"CPU per event of a burst, {per_chunk} an HTTP chunk", costs, one)
+            for per_chunk, costs in zip(("1", "20"), _columns(drawn["cpu"]), strict=True)
+        ),
     ]
     rows = [
-        [what, "1", *(_times(figures[peer][n] / figures[ours][n]) for peer in peers)]
-        for what, figures, n in lines
+        [what, "1", *(_times(figures[peer] / figures[ours]) for peer in peers)]
+        for what, figures, (ours, *peers) in lines
     ]
     table = grid(["", "openai-stream", "openai", "thread and queue by hand"], rows)
     return f"{table}\n\nMeasured on {'; '.join(what for _, what in machine)}."
+
+
+def _columns(figures: dict[str, list[float]]) -> list[dict[str, float]]:
+    """One mapping for each place of the lists."""
+    return [
+        dict(zip(figures, column, strict=True)) for column in zip(*figures.values(), strict=True)
+    ]
 
 
 def _times(ratio: float) -> str:

@@ -16,15 +16,24 @@ import socket
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import count
 from typing import IO
 
-from .events import END, HEAD, Answer, burst, chunk, stamp, stamped
+from .events import END, HEAD, Answer, burst, chunk, flood, stamp, stamped
 
 _TURN = 64  # pieces that one connection may send before it is another's turn
 
 _now = time.monotonic_ns
+
+
+class _Gate:
+    """Where answers wait until so many are there."""
+
+    def __init__(self) -> None:
+        self.waiting: list[_Connection] = []
+        self.opens = 0
 
 
 class _Connection:
@@ -35,11 +44,11 @@ class _Connection:
         self.received = b""
         self.name = ""
         #: What is to be sent: bytes, or the time at which to go on.
-        self.pieces: Iterator[bytes | int] = iter(())
+        self.pieces: Iterator[bytes | int | _Gate] = iter(())
         self.unsent = memoryview(b"")
         self.writing = False
 
-    def take_request(self) -> bool:
+    def take_request(self, gates: defaultdict[str, _Gate]) -> bool:
         """Begin to answer what was received, if it is a whole request."""
         head, blank, rest = self.received.partition(b"\r\n\r\n")
         if not blank:
@@ -54,20 +63,35 @@ class _Connection:
         answer = Answer.of(json.loads(rest[:size])["model"])
         self.received = rest[size:]
         self.name = answer.name
-        self.pieces = _pieces(answer)
+        self.pieces = _pieces(answer, gates)
         return True
 
 
-def _pieces(answer: Answer) -> Iterator[bytes | int]:
+def _pieces(answer: Answer, gates: defaultdict[str, _Gate]) -> Iterator[bytes | int | _Gate]:
     """What is sent, and when."""
     received = _now()
+    if answer.endless:
+        yield HEAD
+        while True:
+            yield flood(answer)
     if not answer.pace:
         yield HEAD + burst(answer)
         return
     chunks = stamped(answer)
-    due = _now() + int(answer.delay * 1e9)
-    # The head goes with the first event: a client that has the one is not yet at the other.
-    head = HEAD
+    if answer.gate:
+        yield HEAD
+        gate = gates[answer.gate]
+        place = len(gate.waiting) / answer.together
+        if len(gate.waiting) + 1 == answer.together:
+            del gates[answer.gate]
+            gate.opens = _now() + int(answer.delay * 1e9)
+        yield gate
+        due = gate.opens + int(place * answer.pace * 1e9)
+        head = b""
+    else:
+        due = _now() + int(answer.delay * 1e9)
+        # The head goes with the first event: a client that has the one is not yet at the other.
+        head = HEAD
     for number, (before, after) in enumerate(chunks):
         yield due
         yield head + before + stamp(number, received, _now()) + after
@@ -87,6 +111,7 @@ class Server:
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._due: list[tuple[int, int, _Connection]] = []
         self._order = count()  # heapq compares it where two are due at once
+        self._gates: defaultdict[str, _Gate] = defaultdict(_Gate)
 
     @property
     def port(self) -> int:
@@ -132,7 +157,7 @@ class Server:
             self._close(connection)
             return
         connection.received += received
-        if connection.take_request():
+        if connection.take_request(self._gates):
             self._advance(connection)
 
     def _close(self, connection: _Connection) -> None:
@@ -153,6 +178,9 @@ class Server:
                 if isinstance(piece, int):
                     self._wait(connection, piece)
                     return
+                if isinstance(piece, _Gate):
+                    self._wait_at(piece, connection)
+                    return
                 connection.unsent = memoryview(piece)
             try:
                 sent = connection.sock.send(connection.unsent)
@@ -168,6 +196,12 @@ class Server:
 
     def _wait(self, connection: _Connection, due: int) -> None:
         heapq.heappush(self._due, (due, next(self._order), connection))
+
+    def _wait_at(self, gate: _Gate, connection: _Connection) -> None:
+        gate.waiting.append(connection)
+        if gate.opens:
+            for one in gate.waiting:
+                self._wait(one, gate.opens)
 
     def _watch(self, connection: _Connection, writing: bool) -> None:
         if connection.writing != writing:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .contestants import CONTESTANTS
+from .registry import CONTESTANTS
 from .server import allow_many_files
 
 ROOT = Path(__file__).parents[1]

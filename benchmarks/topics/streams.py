@@ -62,7 +62,7 @@ class _Growth:
         self._thread = threading.Thread(target=self._watch)
 
     def __enter__(self) -> _Growth:
-        self._before = _resident()
+        self._before = resident()
         self._thread.start()
         return self
 
@@ -72,10 +72,10 @@ class _Growth:
 
     def _watch(self) -> None:
         while not self._over.wait(0.25):
-            self.most = max(self.most, _resident() - self._before)
+            self.most = max(self.most, resident() - self._before)
 
 
-def _resident() -> int:
+def resident() -> int:
     """The bytes of memory that the process has."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
