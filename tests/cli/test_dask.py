@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +67,30 @@ def test_500_prompts_with_faults_and_a_worker_killed(
     )
     assert (result.returncode, result.stdout) == (0, ""), result.stderr
     check_all(answers, 500)
+
+
+@pytest.mark.limit(240)
+def test_a_cluster_that_is_not_left_in_peace(
+    server: ScriptedServer, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Workers are killed; the scheduler is restarted by Dask, and killed and begun anew."""
+    proof = pytest.importorskip("proofs.cluster")
+    server.always(proof.paced)
+    proof.write_prompts(tmp_path / "prompts.jsonl", 300)
+    answers = tmp_path / "answers.jsonl"
+    over = threading.Event()
+    with proof.cluster(tmp_path, environment) as cluster, ThreadPoolExecutor(1) as pool:
+        disturbed = pool.submit(proof.disturb, cluster, answers, 300, 5, over, kills=3)
+        try:
+            result = proof.ask(
+                tmp_path, environment, 300, answers, "--dask", cluster.address, "-c", "30"
+            )
+        finally:
+            over.set()
+        done = disturbed.result()
+    assert result.problems == [], (tmp_path / "cluster.log").read_text()
+    assert done["restarted by Dask"] == done["scheduler killed"] == 1
+    assert done["worker killed"] >= 1
 
 
 @dataclass(frozen=True)
@@ -175,6 +201,7 @@ def test_the_scheduler_goes_away(
         scheduler.process.kill()
         said = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 1
+    assert said.count("\n") == 2, said
     summary, error = said.splitlines()
     assert summary.startswith("0 answers, 0 failures, ")
     assert error == "Error: the Dask scheduler is gone"

@@ -13,8 +13,10 @@ import pickle
 import pkgutil
 import queue
 import signal
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from typing import Any
@@ -37,10 +39,12 @@ from .workers import Answer, Outcome, Work, WorkerDied, Workers, start
 __all__ = ["DaskWorkers"]
 
 _LOOK_EVERY = 1.0  # seconds between two looks at whether the batch is over
+_LOOK_AGAIN = 0.05  # seconds between two looks at whether the scheduler is back
 _MOST_PROCESSES = 4
 _FETCHING = 5.0  # seconds
 _CLOSING = 15.0  # seconds
 _DIED = WorkerDied("the worker that had the prompt has died, several times")
+_RESTARTED = WorkerDied("the Dask cluster was restarted while it had the prompt")
 
 
 @functools.lru_cache(maxsize=8)
@@ -65,13 +69,12 @@ def _ask(target: Target, prompt: Prompt, run: str) -> Answer | Exception | None:
         stream = start(client, prompt).stream
     except OpenAIStreamError as error:
         return error
-    over = Event(_over(run))
     with stream:
         while True:
             try:
                 failure = stream.exception(timeout=_LOOK_EVERY)
             except TimeoutError:
-                if over.is_set():
+                if Event(_over(run)).is_set():
                     return None
                 continue
             return Answer.of(ENDPOINTS[prompt.path], stream) if failure is None else failure
@@ -209,7 +212,7 @@ class DaskWorkers(Workers):
                 return Outcome(work, error=_DIED)
             raise _unfit(f"{type(error).__name__}: {told(error)}")
         if future.status == "cancelled":
-            raise Failure("the Dask scheduler is gone")
+            return self._cut_off(work)
         # The worker that has the result may die before it is fetched. Dask would ask again, and
         # have everybody wait for it.
         if future.status == "lost":
@@ -218,6 +221,8 @@ class DaskWorkers(Workers):
             kind, result = future.result(timeout=_FETCHING)
         except TimeoutError:
             return Outcome(work, error=_DIED)
+        except (CancelledError, OSError):
+            return self._cut_off(work)
         if kind == "unfit":
             raise _unfit(result)
         if not isinstance(result, Answer):
@@ -226,8 +231,22 @@ class DaskWorkers(Workers):
             self._on_tokens(result.tokens.answer)
         return Outcome(work, result)
 
+    def _cut_off(self, work: Work) -> Outcome:
+        """What comes of a prompt that Dask dropped, as it does with all when it is restarted.
+
+        If the connection is lost it connects again by itself, to a new scheduler at the same
+        address too, and gives up after ``distributed.comm.timeouts.connect``.
+
+        :raises Failure: it gave up.
+        """
+        while self._cluster.status not in ("running", "closed"):
+            time.sleep(_LOOK_AGAIN)
+        if self._cluster.status == "closed":
+            raise Failure("the Dask scheduler is gone")
+        return Outcome(work, error=_RESTARTED)
+
     def close(self) -> None:
-        if self._futures:
+        if self._futures and self._cluster.status == "running":
             # A task that runs cannot be cancelled: it asks whether it is still wanted.
             with suppress(OSError, TimeoutError):
                 Event(_over(self._run), client=self._cluster).set()
