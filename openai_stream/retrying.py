@@ -16,6 +16,7 @@ __all__ = [
     "backoff",
     "failed_reason",
     "has_no_credit",
+    "is_limit",
     "is_servers_own",
     "status_may_pass",
 ]
@@ -33,14 +34,19 @@ _NO_CREDIT = frozenset(
 #: Reasons for which an answer ends that is no answer: the server, or what it asks, failed.
 _FAILED_REASONS = frozenset({"error", "network_error", "insufficient_system_resource", "abort"})
 
-#: What servers call their own failures and their limits, by :func:`_plain`.
+#: What servers call a limit of rate, by :func:`_plain`.
+_LIMITS = frozenset(
+    {"ratelimit", "ratelimited", "ratelimitexceeded", "ratelimitreached", "toomanyrequests"}
+    | {"resourceexhausted", "throttling", "throttled"}
+)
+
+#: And their own failures.
 _SERVERS_OWN = frozenset(
     {"server", "internal", "internalserver", "api", "engine", "backend", "upstream", "provider"}
     | {"overloaded", "engineoverloaded", "modeloverloaded", "serveroverloaded", "slowdown"}
     | {"serverisoverloaded", "systembusy", "serverbusy", "busy", "capacityexceeded", "nocapacity"}
     | {"unavailable", "serviceunavailable", "modelunavailable", "temporarilyunavailable"}
-    | {"ratelimit", "ratelimited", "ratelimitexceeded", "ratelimitreached", "toomanyrequests"}
-    | {"resourceexhausted", "throttling", "throttled", "modelstream", "modelnotready"}  # Amazon's
+    | {"modelstream", "modelnotready"}  # Amazon's
     | {"timeout", "gatewaytimeout", "deadlineexceeded", "modeltimeout", "requesttimeout"}
     | {"badgateway", "network", "connection", "vectorstoretimeout", "insufficientsystemresource"}
     | {"abort", "aborted"}
@@ -97,6 +103,15 @@ def failed_reason(choice: Mapping[str, Any]) -> str | None:
     return reason if type(reason) is str and reason.lower() in _FAILED_REASONS else None
 
 
+def is_limit(code: str | None, kind: str | None) -> bool:
+    """Whether an error in a stream is a limit of rate: all requests are to slow down.
+
+    :param code: a name, or a status as a number.
+    :param kind: the type of the error.
+    """
+    return code == "429" or any(name and _plain(name) in _LIMITS for name in (code, kind))
+
+
 def is_servers_own(code: str | None, kind: str | None, body: Any) -> bool:
     """Whether an error in a stream is the server's own failure, or a limit of rate.
 
@@ -111,7 +126,8 @@ def is_servers_own(code: str | None, kind: str | None, body: Any) -> bool:
         )
     if code is not None and code.isdecimal() and 400 <= int(code[:9]) < 600:
         return int(code) in _RETRIED
-    return any(name and _plain(name) in _SERVERS_OWN for name in (code, kind))
+    own = any(name and _plain(name) in _SERVERS_OWN for name in (code, kind))
+    return own or is_limit(code, kind)
 
 
 def backoff(retries: int) -> float:

@@ -5,21 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from openai_stream import (
-    APIConnectionError,
     APIStatusError,
     AuthenticationError,
-    ConflictError,
-    InternalServerError,
     NotFoundError,
+    OpenAIStreamError,
     PermissionDeniedError,
     RateLimitError,
     StreamAPIError,
-    StreamDecodeError,
-    StreamInterruptedError,
-    StreamTimeoutError,
 )
 from openai_stream.cli.options import as_options
-from openai_stream.retrying import has_no_credit
+from openai_stream.retrying import another_may_do, has_no_credit, is_limit
 
 from .workers import WorkerDied
 
@@ -35,18 +30,12 @@ __all__ = [
     "refusal",
 ]
 
-_TOO_FAST = ("rate_limit_exceeded", "rate_limit_error")
-_SERVERS_FAULT = ("server_error", "overloaded", "overloaded_error", "timeout", "internal_error")
 #: So many prompts that fail alike, one after the other, before any has an answer.
 ENOUGH = 20
 #: And afterwards, of failures that are not the prompt's own.
 _ENOUGH_LATER = 100
 #: What to do about a prompt that failed, though it was asked so many times.
 _ASK_AGAIN = "Running this again may help; --retries sets how often a run itself asks again"
-
-
-def _names(error: Exception) -> tuple[str | None, str | None]:
-    return getattr(error, "code", None), getattr(error, "type", None)
 
 
 def is_everybodys(error: Exception) -> bool:
@@ -63,32 +52,19 @@ def _is_too_large(error: Exception) -> bool:
 
 
 def is_rate_limit(error: Exception) -> bool:
+    """Whether the whole run is to slow down."""
     if _is_too_large(error):
         return False
-    if isinstance(error, StreamAPIError):
-        return any(name in _TOO_FAST for name in _names(error))
-    return isinstance(error, RateLimitError)
+    return isinstance(error, RateLimitError) or (
+        isinstance(error, StreamAPIError) and is_limit(error.code, error.type)
+    )
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether the same request may do better."""
-    if isinstance(error, StreamDecodeError):
-        return not error.lasting
-    if isinstance(error, StreamAPIError):
-        return any(name in _SERVERS_FAULT for name in _names(error))
-    if isinstance(error, APIStatusError) and error.status_code == 408:
-        return True
-    return isinstance(
-        error,
-        (
-            APIConnectionError,
-            ConflictError,
-            InternalServerError,
-            StreamInterruptedError,
-            StreamTimeoutError,
-            WorkerDied,
-        ),
-    )
+    """Whether the same request may do better: what each of the library's errors says of itself."""
+    if isinstance(error, OpenAIStreamError):
+        return error.retryable and not _is_too_large(error)
+    return isinstance(error, WorkerDied)
 
 
 def asked_pause(error: Exception) -> float | None:
@@ -98,7 +74,10 @@ def asked_pause(error: Exception) -> float | None:
 
 def is_of_the_server(error: Exception) -> bool:
     """Whether it says nothing about the prompt: another one would meet the same."""
-    return is_passing(error) or isinstance(error, (NotFoundError, PermissionDeniedError))
+    if isinstance(error, OpenAIStreamError) and not _is_too_large(error):
+        elsewhere = (NotFoundError, PermissionDeniedError)
+        return isinstance(error, elsewhere) or another_may_do(error)
+    return isinstance(error, WorkerDied)
 
 
 def described(error: Exception) -> dict[str, Any]:
