@@ -6,6 +6,7 @@ import errno
 import gzip
 import http.client
 import json
+import math
 import os
 import re
 import socket
@@ -25,6 +26,7 @@ from urllib.parse import urlsplit
 import pytest
 from machine import HELD_UP
 
+from openai_stream import combine
 from openai_stream.testing import (
     LAST_CHUNK,
     Answer,
@@ -870,6 +872,34 @@ def test_tool_call_chunks() -> None:
         0: {"name": "weather", "arguments": '{"city": "Rome"}'},
         1: {"name": "time", "arguments": "{}"},
     }
+
+
+def test_tool_call_chunks_of_an_object() -> None:
+    given = {"city": "Århus", "days": [1, None], "exact": True}
+    chunks = tool_call_chunks(("weather", given), ("time", {}))
+    assert chunks == tool_call_chunks(
+        ("weather", '{"city": "Århus", "days": [1, null], "exact": true}'), ("time", "{}")
+    )
+    calls = combine(chunks).choices[0].message.tool_calls
+    assert [json.loads(call.function.arguments) for call in calls] == [given, {}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"x": math.nan}, ValueError),
+        ({"x": -math.inf}, ValueError),
+        ({"x": {1, 2}}, TypeError),
+        ({(1, 2): "x"}, TypeError),
+        (["x"], TypeError),
+        (None, TypeError),
+        (b"{}", TypeError),
+        (5, TypeError),
+    ],
+)
+def test_tool_call_chunks_refuse_what_is_not_json(arguments: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        tool_call_chunks(("weather", arguments))
 
 
 def test_completion_chunks() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import string
@@ -42,14 +43,17 @@ def chat_chunks(
 
 
 def tool_call_chunks(
-    *calls: tuple[str, str],
+    *calls: tuple[str, str | Mapping[str, Any]],
     model: str = "gpt-4o-mini-2024-07-18",
     usage: bool = False,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """The chunks of a chat completion that calls tools, as OpenAI sends them.
 
-    :param calls: of each the function's name and its arguments, a JSON text.
+    :param calls: of each the function's name and its arguments: a JSON text, which may be broken,
+        or an object, which becomes one.
+    :raises ValueError: the object has a value that JSON does not know, such as NaN.
+    :raises TypeError: likewise, or the arguments are neither.
 
     .. versionadded:: 0.1
     """
@@ -59,7 +63,7 @@ def tool_call_chunks(
         function = {"name": name, "arguments": ""}
         call = {"id": f"call_{_token(source, 24)}", "type": "function", "function": function}
         parts: list[dict[str, Any]] = [call]
-        parts += [{"function": {"arguments": piece}} for piece in _pieces(arguments)]
+        parts += [{"function": {"arguments": piece}} for piece in _pieces(_json_text(arguments))]
         deltas += [{"tool_calls": [{"index": index, **part}]} for part in parts]
     return _chat(deltas, model, "tool_calls", usage, source)
 
@@ -217,6 +221,16 @@ def _chunks(
     return [
         {**base, **body, "obfuscation": _token(source, source.randrange(1, 16))} for body in bodies
     ]
+
+
+def _json_text(arguments: Any) -> str:
+    if isinstance(arguments, str):
+        return arguments
+    if not isinstance(arguments, Mapping):
+        raise TypeError(
+            f"arguments of a call must be a JSON text or a dict, not a {type(arguments).__name__}"
+        )
+    return json.dumps(dict(arguments), allow_nan=False, ensure_ascii=False)
 
 
 def _pieces(text: str | Iterable[str]) -> Iterable[str]:

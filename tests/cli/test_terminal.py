@@ -267,6 +267,40 @@ def test_a_call_to_a_tool_is_not_remembered(server: ScriptedServer, terminal: OP
     assert server.requests[1].json["messages"][1] == {"role": "assistant", "content": "Blue"}
 
 
+@pytest.mark.parametrize("conversation", [False, True])
+def test_says_that_it_waits_for_a_retry(
+    server: ScriptedServer, terminal: OPEN, conversation: bool
+) -> None:
+    """While it waits, and in a line of its own; the answer then comes as ever."""
+    slow = error_answer(429, "slow\x1b[2J down", headers={"Retry-After": "1"})
+    server.play(slow, answer(chat_chunks("Blue")))
+    shown = terminal("chat", *([] if conversation else ["Why?"]))
+    if conversation:
+        shown.expect("> ")
+        shown.send("Why?\r")
+    shown.expect("429 Too Many Requests: slow")
+    shown.expect("Asking again in 1.0 s (retry 1 of 2)]")
+    assert len(server.requests) == 1  # it is said before, not after
+    shown.expect("Blue\r\n")
+    if conversation:
+        shown.expect("> ")
+        shown.send("\x04")
+    assert shown.end() == 0
+    assert len(server.requests) == 2
+    assert "\x1b[2J" not in shown.shown
+    assert "Error" not in shown.shown
+
+
+def test_ctrl_c_while_it_waits_for_a_retry(server: ScriptedServer, terminal: OPEN) -> None:
+    server.play(error_answer(429, "slow down", headers={"Retry-After": "50"}))
+    shown = terminal("chat", "Why?")
+    shown.expect("Asking again in 50.0 s")
+    shown.send("\x03")
+    assert shown.end() == 130
+    assert "Traceback" not in shown.shown
+    assert len(server.requests) == 1
+
+
 def test_says_what_the_library_warns_of(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
