@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import os
 import random
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from multiprocessing.connection import Connection as Pipe
 from typing import Any, Literal
 
 import attrs
+import trustme
 
 from openai_stream import (
     APIConnectionError,
@@ -37,6 +40,7 @@ from openai_stream.testing import (
     Event,
     Fin,
     Hang,
+    Pause,
     Repeat,
     Request,
     Reset,
@@ -53,11 +57,13 @@ from openai_stream.testing import (
     tool_call_chunks,
 )
 
-__all__ = ["MAX_EVENT_BYTES", "Answer", "Refusal", "Scenario", "draw", "served"]
+__all__ = ["FIRST_LONG", "MAX_EVENT_BYTES", "Answer", "Refusal", "Scenario", "draw", "served"]
 
 JSON = dict[str, Any]
 
 MAX_EVENT_BYTES = 64 * 1024
+#: Scenarios from this number on take their time.
+FIRST_LONG = 10**9
 #: Seconds of the short deadlines: enough for an answer to begin on a machine that is busy.
 _SHORT = 1.0
 _LONG = Timeout(connect=60, idle=60, gap=60)
@@ -132,6 +138,8 @@ class Scenario:
 def draw(seed: int, number: int) -> tuple[Scenario, random.Random]:
     """The scenario of that number, and a source for all else that there is to choose."""
     source = random.Random(f"{seed}/{number}")  # noqa: S311 - to be the same again
+    if number >= FIRST_LONG:
+        return _long(number, "long", source), source
     kind = source.choices(list(_KINDS), [weight for weight, _ in _KINDS.values()])[0]
     return _KINDS[kind][1](number, kind, source), source
 
@@ -366,6 +374,26 @@ def _stopped(number: int, kind: str, source: random.Random) -> Scenario:
     return Scenario(number, kind, endpoint, [made])
 
 
+def _long(number: int, kind: str, source: random.Random) -> Scenario:
+    """One that takes its time, whatever it is: its pieces come at the pace of a model."""
+    of = source.choices((_plain, _failing, _restarted, _stopped), (5, 2, 1, 2))[0]
+    scenario = of(number, kind, source)
+    seconds = 2 + 28 * source.random() ** 2
+    attempts = [
+        attrs.evolve(one, script=_slowly(one.script, seconds)) if isinstance(one, Answer) else one
+        for one in scenario.attempts
+    ]
+    return attrs.evolve(scenario, attempts=attempts)
+
+
+def _slowly(script: Script, seconds: float) -> Script:
+    if not isinstance(script, list):
+        return script
+    pause = Pause(seconds / len(script))
+    slower = [Repeat(one.data, delay=0.2) if isinstance(one, Repeat) else one for one in script]
+    return [step for one in slower for step in (one, pause)][:-1]
+
+
 _KINDS = {
     "whole": (36, _plain),
     "failing": (16, _failing),
@@ -379,6 +407,9 @@ _KINDS = {
 
 
 # The server ----------------------------------------------------------------------------------
+
+_BETWEEN = b"--- and ---"
+_TRUSTED = "REQUESTS_CA_BUNDLE"
 
 
 @attrs.define
@@ -409,7 +440,7 @@ class _Player:
             record = self._records.setdefault(number, _Record())
             attempt = record.attempts
             record.attempts += 1
-            if len(self._records) > 2000:
+            if len(self._records) > 10_000:
                 del self._records[next(iter(self._records))]
         record.connection = request.connection
         record.received_at = request.received_at
@@ -440,29 +471,66 @@ class _Player:
         )
 
 
-def _serve(pipe: Pipe, seed: int) -> None:
-    with ScriptedServer() as server:
-        server.always(_Player(seed))
-        pipe.send(server.base_url)
+def _serve(pipe: Pipe, seed: int, authority: bytes) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA.from_pem(*authority.split(_BETWEEN)).issue_cert("127.0.0.1").configure_cert(context)
+    player = _Player(seed)
+    with ScriptedServer() as plain, ScriptedServer(ssl_context=context) as encrypted:
+        servers = plain, encrypted
+        for server in servers:
+            server.always(player)
+        pipe.send([server.base_url for server in servers])
         while not pipe.poll(1.0):  # which ends when the client's process does, too
-            server.forget()
-        pipe.send([repr(failure) for failure in server.failures])
-        server.failures.clear()
+            for server in servers:
+                server.forget()
+        pipe.send([repr(failure) for server in servers for failure in server.failures])
+        for server in servers:
+            server.failures.clear()
 
 
 @contextmanager
-def served(seed: int) -> Iterator[tuple[str, list[str]]]:
-    """A server in a process of its own: its base URL, and at the end what went wrong in it."""
+def _trusted(path: str) -> Iterator[None]:
+    """The certificates of that file, in this process."""
+    before = os.environ.get(_TRUSTED)
+    os.environ[_TRUSTED] = path
+    try:
+        yield
+    finally:
+        del os.environ[_TRUSTED]
+        if before is not None:
+            os.environ[_TRUSTED] = before
+
+
+@attrs.frozen
+class Served:
+    """What a client knows of the servers, which play the same scenarios.
+
+    :param base_url: of the plain one.
+    :param encrypted_url: of the one with TLS.
+    :param failures: what went wrong in them; at the end.
+    """
+
+    base_url: str
+    encrypted_url: str
+    failures: list[str] = attrs.field(factory=list)
+
+
+@contextmanager
+def served(seed: int) -> Iterator[Served]:
+    """Servers in a process of its own. Their certificate is trusted meanwhile."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, seed), daemon=True)
+    authority = trustme.CA()
+    pem = _BETWEEN.join((authority.cert_pem.bytes(), authority.private_key_pem.bytes()))
+    process = context.Process(target=_serve, args=(theirs, seed, pem), daemon=True)
     process.start()
     theirs.close()
-    failures: list[str] = []
     try:
-        yield ours.recv(), failures
+        with authority.cert_pem.tempfile() as path, _trusted(path):
+            found = Served(*ours.recv())
+            yield found
         ours.send("end")
-        failures += ours.recv()
+        found.failures.extend(ours.recv())
     finally:
         ours.close()
         process.join(10)

@@ -21,7 +21,7 @@ from openai_stream.testing import ScriptedServer, answer, chat_chunks
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from proofs import fuzz_targets, held_up, scenarios, soak
+from proofs import fuzz_targets, held_up, plays, scenarios, soak
 
 SEED = 7
 Target = Callable[[bytes], None]
@@ -30,12 +30,15 @@ Target = Callable[[bytes], None]
 # The soak ------------------------------------------------------------------------------------
 
 
+# Of a connection that ends just before the handshake, ``ssl`` forgets the socket (CPython's fault).
+@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 @pytest.mark.limit(180)
 def test_a_short_soak() -> None:
-    report = soak.soak(SEED, streams=300, workers=8)
+    report = soak.soak(SEED, streams=300, workers=8, herd=20)
     assert report.deviations == []
-    assert report.streams == 300
-    assert set(report.kinds) == set(scenarios._KINDS)
+    assert report.streams - report.kinds["long"] == 300
+    assert report.kinds["long"] >= 40
+    assert set(report.kinds) == {*scenarios._KINDS, "long"}
     assert report.stops > 10
     assert report.threads_after <= report.threads_before
 
@@ -68,7 +71,7 @@ def play(played: Any, expected: scenarios.Answer, seed: int) -> None:
     source = random.Random(seed)  # noqa: S311
     with ScriptedServer() as server, Client(api_key="sk-test", base_url=server.base_url) as client:
         server.play(played)
-        one = soak.Play(client, _NoControl(), scenario, source)  # type: ignore[arg-type]
+        one = plays.Play(client, _NoControl(), scenario, source)  # type: ignore[arg-type]
         one.run()
 
 
@@ -86,7 +89,7 @@ def test_the_soak_notices_whatever_differs(seed: int) -> None:
         attrs.evolve(whole, events=CHUNKS[::-1] if seed % 2 else [*CHUNKS[:2], *CHUNKS[1:]]),
         attrs.evolve(cut, error=StreamInterruptedError),
     ):
-        with pytest.raises(soak.Deviation):
+        with pytest.raises(plays.Deviation):
             play(whole.script, expected, seed)
 
 
