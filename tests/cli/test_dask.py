@@ -69,6 +69,44 @@ def test_500_prompts_with_faults_and_a_worker_killed(
     check_all(answers, 500)
 
 
+def test_prompts_that_are_the_first_of_a_worker(tmp_path: Path) -> None:
+    """They import the package at the same time, each at another place: all can be read."""
+    script = (
+        "import pickle, sys, threading, time\n"
+        "from distributed import Client, LocalCluster\n"
+        "from openai_stream.cli.batch.dask_workers import _task\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'package':\n"
+        "            searched.set()\n"
+        "            time.sleep(0.5)\n"
+        "class Function:\n"
+        "    def __init__(self, module): self.module = module\n"
+        "    def __reduce__(self): return __import__, (self.module,)\n"
+        "searched = threading.Event()\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "def submit(module):\n"
+        "    return client.submit(_task, pickle.dumps((Function(module), ())), pure=False)\n"
+        "with LocalCluster(n_workers=1, threads_per_worker=4, processes=False,\n"
+        "                  dashboard_address=None) as cluster, Client(cluster) as client:\n"
+        "    futures = [submit('package')]\n"
+        "    searched.wait()\n"
+        "    futures.append(submit('package.inner'))\n"
+        "    print(*[said for _, said in client.gather(futures)], sep='\\n')\n"
+    )
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").write_text("import package.inner\n")
+    (tmp_path / "package" / "inner.py").touch()
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    # Both are read, and are no functions.
+    assert result.stdout.splitlines() == ["TypeError: 'module' object is not callable"] * 2
+
+
 @pytest.mark.limit(240)
 def test_a_cluster_that_is_not_left_in_peace(
     server: ScriptedServer, environment: dict[str, str], tmp_path: Path

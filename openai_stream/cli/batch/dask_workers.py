@@ -91,8 +91,15 @@ def _task(packed: bytes) -> tuple[str, Any]:
     """
     try:
         import pickle  # noqa: PLC0415 - it has no module of its own there
+        import threading  # noqa: PLC0415
 
-        function, arguments = pickle.loads(packed)  # noqa: S301 - the cluster runs what it gets
+        from distributed import get_worker  # noqa: PLC0415
+
+        # To read it imports the package, for the first ones. Threads that import at the same time
+        # may each wait for a module of the other's: Python has one of them fail.
+        one_by_one = vars(get_worker()).setdefault("_openai_stream_reads", threading.Lock())
+        with one_by_one:
+            function, arguments = pickle.loads(packed)  # noqa: S301 - the cluster runs what it gets
         return "answered", function(*arguments)
     except Exception as error:
         return "unfit", f"{type(error).__name__}: {' '.join(str(error).split())}"
