@@ -7,6 +7,9 @@
   for all mutants: it would pass for one that notices them. Under a mutant, what fails must do so
   twice (by ``pytest-rerunfailures``).
 * Hypothesis tries the same examples each time.
+
+Asked to by ``mutants.py``, it also tries mutants by itself, of which most are killed in no time: in
+forks of a process that has collected the tests once, the quick tests first.
 """
 
 from __future__ import annotations
@@ -16,16 +19,21 @@ import os
 import signal
 import sys
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
 from mutmut.core import MutmutCallStack
+from mutmut.mutation.trampoline import set_mutant_under_test
 
 _SECONDS = 15.0
 _TIMES = 5.0  # as long as it took without a mutant
 
 _UNRELIABLE = Path("unreliable.txt")
+_TO_TRY, _TRIED = Path("to_try.json"), Path("tried.json")
+_FORKS = 2
 
 _usual: dict[str, float] = {}
 
@@ -44,14 +52,65 @@ def pytest_configure() -> None:
         MutmutCallStack.reset = classmethod(lambda *_: None)
     elif "__mutmut_" in _under_test():
         os.environ["PYTHONPATH"] = os.getcwd()  # scripts that tests start see the mutant too
-        stats = json.loads(Path("mutmut-stats.json").read_text())
-        _usual.update(stats["duration_by_test"])
+        _usual.update(_stats()["duration_by_test"])
 
 
 def pytest_sessionstart() -> None:
     if _under_test() == "fail":
         # Every function raises then, for mutmut to see that tests fail; finalizers too.
         sys.unraisablehook = lambda _: None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    if not _TO_TRY.exists() or _under_test():
+        return None
+    stats = _stats()
+    usual, reached = stats["duration_by_test"], stats["tests_by_mangled_function_name"]
+    items = {item.nodeid: item for item in session.items}
+    running: dict[int, str] = {}
+    ended: dict[str, int] = {}
+
+    def wait() -> None:
+        pid, status = os.wait()
+        ended[running.pop(pid)] = os.waitstatus_to_exitcode(status)
+
+    for key in json.loads(_TO_TRY.read_text()):
+        names = sorted(reached.get(key.partition("__mutmut_")[0], ()), key=usual.__getitem__)
+        if len(running) == _FORKS:
+            wait()
+        if pid := os.fork():
+            running[pid] = key
+        else:
+            os.environ["PYTHONPATH"] = os.getcwd()
+            set_mutant_under_test(key)
+            _usual.update(usual)
+            os._exit(_first_failure([items[name] for name in names if name in items]))
+    while running:
+        wait()
+    _TO_TRY.unlink()
+    _TRIED.write_text(json.dumps(ended))
+    return True
+
+
+def _first_failure(items: list[pytest.Item]) -> int:
+    """Run tests up to the first one that fails.
+
+    :returns: 1 if there is one, as pytest does.
+    """
+    with suppress(BaseException):
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if item.session.testsfailed:
+                return 1
+        return 0
+    return 1
+
+
+def _stats() -> dict[str, Any]:
+    """Which test reaches which function, and how long it takes, as mutmut has noted."""
+    stats: dict[str, Any] = json.loads(Path("mutmut-stats.json").read_text())
+    return stats
 
 
 def _under_test() -> str:
