@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from openai_stream.transport.chunks import Chunks
+from openai_stream.transport.chunks import Chunks, whole_chunks
 
 
 def splittings(data: bytes) -> Iterator[list[bytes]]:
@@ -52,18 +52,28 @@ def outcome(pieces: list[bytes]) -> tuple[bytes, str]:
         (b"7\r\n0\r\n\r\n0\r\r\n0\r\n\r\n", b"0\r\n\r\n0\r"),
         (b'5;a;b="1;2"\r\nhello\r\n5 ; c\r\nworld\r\n0;d\r\n\r\n', b"helloworld"),
         (b"5\r\nhello\r\n0\r\nA: b\r\nC: d\r\n\r\n", b"hello"),
+        (b"1\r\na\r\n5\r\n1\r\nbc\r\n0\r\n\r\n", b"a1\r\nbc"),
+        (b"2\r\nab\r\n0\r\n1\r\nc\r\n\r\n", b"ab"),  # trailers, whatever they look like
         (b"5\nhello\r\n0\n\n", b"hello"),  # RFC 9112, section 2.2, permits a bare line feed
     ],
 )
 def test_gives_the_data_however_it_is_split(body: bytes, data: bytes) -> None:
     for pieces in splittings(body):
         assert outcome(pieces) == (data, "whole"), pieces
+    chunks = Chunks()
+    assert chunks.ended is False
+    chunks.feed(body)
+    assert chunks.read() == data
+    assert chunks.ended is True
 
 
 @pytest.mark.parametrize(
     ("body", "data", "said"),
     [
         (b"\r\n", b"", "a chunk without a size"),
+        (b"\r\nab\r\n", b"", "a chunk without a size"),
+        (b"  \r\nab\r\n", b"", "a chunk without a size"),
+        (b"5\r\nhello\r\n\r\n5", b"hello", "a chunk without a size"),
         (b";x\r\nhello\r\n", b"", "a chunk without a size"),
         (b"-5\r\nhello\r\n", b"", "a chunk without a size"),
         (b"+5\r\nhello\r\n", b"", "a chunk without a size"),
@@ -72,9 +82,13 @@ def test_gives_the_data_however_it_is_split(body: bytes, data: bytes) -> None:
         (b"2\r\nab\r\nzz\r\n", b"ab", "a chunk without a size"),
         (b"2\r\nabc\r\n", b"ab", "a chunk is longer than its size"),
         (b"2\r\nab\n0\r\n\r\n", b"ab", "a chunk is longer than its size"),
+        (b"5\r\n0123456789abcdef\r\n", b"01234", "a chunk is longer than its size"),
+        (b"11\r\n0123456789abcdefgh\r\n", b"0123456789abcdefg", "a chunk is longer than its size"),
+        (b"1\r\na\r\n11\r\n0123456789abcdefgh\r\n", b"a0123456789abcdefg",
+         "a chunk is longer than its size"),
         (b"2\r\nab\r\n2\r\ncde\r\n0\r\n\r\n", b"abcd", "a chunk is longer than its size"),
     ],
-)
+)  # fmt: skip
 def test_says_what_is_wrong_after_the_data_before_it(body: bytes, data: bytes, said: str) -> None:
     for pieces in splittings(body):
         assert outcome(pieces) == (data, said), pieces
@@ -139,6 +153,38 @@ def test_gives_nothing_before_it_was_fed() -> None:
     assert chunks.read() == b"llo"
 
 
+def test_gives_at_once_all_that_has_arrived() -> None:
+    chunks = Chunks()
+    chunks.feed(b"3\r\nab")
+    assert chunks.read() == b"ab"
+    chunks.feed(b"c\r\n2\r\nde\r\n")
+    chunks.feed(b"1;x\r\nf\r\n1\r\ng\r\n")
+    assert chunks.read() == b"cdefg"
+
+
+@pytest.mark.parametrize(
+    ("arrived", "data", "rest"),
+    [
+        (b"5\r\nhello\r\n", [b"hello"], b""),
+        (b"10\r\n0123456789abcdef\r\n", [b"0123456789abcdef"], b""),
+        (b"1\r\na\r\n2\r\nbc\r\n", [b"a", b"bc"], b""),
+        (b"1\r\na\r\n2\r\nbc\r\n11\r\n0123456789abcdefg\r\n",
+         [b"a", b"bc", b"0123456789abcdefg"], b""),
+        (b"1\r\na\r\n2\r\nbc\r\n3\r\nd", [b"a", b"bc"], b"3\r\nd"),
+        (b"1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", [b"a", b"bc"], b"0\r\n\r\n"),
+        (b"1;x\r\na\r\n", [], b"1;x\r\na\r\n"),
+        (b"0\r\n\r\n", [], b"0\r\n\r\n"),
+    ],
+)  # fmt: skip
+def test_takes_plain_chunks_apart_without_a_look_at_each(
+    arrived: bytes, data: list[bytes], rest: bytes
+) -> None:
+    for before in (b"", b"before"):
+        parts: list[bytes] = []
+        position = whole_chunks(before + arrived, len(before), parts)
+        assert (parts, (before + arrived)[position:]) == (data, rest)
+
+
 @pytest.mark.parametrize("beginning", [b"", b"1\r\na\r\n", b"1\r\na"])
 @pytest.mark.parametrize("size", [100_000, 65_536, 1000])
 def test_refuses_a_line_without_end(beginning: bytes, size: int) -> None:
@@ -147,16 +193,28 @@ def test_refuses_a_line_without_end(beginning: bytes, size: int) -> None:
         [beginning + line],
         [beginning, *(line[at : at + size] for at in range(0, len(line), size))],
     ):
-        _, said = outcome(pieces)
-        expected = "longer than its size" if beginning == b"1\r\na" else "a line without end"
-        assert said.startswith(("a chunk is " + expected, expected)) or "without end" in said
+        _, said = outcome([piece for piece in pieces if piece])
+        assert said == "a line without end between two chunks"
 
 
-def test_takes_a_line_that_is_almost_too_long() -> None:
-    line = b"1;" + b"a" * 65_530 + b"\r\n"
-    for size in (100_000, 1000):
-        pieces = [line[at : at + size] for at in range(0, len(line), size)]
-        assert outcome([*pieces, b"a\r\n0\r\n\r\n"]) == (b"a", "whole")
+@pytest.mark.parametrize("size", [100_000, 65_536, 65_535, 1000])
+def test_takes_a_line_of_65536_bytes_and_no_more(size: int) -> None:
+    for more, expected in (
+        (0, (b"a", "whole")),
+        (1, (b"", "a line without end between two chunks")),
+    ):
+        body = b"1;" + b"a" * (65_532 + more) + b"\r\na\r\n0\r\n\r\n"
+        assert outcome([body[at : at + size] for at in range(0, len(body), size)]) == expected
+
+
+def test_waits_for_the_end_of_a_trailer_behind_many() -> None:
+    chunks = Chunks()
+    chunks.feed(b"0\r\n" + b"Name: value\r\n" * 5000 + b"Name: va")
+    assert chunks.read() == b""
+    assert chunks.ended is False
+    chunks.feed(b"lue\r\n\r\n")
+    assert chunks.read() == b""
+    assert chunks.ended is True
 
 
 def test_refuses_trailers_without_end() -> None:
@@ -164,6 +222,12 @@ def test_refuses_trailers_without_end() -> None:
     _, said = outcome([b"0\r\n", *flood])
     assert said == "the trailers are longer than 1048576 bytes"
     assert outcome([b"0\r\n", *flood[:50], b"\r\n"]) == (b"", "whole")
+    most = [*flood[:80], b"N: " + b"v" * (1024 * 1024 - 80 * 13_000 - 5) + b"\r\n"]
+    assert sum(map(len, most)) == 1024 * 1024
+    for line in (b"N: v\r\n", b"\r\n"):
+        assert outcome([b"0\r\n", *most, line])[1].startswith("the trailers are longer")
+    *before, last = most
+    assert outcome([b"0\r\n", *before, last[2:], b"\r\n"]) == (b"", "whole")
 
 
 def test_any_data_in_any_chunks_in_any_pieces() -> None:

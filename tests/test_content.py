@@ -14,7 +14,7 @@ from openai_stream.transport.content import Content
 from openai_stream.transport.decoding import Decoding
 from openai_stream.transport.framing import Counted, Framing, Unbounded
 
-TEXT = b"".join(b"data: %d and so on\n\n" % number for number in range(3000))
+TEXT = b"".join(b"data: %d and so on\n\n" % number for number in range(300))
 
 
 def drive(content: Content, arrived: bytes, size: int) -> bytes:
@@ -107,3 +107,15 @@ def test_a_small_body_that_becomes_a_large_one_comes_in_pieces() -> None:
     assert sum(sizes) == 10_000_000
     assert max(sizes) <= 65536
     assert content.is_whole
+
+
+def test_a_body_without_an_end_is_what_has_come() -> None:
+    unbounded = Unbounded()
+    assert unbounded.ended is False
+    unbounded.feed(b"he")
+    unbounded.feed(b"llo")
+    assert unbounded.read() == b"hello"
+    assert unbounded.read() == b""
+    assert unbounded.ended is False
+    unbounded.feed_eof()
+    assert unbounded.ended is True

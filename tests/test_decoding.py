@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import urllib3.exceptions
 
-from openai_stream import Client, ServerEvent, StreamInterruptedError
+from openai_stream import Client, ServerEvent, StreamDecodeError, StreamInterruptedError
 from openai_stream.testing import ScriptedServer, answer, frame
-from openai_stream.transport.decoding import Decoding, codings_of
+from openai_stream.transport.decoding import Decoding, check_codings, codings_of
 
-TEXT = b"".join(b"%d and so on\n" % number for number in range(20_000))
+#: It becomes small enough to be fed byte by byte, and is more than is given at once.
+TEXT = b"".join(b"%d and so on\n" % number for number in range(200)) + b"and so on\n" * 20_000
 
 
 def raw_deflate(data: bytes) -> bytes:
@@ -30,7 +31,10 @@ PACKED: dict[str, tuple[list[str], Callable[[bytes], bytes]]] = {
     "deflate, gzip": (["deflate", "gzip"], lambda data: gzip.compress(zlib.compress(data))),
     "gzip, deflate": (["gzip", "deflate"], lambda data: zlib.compress(gzip.compress(data))),
     "gzip, gzip": (["gzip", "gzip"], lambda data: gzip.compress(gzip.compress(data))),
-    "members": (["gzip"], lambda data: gzip.compress(data[:9]) + gzip.compress(data[9:])),
+    "members": (
+        ["gzip"],
+        lambda data: b"".join(map(gzip.compress, (data[:9], data[9:99], data[99:]))),
+    ),
 }
 
 
@@ -77,18 +81,75 @@ def test_takes_a_member_behind_one_that_is_as_long_as_a_piece(size: int) -> None
     assert decoding.ended
 
 
+@pytest.mark.parametrize("wbits", [zlib.MAX_WBITS, zlib.MAX_WBITS + 16, -zlib.MAX_WBITS])
+def test_gives_all_that_a_part_of_the_data_has_in_it(wbits: int) -> None:
+    """Also where zlib has taken all of it and holds back what was more than a piece."""
+    packer = zlib.compressobj(wbits=wbits)
+    packed = packer.compress(bytes(2 * 65536)) + packer.flush()
+    for size in range(1, len(packed) + 1):
+        decoding = Decoding(["gzip" if wbits > zlib.MAX_WBITS else "deflate"])
+        found = undone(decoding, packed[:size], size)
+        assert found == zlib.decompressobj(wbits).decompress(packed[:size])
+
+
+def test_is_fed_twice_before_it_is_read() -> None:
+    packed = gzip.compress(b"once and again")
+    decoding = Decoding(["gzip"])
+    decoding.feed(packed[:15])
+    decoding.feed(packed[15:])
+    assert decoding.read() == b"once and again"
+
+
 @pytest.mark.parametrize("codings", [["gzip"], ["deflate"], ["gzip", "gzip"]])
 def test_refuses_what_is_not_compressed(codings: list[str]) -> None:
     decoding = Decoding(codings)
     decoding.feed(b"\xff" * 100)
+    with pytest.raises(urllib3.exceptions.DecodeError, match=r"^not valid: Error -3 while decomp"):
+        decoding.read()
+
+
+@pytest.mark.parametrize("packed", [zlib.compress(b"no"), raw_deflate(b"no")])
+def test_does_not_take_anything_else_for_gzip(packed: bytes) -> None:
+    decoding = Decoding(["gzip"])
+    decoding.feed(packed)
     with pytest.raises(urllib3.exceptions.DecodeError):
         decoding.read()
 
 
-@pytest.mark.parametrize("codings", [[], ["br"], ["gzip", "zstd"], ["gzip"] * 6])
-def test_leaves_others_to_others(codings: list[str]) -> None:
-    with pytest.raises(ValueError, match=r".+"):
+@pytest.mark.parametrize(
+    ("codings", "said"),
+    [
+        ([], "0 codings"),
+        (["br"], "br"),
+        (["gzip", "zstd"], "zstd"),
+        (["gzip"] * 6, "6 codings"),
+    ],
+)
+def test_leaves_others_to_others(codings: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=f"^{said}$"):
         Decoding(codings)
+
+
+def test_undoes_five_codings_upon_each_other() -> None:
+    packed = b"five times"
+    for _ in range(5):
+        packed = gzip.compress(packed)
+    assert undone(Decoding(["gzip"] * 5), packed, 7) == b"five times"
+
+
+def test_refuses_a_coding_that_nothing_can_undo() -> None:
+    check_codings("", str)
+    check_codings("gzip, utf-8, deflate", str)
+    with pytest.raises(StreamDecodeError) as caught:
+        check_codings("gzip, key-1-of-the-server", lambda text: text.replace("key-1", "***"))
+    assert caught.value.lasting is True
+    assert str(caught.value) == (
+        "the server compressed its answer by '***-of-the-server', unasked: it cannot be read here"
+    )
+    with pytest.raises(StreamDecodeError, match=f" by '{'x' * 39}…', unasked"):
+        check_codings("x" * 41, str)
+    with pytest.raises(StreamDecodeError, match=f" by '{'x' * 40}', unasked"):
+        check_codings("x" * 40, str)
 
 
 def test_codings_that_are_none() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import http.client
 import itertools
 
-__all__ = ["Chunks"]
+__all__ = ["Chunks", "whole_chunks"]
 
 _HEX = b"0123456789abcdefABCDEF"
 _LINE = 65536  # bytes of a line between two chunks at most
@@ -38,7 +38,7 @@ class Chunks:
 
     def feed(self, arrived: bytes) -> None:
         """See :meth:`.framing.Framing.feed`."""
-        self._arrived = self._arrived + arrived if self._arrived else arrived
+        self._arrived += arrived
 
     def feed_eof(self) -> None:
         """See :meth:`.framing.Framing.feed_eof`."""
@@ -69,7 +69,7 @@ class Chunks:
                     self._at_end_of_chunk = not self._to_come
                     continue
                 if quickly and not (self._at_end_of_chunk or self._trailing):
-                    position = _whole_chunks(arrived, position, parts)
+                    position = whole_chunks(arrived, position, parts)
                     quickly = False  # it goes as far as it can; to look again would take too long
                     continue
                 end = arrived.find(b"\n", position, position + _LINE) + 1
@@ -103,14 +103,14 @@ class Chunks:
             if self._trailers > _TRAILERS:
                 raise http.client.HTTPException(f"the trailers are longer than {_TRAILERS} bytes")
         else:
-            digits = line.split(b";", 1)[0].strip()
+            digits = line.partition(b";")[0].strip()
             if not digits or digits.strip(_HEX):
                 raise http.client.HTTPException("a chunk without a size")
             self._to_come = int(digits, 16)
             self._trailing = not self._to_come
 
 
-def _whole_chunks(arrived: bytes, position: int, parts: list[bytes]) -> int:
+def whole_chunks(arrived: bytes, position: int, parts: list[bytes]) -> int:
     """Take apart the plain chunks that follow in ``arrived``, those that are there to their end.
 
     Between line ends, sizes and data take turns. Nothing here runs once a chunk, which is once an

@@ -22,6 +22,7 @@ __all__ = ["Decoding", "check_codings", "codings_of"]
 _MOST = 65536  # bytes that are given at once
 _DEEPEST = 5  # codings upon each other; urllib3 takes no more either
 _GZIP = ("gzip", "x-gzip")
+_GZIP_BITS = zlib.MAX_WBITS + 16  # how zlib is told that it is gzip
 _MAGIC = b"\x1f\x8b"
 # What some call the coding of a body that has none: its charset, or what e-mails have.
 _NO_CODING = re.compile(
@@ -69,7 +70,7 @@ class Decoding:
 
     def feed(self, data: bytes) -> None:
         """Take in more."""
-        self._fed = self._fed + data if self._fed else data
+        self._fed += data
 
     def read(self) -> bytes:
         """Some of what has become readable; nothing if more must be fed first.
@@ -101,7 +102,7 @@ class _Stage:
         self._is_gzip = coding in _GZIP
         if not self._is_gzip and coding != "deflate":
             raise ValueError(coding)
-        self._object = zlib.decompressobj(zlib.MAX_WBITS + 16 if self._is_gzip else zlib.MAX_WBITS)
+        self._object = zlib.decompressobj(_GZIP_BITS if self._is_gzip else zlib.MAX_WBITS)
         self._first: bytes | None = None if self._is_gzip else b""
         self._rest = b""  # what was fed and not taken yet
         self._behind = b""  # the first byte of what may be another member
@@ -117,12 +118,9 @@ class _Stage:
 
         def read() -> bytes:
             while True:
-                data = self._rest
-                if not data and not self._has_more:
-                    data = source()
-                    if not data:
-                        return b""
-                self._rest = b""
+                data, self._rest = self._rest, b""
+                if not (data or self._has_more or (data := source())):
+                    return b""
                 if piece := self._decompress(data):
                     return piece
 
@@ -132,9 +130,8 @@ class _Stage:
         if self._object.eof:
             # gzip may have several members; whatever else is behind the end is not looked at, nor
             # what follows that.
-            self._has_more = False
             data, self._behind = self._behind + data, b""
-            if not self._is_gzip or self._is_over or not data:
+            if not self._is_gzip or self._is_over:
                 return b""
             if data == _MAGIC[:1]:
                 self._behind = data
@@ -142,7 +139,7 @@ class _Stage:
             if not data.startswith(_MAGIC):
                 self._is_over = True
                 return b""
-            self._object = zlib.decompressobj(zlib.MAX_WBITS + 16)
+            self._object = zlib.decompressobj(_GZIP_BITS)
         try:
             piece = self._object.decompress(data, _MOST)
         except zlib.error:
@@ -155,5 +152,5 @@ class _Stage:
         if self._first is not None:
             self._first = None if piece else self._first + data
         self._rest = self._object.unused_data or self._object.unconsumed_tail
-        self._has_more = len(piece) >= _MOST
+        self._has_more = len(piece) >= _MOST and not self._object.eof
         return piece

@@ -66,7 +66,7 @@ class Counted:
 
     def feed(self, arrived: bytes) -> None:
         """See :meth:`Framing.feed`."""
-        self._arrived = self._arrived + arrived if self._arrived else arrived
+        self._arrived += arrived
 
     def feed_eof(self) -> None:
         """See :meth:`Framing.feed_eof`."""
