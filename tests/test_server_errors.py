@@ -4,9 +4,12 @@ the doors through which it comes.
 
 from __future__ import annotations
 
+import email.utils
 import gzip
 import itertools
 import json
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,7 +28,7 @@ from openai_stream import (
     StreamDecodeError,
     StreamInterruptedError,
 )
-from openai_stream.server_errors import clip, error_fields, retry_after, says_failure
+from openai_stream.server_errors import api_error, clip, error_fields, retry_after, says_failure
 from openai_stream.sse import Frames, begins_event_stream
 from openai_stream.testing import (
     Event,
@@ -270,6 +273,66 @@ def test_reads_no_deeper_than_anybody_says_anything() -> None:
 
 def test_a_message_has_no_control_characters() -> None:
     assert clip("a\x00b\x1b[31mc\ud83d \n d") == "ab[31mc d"
+
+
+@pytest.mark.parametrize(
+    ("text", "length", "clipped"),
+    [
+        ("a" * 500, 500, "a" * 500),
+        ("a" * 501, 500, "a" * 499 + "…"),
+        ("abc", 3, "abc"),
+        ("abcd", 3, "ab…"),
+        (" a \t\n b ", 3, "a b"),
+        (" " * 11 + "ab", 3, "a"),  # no more is looked at than four times as much
+        ("", 3, ""),
+    ],
+)
+def test_a_message_is_short_and_on_one_line(text: str, length: int, clipped: str) -> None:
+    assert clip(text, length) == clipped
+
+
+def test_a_message_has_500_characters_at_most() -> None:
+    assert clip("a" * 501) == clip("a" * 501, 500)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"error": {"message": "m"}}, "m"),
+        ({"error": {"message": "m", "type": "t"}}, "m (t)"),
+        ({"error": {"message": "m", "code": "c"}}, "m (c)"),
+        ({"error": {"message": "m", "type": "t", "code": 5}}, "m (t, 5)"),
+        ({"error": {"type": "t"}}, "without a message (t)"),
+        ({"error": {"message": "m" * 501}}, "m" * 499 + "…"),
+        ({"error": {"message": "m", "type": "t" * 101}}, f"m ({'t' * 99}…)"),
+        ("m", "m"),
+        (None, "without a message"),
+    ],
+)
+def test_an_error_says_what_the_server_said_and_names_it(body: Any, said: str) -> None:
+    error = api_error(body, str)
+    assert str(error) == f"the server sent an error in its answer: {said}"
+    assert error.body == body
+    assert (error.type, error.code) == error_fields(body)[1:]
+    assert error.snapshot is None
+
+
+def test_an_error_has_no_secrets_and_the_callers_snapshot() -> None:
+    body = {"error": {"message": "of sk-1", "type": "t-sk-1", "code": "c-sk-1"}, "sk-1": ["sk-1"]}
+    error = api_error(body, lambda text: text.replace("sk-1", "***"), "what had come")
+    assert str(error).endswith(": of *** (t-***, c-***)")
+    assert (error.type, error.code) == ("t-***", "c-***")
+    assert error.body == json.loads(json.dumps(body).replace("sk-1", "***"))
+    assert error.snapshot == "what had come"
+
+
+def test_an_error_that_is_nested_too_deep_says_nothing() -> None:
+    deep: Any = {"message": "m"}
+    for _ in range(sys.getrecursionlimit()):
+        deep = [deep]
+    error = api_error(deep, str)
+    assert str(error) == "the server sent an error in its answer: without a message"
+    assert error.body is None
 
 
 # The doors ------------------------------------------------------------------------------------
@@ -671,6 +734,19 @@ def test_a_broken_chunk_under_a_foreign_name_is_an_error(
 )
 def test_retry_after_is_a_time_to_come(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers) == seconds
+
+
+def test_a_date_is_as_far_away_as_the_clock_says() -> None:
+    for zone in (True, False):  # "GMT" and "-0000"
+        date = email.utils.formatdate(time.time() + 100, usegmt=zone)
+        seconds = retry_after({"retry-after": date})
+        assert seconds is not None
+        assert 50 < seconds <= 100
+
+
+@pytest.mark.parametrize("year", ["99999", "0", "9" * 30])
+def test_a_date_beyond_the_calendar_is_none(year: str) -> None:
+    assert retry_after({"retry-after": f"Wed, 21 Oct {year} 07:28:00 GMT"}) is None
 
 
 PAGE = (
