@@ -21,6 +21,7 @@ from .base_client import (
 from .errors import ConfigurationError
 from .redaction import forgets_what_it_is_made_of, shown
 from .request import Headers, check_key, check_url, with_query
+from .stream.crowd import Crowds
 from .timeouts import Timeout, timeout_of
 from .transport import Session
 
@@ -64,6 +65,7 @@ class AzureClient(BaseClient):
     trace: Trace | None = attrs.field(default=None, repr=False)
     readers: int | None = None
     _own_sessions: dict[int, Session] = attrs.field(factory=dict, init=False, repr=False)
+    _crowds: Crowds = attrs.field(factory=Crowds, init=False, repr=False)
     _tap_maker: TapMaker | None = attrs.field(default=None, init=False, repr=False)
     _asked_for: deque[str] = attrs.field(factory=keys_kept, init=False, repr=False)
 

@@ -38,6 +38,7 @@ from .request import (
 )
 from .signatures import CreateChatCompletion, CreateCompletion
 from .stored import in_background
+from .stream.crowd import Crowds
 from .stream.door import choose
 from .stream.ending import Callbacks
 from .stream.reader import Reader
@@ -115,6 +116,7 @@ class BaseClient:
     trace: Trace | None
     readers: int | None
     _own_sessions: dict[int, Session]
+    _crowds: Crowds
     _tap_maker: TapMaker | None  # set by :func:`start_taps`
     # The newest keys that a function gave: what a server says of one may come after the next.
     _asked_for: deque[str]
@@ -231,7 +233,8 @@ class BaseClient:
         core.has_limit = candidates.has_limit
         sink, handle = choose(core, streaming)
         callbacks = Callbacks(streaming.on_done, streaming.on_error)
-        reader = Reader(core, sink, candidates, callbacks, streaming.restarts, ended)
+        crowd = self._crowds.here(self.readers)
+        reader = Reader(core, sink, candidates, callbacks, streaming.restarts, ended, crowd)
         if not streaming.nowait:
             reader.connect()
         reader.start()
@@ -344,8 +347,7 @@ class BaseClient:
 
     def _keys(self) -> list[str | None]:
         """The keys that this client sends, as far as it knows them."""
-        fixed = self.api_key if isinstance(self.api_key, str) else None
-        return [fixed, *self._asked_for]
+        return [self.api_key if isinstance(self.api_key, str) else None, *self._asked_for]
 
     def _passwords(self) -> Iterator[str]:
         """The passwords of proxies."""

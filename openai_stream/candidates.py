@@ -101,6 +101,11 @@ class Candidates:
         if self.now.sent is not None:
             self.now.sent.end(error)
 
+    @property
+    def has_more(self) -> bool:
+        """There are others after the one that is asked now."""
+        return self.number + 1 < len(self._all)
+
     def move_on(self, error: OpenAIStreamError, call: NetworkCall) -> bool:
         """The one that is asked now has failed for good: turn to the next one.
 
@@ -110,8 +115,7 @@ class Candidates:
         self.note(error)
         if self._earlier:
             error.earlier = self._earlier
-        is_last = self.number + 1 == len(self._all)
-        if is_last or call.expired == "total" or not retrying.another_may_do(error):
+        if not self.has_more or call.expired == "total" or not retrying.another_may_do(error):
             return False
         # It lives on, in ``earlier``; what its frames hold must not.
         drop_tracebacks(error, self.secrets.outside)

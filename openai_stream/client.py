@@ -27,6 +27,7 @@ from .models import Response
 from .redaction import forgets, forgets_what_it_is_made_of, shown
 from .request import Headers, check_header_value, check_key, check_url
 from .signatures import CreateResponse, ResumeResponse, StreamAny
+from .stream.crowd import Crowds
 from .timeouts import Timeout, timeout_of
 from .transport import Session
 
@@ -90,6 +91,7 @@ class Client(BaseClient):
     trace: Trace | None = attrs.field(default=None, repr=False)
     readers: int | None = None
     _own_sessions: dict[int, Session] = attrs.field(factory=dict, init=False, repr=False)
+    _crowds: Crowds = attrs.field(factory=Crowds, init=False, repr=False)
     _tap_maker: TapMaker | None = attrs.field(default=None, init=False, repr=False)
     _asked_for: deque[str] = attrs.field(factory=keys_kept, init=False, repr=False)
 

@@ -49,6 +49,17 @@ def wait_for_readers(count: int = 0) -> None:
     wait_until(lambda: len(readers()) == count)
 
 
+def wait_for_no_room(core: Any) -> None:
+    """Until the reader of a full queue waits for room: a thread there, a crowd's is called."""
+    room = core.room
+
+    def is_waited_for() -> bool:
+        queue = core.queue()
+        return bool(room._waiters or (room.call and (queue is None or queue.crowded)))
+
+    wait_until(is_waited_for)
+
+
 def saw_the_close(connection: Connection) -> None:
     assert connection.client_closed.wait(SOON)
 

@@ -20,6 +20,7 @@ from streaming import (
     nothing,
     readers,
     saw_the_close,
+    wait_for_no_room,
     wait_for_readers,
     wait_until,
 )
@@ -80,7 +81,7 @@ class TestClose:
     def test_wakes_a_reader_that_waits_for_room(self, server: ScriptedServer, chat: Chat) -> None:
         server.play(answer([*WHOLE[:3], Hang()]))
         events = chat(maxsize=1)
-        wait_until(lambda: events.stream._core.room._waiters)
+        wait_for_no_room(events.stream._core)
         events.close()
         wait_for_readers()
         assert [event.to_dict() for event in events] == WHOLE[:1]

@@ -19,6 +19,7 @@ from streaming import (
     nothing,
     readers,
     saw_the_close,
+    wait_for_no_room,
     wait_for_readers,
     wait_until,
 )
@@ -54,7 +55,7 @@ class TestOwnership:
         server.play(answer(chat_chunks(["a"] * 100)))
         events = chat(maxsize=1)
         stream = events.stream
-        wait_until(lambda: stream._core.room._waiters)
+        wait_for_no_room(stream._core)
         del events
         assert content(stream.result(SOON)) == "a" * 100
 
@@ -72,7 +73,7 @@ class TestOwnership:
         server.play(answer(WHOLE))
         events = chat(maxsize=1)
         stream = events.stream
-        wait_until(lambda: stream._core.room._waiters)
+        wait_for_no_room(stream._core)
         del events
         assert content(stream.result(SOON)) == "one two three"
 
@@ -120,7 +121,7 @@ class TestOwnership:
         events = chat(maxsize=1)
         stream = events.stream
         core = stream._core
-        wait_until(lambda: core.room._waiters)
+        wait_for_no_room(core)
         del events, stream
         wait_for_readers()
         saw_the_close(server.connections[0])

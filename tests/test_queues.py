@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from helpers import SOON, Chat
+from streaming import wait_for_no_room
 
 from openai_stream import (
     DONE,
@@ -731,7 +732,7 @@ def test_who_drops_a_full_queue_frees_the_reader(server: ScriptedServer, chat: C
     server.play(answer(WHOLE))
     events = chat(maxsize=1)
     stream = events.stream
-    wait_for_waiters(stream._core.room, 1)
+    wait_for_no_room(stream._core)
     del events
     assert stream.result(SOON).choices[0].message.content == "one two three"
 

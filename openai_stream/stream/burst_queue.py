@@ -17,7 +17,7 @@ from openai_stream.locks import HandoverLock
 
 from .items import DONE, Done, ShutDown
 
-__all__ = ["ENDS", "BurstQueue", "Failure"]
+__all__ = ["ENDS", "BurstQueue", "Failure", "Room"]
 
 
 class Failure:
@@ -31,6 +31,21 @@ class Failure:
 
 #: The classes of what may be the end.
 ENDS = (Done, Failure)
+
+
+class Room(threading.Condition):
+    """What a reader waits for while a queue is full: on a thread of its own by :meth:`wait`.
+
+    A crowd's thread must not wait: it has :attr:`call` called instead, with the lock held, by
+    finalizers too, so it waits for nothing and does not raise.
+    """
+
+    call: Callable[[], object] | None = None
+
+    def notify_all(self) -> None:
+        super().notify_all()
+        if self.call is not None:
+            self.call()
 
 
 class BurstQueue:
@@ -72,7 +87,7 @@ class BurstQueue:
     def __init__(
         self,
         lock: HandoverLock,
-        room: threading.Condition,
+        room: Room,
         maxsize: int,
         shut_at_end: bool,
         check: Callable[[], object],

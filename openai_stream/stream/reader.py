@@ -1,6 +1,7 @@
-"""The reader of one stream: connect, read, restart, and tell the end, on a thread of its own.
+"""The reader of one stream: on a thread of its own, or in a crowd for as long as nothing waits.
 
-What the bytes mean is the protocol's business, and when a stream has ended the state's.
+It has the answers read one after the other, and tells the end. What the bytes mean is the
+protocol's business, and when a stream has ended the state's.
 """
 
 from __future__ import annotations
@@ -9,31 +10,22 @@ import contextvars
 import itertools
 import logging
 import threading
-from collections import deque
-from typing import TYPE_CHECKING, Any, TypeGuard
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from openai_stream import retrying
-from openai_stream.candidates import Candidates, stop
-from openai_stream.errors import (
-    OpenAIStreamError,
-    StreamAPIError,
-    StreamDecodeError,
-    StreamError,
-    StreamInterruptedError,
-    StreamTimeoutError,
-)
+from openai_stream.candidates import Candidates
+from openai_stream.errors import OpenAIStreamError
 from openai_stream.observers import Ended
-from openai_stream.protocol import StreamProtocol
-from openai_stream.transport import Aborted, Body, Expired, check_codings
+from openai_stream.transport import Aborted
 
+from .answers import Answers
+from .crowd import Crowd, Seat
 from .ending import Callbacks, Ending
 from .exit import Exit, live
-from .items import Restarted
+from .reading import Reading, Wait
 from .sinks import Sink, SinkFailed
 from .state import Core
-
-if TYPE_CHECKING:
-    import requests
 
 __all__ = ["Reader"]
 
@@ -41,18 +33,14 @@ _log = logging.getLogger("openai_stream")
 
 _numbers = itertools.count(1)
 
-
-def _is_passing(error: OpenAIStreamError) -> TypeGuard[StreamError]:
-    """Whether the same request may do better: what ``restarts`` are for."""
-    if not isinstance(error, StreamError):
-        return False
-    if isinstance(error, StreamTimeoutError) and error.deadline == "total":
-        return False
-    return error.retryable and not isinstance(error, StreamAPIError)
+_OVER = Wait.OVER
 
 
 class Reader:
     """Reads a stream. :meth:`connect` and :meth:`start` are the caller's; the rest is the thread's.
+
+    That is the stream's own, or that of a crowd. From one to the other it goes by being handed on:
+    whoever hands it on does nothing more with it.
 
     :param core: the stream.
     :param sink: where its events go.
@@ -60,6 +48,7 @@ class Reader:
     :param callbacks: the user's functions for the end.
     :param restarts: how often an answer that breaks off is asked for again; of each candidate.
     :param ended: is told the outcome, where anybody observes.
+    :param crowd: where it is read together with others, if it can be.
     """
 
     def __init__(
@@ -70,16 +59,20 @@ class Reader:
         callbacks: Callbacks,
         restarts: int,
         ended: Ended | None = None,
+        crowd: Crowd | None = None,
     ) -> None:
         self._core = core
         self._sink = sink
-        self._candidates = candidates
-        self._secrets = candidates.secrets
-        self._restarts = restarts
-        self._has_events = False  # some have been delivered
-        #: What is to be told before the next event: what came before is void.
-        self._again: Restarted | None = None
         self._ending = Ending(core, sink, callbacks, candidates.secrets, ended)
+        self._answers = Answers(core, sink, candidates, restarts, self._ending)
+        if sink.is_waited_for or callbacks.on_done or callbacks.on_error:
+            crowd = None  # the user's functions may take their time
+        self._crowd = crowd
+        self._seat: Seat | None = None
+        self._context: contextvars.Context | None = None  # of its turns
+        self._wait: Wait | None = None
+        self._reading: Reading | None = None
+        self._is_to_ask = False  # what there was of an answer has been read
         if ended is not None:
             core.figures.time_chunks()
         #: Set when it has nothing more to do.
@@ -96,7 +89,7 @@ class Reader:
         """
         Exit.prepare()
         try:
-            response = self._connect()
+            response = self._answers.connect()
         except BaseException as error:
             with self._core.lock:
                 self._core.cancel()
@@ -104,34 +97,17 @@ class Reader:
             raise
         self._core.begin(response)
 
-    def _connect(self) -> requests.Response:
-        """Ask one after the other until one has a response."""
-        candidates, core = self._candidates, self._core
-        while True:
-            try:
-                return candidates.now.open(core.call)
-            except OpenAIStreamError as error:
-                if not candidates.move_on(error, core.call):
-                    raise
-            core.ask(candidates.now.asked)
-
     def start(self) -> None:
-        """Start the thread.
+        """Start the thread, or join the crowd.
 
         :raises OpenAIStreamError: the system gives no thread.
         """
         Exit.prepare()
         core = self._core
-        thread = threading.Thread(
-            target=contextvars.copy_context().run,
-            args=(self._run,),
-            name=f"openai-stream-{next(_numbers)}",
-            daemon=Exit.daemon,
-        )
-        core.thread = thread
         live.add(self)
         try:
-            thread.start()
+            if core.response is None or not self._join():
+                self._start_thread(self._run)
         except BaseException as error:
             with core.lock:
                 core.cancel()
@@ -146,21 +122,41 @@ class Reader:
                 raise
             raise OpenAIStreamError(f"cannot start a reader thread: {error}") from error
 
-    # -- the thread ---------------------------------------------------------------------------
+    def _start_thread(self, work: Callable[[], object]) -> None:
+        thread = threading.Thread(
+            target=contextvars.copy_context().run,
+            args=(work,),
+            name=f"openai-stream-{next(_numbers)}",
+            daemon=Exit.daemon,
+        )
+        self._core.thread = thread
+        thread.start()
+
+    # -- any thread of its own ----------------------------------------------------------------
 
     def _run(self) -> None:
-        if not self._begun.acquire(blocking=False):
-            return
+        if self._begun.acquire(blocking=False):
+            self._work(self._read_answers)
+
+    def _work(self, work: Callable[[], bool]) -> None:
+        """Do some of what is to be done.
+
+        :param work: returns whether that goes on elsewhere, or later; what it raises is the end.
+        """
         error: BaseException | None = None
         raised = False  # by a callback or a foreign queue
         try:
-            self._read_answers()
+            if work():
+                return
         except Aborted:
             pass
         except SinkFailed as failed:
             error, raised = failed.error, True
         except BaseException as caught:
             error = caught
+        self._end(error, raised)
+
+    def _end(self, error: BaseException | None, raised: bool) -> None:
         try:
             self._ending.settle(error, raised)
         except BaseException as bug:
@@ -169,157 +165,163 @@ class Reader:
             raise
         finally:
             self._ending.observe(None, whole=False)  # if it was closed
-            self._stop_the_server()
-            live.discard(self)
-            self._core.call_those_when_over()
-            self.left.set()
+            if not self._answers.is_to_stop:
+                self._leave()
+            elif self._seat is None:
+                self._stop_and_leave()
+            else:
+                try:
+                    self._hand_over(self._stop_and_leave)
+                except OpenAIStreamError as no_thread:
+                    _log.warning("the response was not cancelled at the server: %s", no_thread)
+                    self._leave()
 
-    def _stop_the_server(self) -> None:
-        """Cancel what goes on in the background, if the stream was closed for that."""
-        background = self._candidates.now.background
-        if background is not None and self._core.is_to_stop:
-            stop(background, self._secrets)
+    def _stop_and_leave(self) -> None:
+        try:
+            self._answers.stop_the_server()
+        finally:
+            self._leave()
 
-    def _read_answers(self) -> None:
-        """Read the answer; where it breaks off, and that is wanted, ask for the rest, or for all of
-        it again, or ask the next candidate.
+    def _leave(self) -> None:
+        live.discard(self)
+        self._core.call_those_when_over()
+        self.left.set()
+
+    def _read_answers(self) -> bool:
+        """Read the answer; where it breaks off, and that is wanted, the next one.
+
+        :returns: whether the crowd reads on.
         """
-        core, candidates = self._core, self._candidates
-        call = core.call
+        core, answers = self._core, self._answers
         if core.response is None:
-            core.begin(self._connect())
-        restarts = all_restarts = 0
-        broke: StreamError | None = None  # why the last answer broke off
-        ready, wait = True, 0.0
+            core.begin(answers.connect())
         while True:
             try:
-                if not ready:
-                    self._pause(wait)
-                    now = candidates.now
-                    core.begin(now.open_again(call) if restarts else now.open(call))
-                ready = False
-                self._read()
-                return
+                if self._is_to_ask:
+                    answers.ask_again()
+                    self._is_to_ask = False
+                if self._join():
+                    return True
+                reading = self._reading or answers.reading()
+                self._reading = None
+                self._is_to_ask = True
+                reading.go_on()
+                return False
             except OpenAIStreamError as error:
-                if isinstance(error, StreamError):
-                    self._ending.complete(error)
-                    broke = error
-                if restarts < self._restarts and _is_passing(error):
-                    candidates.note(error)
-                    restarts, all_restarts = restarts + 1, all_restarts + 1
-                    wait = retrying.backoff(restarts - 1)
-                    rest = candidates.now.can_go_on
-                    is_void = not rest
-                    self._log_restart(error, restarts, wait, rest)
-                elif candidates.move_on(error, call):
-                    restarts, wait = 0, 0.0
-                    is_void = self._has_events
-                    if not is_void:
-                        self._again = None
-                        core.ask(candidates.now.asked)
-                else:
+                if not answers.turn_from(error):
                     raise
-                if is_void:
-                    assert broke is not None  # or there would be no events
-                    number = candidates.number
-                    self._again = Restarted(all_restarts + number, broke, number)
 
-    def _pause(self, seconds: float) -> None:
+    def _join(self) -> bool:
+        """Have the crowd read, if there is one and it can."""
+        crowd = self._crowd
+        if crowd is None or not self._core.call.response_has_socket:
+            return False
+        self._context = contextvars.copy_context()
+        return crowd.add(self)
+
+    # -- the thread of a crowd ----------------------------------------------------------------
+
+    def sit(self, seat: Seat) -> None:
+        """See :class:`~.crowd.Member`."""
+        self._seat = seat
+        with self._core.lock:
+            self._core.room.call = seat.call
+
+    def rise(self) -> None:
+        """See :class:`~.crowd.Member`."""
+        self._seat = None
+        with self._core.lock:
+            self._core.room.call = None
+
+    def turn(self) -> Wait | None:
+        """See :class:`~.crowd.Member`."""
+        assert self._context is not None
+        self._wait = None
+        self._context.run(self._work, self._turn)
+        return self._wait
+
+    def _turn(self) -> bool:
         try:
-            self._core.call.sleep(seconds)
-        except Expired:
-            raise self._timed_out() from None
-
-    def _log_restart(self, error: StreamError, restarts: int, wait: float, rest: bool) -> None:
-        _log.warning(
-            "%s. Asking for the %s in %.1f s (restart %d of %d)",
-            str(error),  # not the error, which leads to frames and what had come
-            "rest" if rest else "answer again",
-            wait,
-            restarts,
-            self._restarts,
-        )
-
-    def _read(self) -> None:
-        """Read one response to its end, and keep the connection where that is possible.
-
-        :returns: when the answer is complete.
-        """
-        core, sink = self._core, self._sink
-        response = core.response
-        assert response is not None
-        try:
-            body = Body(response, core.call)
-        except BaseException:
-            response.close()
-            raise
-        try:
-            try:
-                self._read_events(response, body)
-            except Exception:
-                sink.flush()  # what was parsed before it went wrong
+            if self._reading is None and not self._begin_turns():
+                return True
+            assert self._reading is not None
+            wait = self._reading.go_on()
+            if wait is _OVER:
+                return False
+            self._wait = wait
+            return True
+        except OpenAIStreamError as error:
+            if not self._answers.may_go_on():
+                self._answers.turn_from(error)
                 raise
-        except Expired:
-            raise self._timed_out() from None
-        finally:
-            sink.release()
-            body.close()
+            # What follows waits: for a moment, for a connection, for headers.
+            self._reading = None
+            self._hand_over(partial(self._work, partial(self._go_on_after, error)))
+            return True
+        except Exception as error:
+            if self._reading is not None:
+                self._reading.close()
+            raise _bug() from error
 
-    def _read_events(self, response: requests.Response, body: Body) -> None:
-        """Read what has arrived, feed it, deliver what came, flush; again.
+    def _begin_turns(self) -> bool:
+        """The first turn with a response.
 
-        A burst is delivered before the network is waited for again, and its first event at once.
+        :returns: whether others follow.
         """
-        core, sink = self._core, self._sink
-        candidate, again = self._candidates.now, self._again
-        accumulator = core.begin_sum(candidate.asked, goes_on=again is None)
-        figures = core.figures.of_answer(core.call)
+        seat = self._seat
+        if not self._begins():
+            return False
+        self._core.thread = threading.current_thread()
+        self._reading = self._answers.reading()
+        turns = self._reading.take_turns()
+        if turns is None or seat is None:
+            self._crowd = None
+            self._hand_over(partial(self._work, self._read_answers))
+            return False
+        seat.watch(turns)
+        return True
 
-        def on_first() -> None:
-            figures.note_first()
-            self._has_events = True
-            if again is not None:  # only now is what came before void
-                self._again = None
-                core.count(accumulator, candidate.asked)
-                sink.restart(again)
+    def _begins(self) -> bool:
+        """It has begun, or does so now; not if a Ctrl-C kept it from that."""
+        return self._core.thread is not None or self._begun.acquire(blocking=False)
 
-        protocol = StreamProtocol(
-            core.endpoint,
-            accumulator,
-            candidate.max_bytes,
-            response.headers.get("content-type", ""),
-            self._secrets,
-            on_first,
-            figures.looking(core.endpoint.carries, candidate.background),
-        )
-        figures.protocol = protocol
-        core.figures.begin(figures)
-        check_codings(response.headers.get("content-encoding", ""), self._secrets)
-        deliver, flush = figures.timed(sink.deliver), sink.flush
-        read, feed, note_wait = body.read, protocol.feed, figures.note_wait
-        at_end = False
+    def _go_on_after(self, error: OpenAIStreamError) -> bool:
+        if not self._answers.turn_from(error):
+            raise error
+        self._is_to_ask = True
+        return self._read_answers()
+
+    def _hand_over(self, work: Callable[[], object]) -> None:
+        """Go on on a thread of its own."""
+        if self._seat is not None:
+            self._seat.leave()  # before that thread may take another one
         try:
-            while not (protocol.ended or at_end):
-                note_wait()
-                flush()
-                try:
-                    block = read()
-                except (StreamInterruptedError, StreamDecodeError) as error:
-                    if (instead := protocol.broken(error)) is error:
-                        raise
-                    raise instead from None
-                at_end = not block
-                events = protocol.end(body.framed) if at_end else feed(block)
-                deque(map(deliver, events), 0)  # a loop, without a step of ours between two
-            protocol.finish()
-        finally:
-            note_wait()
-        flush()  # before the connection's farewell, which may take a moment
-        body.finish()
+            self._start_thread(work)
+        except RuntimeError as error:
+            raise OpenAIStreamError(f"cannot start a reader thread: {error}") from error
 
-    def _timed_out(self) -> StreamTimeoutError:
-        call = self._core.call
-        return StreamTimeoutError(call.expiry(), deadline=call.expired)
+    def seconds_left(self) -> float:
+        """See :class:`~.crowd.Member`."""
+        return self._core.call.seconds_of_total()
+
+    def fail(self, error: BaseException) -> None:
+        """See :class:`~.crowd.Member`."""
+
+        def end() -> bool:
+            if self._reading is not None:
+                self._reading.close()
+            raise _bug() from error
+
+        if self._begins():
+            self._work(end)
+
+    def go_alone(self) -> None:
+        """See :class:`~.crowd.Member`."""
+        self._crowd = None
+        if self._begins():
+            if self._reading is not None:
+                self._reading.wait_again()
+            self._hand_over(partial(self._work, self._read_answers))
 
     # -- the interpreter's exit ---------------------------------------------------------------
 
@@ -339,6 +341,13 @@ class Reader:
         self._core.lock.hand_over(self._core.cancel)
 
     def join(self, seconds: float) -> None:
-        """Wait for the thread, so long at most."""
+        """Wait for the thread, so long at most; for that of a crowd, until it has no stream."""
         if self._core.thread is not None:
             self._core.thread.join(seconds)
+
+
+def _bug() -> OpenAIStreamError:
+    return OpenAIStreamError(
+        "a bug in openai-stream ended the stream: please report it, with the traceback of its "
+        "__cause__"
+    )

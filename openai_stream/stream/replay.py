@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from openai_stream.locks import HandoverLock
 
-from .burst_queue import ENDS, BurstQueue
+from .burst_queue import ENDS, BurstQueue, Room
 from .items import Restarted
 
 __all__ = ["History", "SubscriberQueue"]
@@ -24,7 +24,7 @@ class SubscriberQueue(BurstQueue):
     __slots__ = ("_arrived", "_before", "_left_out", "_was_asked")
 
     def __init__(self, lock: HandoverLock, check: Callable[[], object]) -> None:
-        room = threading.Condition(cast(threading.Lock, lock))
+        room = Room(cast(threading.Lock, lock))
         super().__init__(lock, room, 0, False, check)
         self._before = 0  # the number of the item before the first that it gives
         self._left_out = 0  # items that are still to be left out

@@ -5,8 +5,9 @@ events (``is_waited_for``), and whether whoever takes them is told of errors too
 if not, and there is no ``on_error``, errors are logged. Its methods are all called on the reader
 thread: ``deliver`` with each event, ``restart`` when what came before is void, ``flush`` before
 each wait for the network, ``release`` when an answer has no more events, ``end`` once with the
-outcome. A new sink is a new class here; :mod:`.door` chooses. When a stream ends, and who may end
-it, is decided in :mod:`.state`.
+outcome. In a crowd, where nothing may wait, ``is_full`` says after a ``flush`` that there is no
+room: then the next ``flush`` is due when there is. A new sink is a new class here; :mod:`.door`
+chooses. When a stream ends, and who may end it, is decided in :mod:`.state`.
 """
 
 from __future__ import annotations
@@ -49,6 +50,14 @@ class QueueSink:
         self._core = core
         self._burst: list[Any] = []
         self._most = 1
+        self._held: list[Any] = []  # recorded, but there was no room for it
+        #: It may wait for room; otherwise :attr:`is_full` says that there is none.
+        self.waits = True
+
+    @property
+    def is_full(self) -> bool:
+        """There is no room for what has come, and it may not wait."""
+        return bool(self._held)
 
     def restart(self, again: Restarted) -> None:
         self.flush()
@@ -66,6 +75,9 @@ class QueueSink:
 
     def flush(self) -> None:
         self._most = 1  # the first event after a wait goes at once
+        if self._held:
+            held, self._held = self._held, []
+            self._put(held, record=False)
         if burst := self._burst:
             self._burst = []
             self._put(burst)
@@ -79,6 +91,9 @@ class QueueSink:
                 raise Aborted
             if record:
                 core.record(burst)
+            if self._held:
+                self._held += burst
+                return
             while burst:
                 queue = core.queue()
                 if queue is None:  # dropped or drained, but the stream is held for its result
@@ -89,6 +104,9 @@ class QueueSink:
                         # What has arrived is not lost, what is not parsed yet included: the next
                         # flush tells that time is up.
                         queue.force(burst)
+                        return
+                    if not self.waits:
+                        self._held = burst
                         return
                     left = core.call.seconds_of_total()
                     del queue  # waiting must not keep it alive
@@ -108,6 +126,8 @@ class CallbackSink:
 
     is_waited_for = True
     tells_errors = False
+    is_full = False
+    waits = True
 
     def __init__(self, core: Core[Any, Any], on_next: Callable[[Any], object]) -> None:
         self._core = core
@@ -158,6 +178,8 @@ class ForeignSink:
 
     is_waited_for = False
     tells_errors = True
+    is_full = False
+    waits = True
 
     def __init__(self, core: Core[Any, Any], put: Callable[[Any], object], tag: Any) -> None:
         self._core = core
@@ -207,6 +229,9 @@ class ReplaySink:
 
     Not in bursts: the user's function may take its time with an event, raise, or close the stream.
     """
+
+    is_full = False
+    waits = True
 
     def __init__(self, core: Core[Any, Any], sink: CallbackSink | ForeignSink) -> None:
         self._core = core

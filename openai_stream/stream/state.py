@@ -40,7 +40,7 @@ from openai_stream.locks import HandoverLock
 from openai_stream.models import brought_by
 from openai_stream.transport import NetworkCall
 
-from .burst_queue import BurstQueue
+from .burst_queue import BurstQueue, Room
 from .calling import wait_for_calls
 from .items import Restarted
 from .replay import History, SubscriberQueue
@@ -103,7 +103,7 @@ class Core(Generic[E, W]):
         self.response: requests.Response | None = None
         self.lock = HandoverLock()
         #: The reader waits here for room in a full queue.
-        self.room = self._condition()
+        self.room = Room(cast(threading.Lock, self.lock))
         #: Held by the reader while it calls the user's functions.
         self.calling = threading.Lock()
         self.call = NetworkCall(timeout, streaming=True, lock=self.lock)

@@ -15,6 +15,7 @@ The modules, each of which imports only from those above it:
 ``causes``      what the exceptions of ``requests``, ``urllib3`` and SOCKS mean
 ``sockets``     what is set on each socket, and how one is shut from another thread
 ``call``        the call over all its attempts; any thread may abort it
+``turns``       a socket that is never waited for, but watched by who watches many
 ``current``     which call is being sent on this thread
 ``wire``        a socket's receiving side, where each wait passes the deadlines
 ``chunks``      bytes in, data out: chunked bodies, and where a chunk's size is read
@@ -47,6 +48,7 @@ from .origin import Interrupted, of_user
 from .sending import send
 from .session import Session, proxy_of
 from .tap import End, Tap
+from .turns import Turns
 
 __all__ = [
     "Aborted",
@@ -59,6 +61,7 @@ __all__ = [
     "NetworkCall",
     "Session",
     "Tap",
+    "Turns",
     "cause_of",
     "check_codings",
     "drop_tracebacks",

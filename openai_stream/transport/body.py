@@ -22,10 +22,12 @@ from .origin import Interrupted, of_user
 from .response import Response
 from .sockets import BLOCK
 from .sources import FromIterator, FromUrllib3, FromWire, Source
+from .turns import Turns
 
 __all__ = ["Body", "settle"]
 
 _FAREWELL = 0.02  # seconds given to the end of a body after its last event
+_LOOKS = 16  # blocks of 64 KiB at most that are looked at for it
 
 
 def settle(response: requests.Response, content: bytes) -> None:
@@ -76,6 +78,7 @@ class Body:
             call.enter_shut(getattr(raw, "shutdown", None))
         call.begin_body()
         self._source = self._source_of(response)
+        self._looks: int | None = None  # for its end: so many are left
 
     def _source_of(self, response: requests.Response) -> Source:
         raw = self._raw
@@ -115,7 +118,7 @@ class Body:
         since = call.begin_read()
         call.arm(self._foreign_socket() or _Untimed)
         try:
-            block = self._source.read()
+            block = self._source.read() or b""
         except (TimeoutError, urllib3.exceptions.TimeoutError) as error:
             call.waited += monotonic() - since
             if of_user(error) is None:
@@ -128,10 +131,31 @@ class Body:
     def _foreign_socket(self) -> Any:
         return getattr(getattr(self._raw, "connection", None), "sock", None)
 
+    def take_turns(self) -> Turns | None:
+        """From now on nothing here waits: :meth:`take` gives ``None``, and :meth:`finish` is called
+        again.
+
+        :returns: the socket to be watched; ``None`` if this cannot be, and nothing has changed.
+        """
+        if not isinstance(self._source, FromWire):
+            return None
+        return self._source.take_turns()
+
+    def wait_again(self) -> None:
+        """From now on it waits by itself, as in the beginning."""
+        if isinstance(self._source, FromWire):
+            self._source.wait_again()
+
     def read(self) -> bytes:
+        """See :meth:`take`; always waits."""
+        block = self.take()
+        assert block is not None, "it takes turns"
+        return block
+
+    def take(self) -> bytes | None:
         """What has arrived, at most 64 KiB, decompressed; waits for the first byte.
 
-        :returns: ``b""`` at an orderly end.
+        :returns: ``b""`` at an orderly end; ``None`` instead of waiting, if it takes turns.
         :raises Aborted: it was stopped.
         :raises Expired: a deadline has passed.
         :raises StreamInterruptedError: the connection broke, or the body ended too early.
@@ -188,25 +212,34 @@ class Body:
                 )
             yield block
 
-    def finish(self) -> None:
+    def finish(self) -> bool:
         """Keep the connection for the next call if the body ends here, now; close it otherwise.
 
         The last bytes of a body follow its last event at once, or the server never sends them: it
         gets 20 milliseconds, and no more than a megabyte is looked at.
+
+        :returns: it is done; if it takes turns, perhaps not yet.
         """
         call = self._call
-        call.restart_gap()
-        call.limit(_FAREWELL)
-        whole = False
-        try:
+        if self._looks is None:
+            call.restart_gap()
+            call.limit(_FAREWELL)
             # Without a socket of ours to time it, a look could take for ever.
-            if (
+            can_be_timed = (
                 self._is_ours
                 or isinstance(self._source, FromIterator)
                 or self._foreign_socket() is not None
                 or self._raw.closed
-            ):
-                whole = any(not self.read() for _ in range(16))
+            )
+            self._looks = _LOOKS if can_be_timed else 0
+        whole = False
+        try:
+            while self._looks and not whole:
+                block = self.take()
+                if block is None:
+                    return False
+                self._looks -= 1
+                whole = not block
         except (Aborted, Expired, StreamDecodeError, StreamInterruptedError):
             call.forgive()
         if whole and call.leave():
@@ -214,6 +247,7 @@ class Body:
             self._release()
         else:
             self.close()
+        return True
 
     def close(self) -> None:
         """Close the connection. Twice is harmless."""

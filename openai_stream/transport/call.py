@@ -87,6 +87,11 @@ class NetworkCall(Deadlines):
 
     # -- any thread ---------------------------------------------------------------------------
 
+    @property
+    def inherited(self) -> bool:
+        """This is a forked child: the socket is the parent's."""
+        return self._pid != os.getpid()
+
     def abort(self) -> None:
         """Wake whoever works in the call, for good. Call it with the lock held; never waits.
 
@@ -96,7 +101,7 @@ class NetworkCall(Deadlines):
         self.aborted = True
         self._wake.notify_all()
         # In a forked child this is the parent's socket as well: shutting it would end the parent's.
-        if self._shut is not None and self._pid == os.getpid():
+        if self._shut is not None and not self.inherited:
             # Not connected yet or no longer, or a response that knows no shutdown.
             with contextlib.suppress(OSError, ValueError, RuntimeError):
                 self._shut()
@@ -197,6 +202,10 @@ class NetworkCall(Deadlines):
         if not seconds <= self._armed <= seconds + _SLACK:
             sock.settimeout(seconds)
             self._armed = seconds
+
+    def disarm(self) -> None:
+        """Someone else has set the socket's timeout: it is set anew before the next wait."""
+        self._armed = -1.0
 
     def timed_out(self) -> NoReturn:
         """A wait on the network timed out: raise for the deadline that was nearest as it began."""

@@ -11,6 +11,7 @@ from .chunks import Chunks
 from .current import current_call
 from .head import Head
 from .sockets import BLOCK
+from .turns import Turns
 from .wire import TappedWire, Wire
 
 __all__ = ["Response"]
@@ -69,6 +70,30 @@ class Response(http.client.HTTPResponse):
             else:
                 chunks.feed_eof()
         return block
+
+    def take_turns(self) -> tuple[Turns, bytes] | None:
+        """From now on its socket is not waited for, but watched.
+
+        :returns: what gives the bytes that come, and those that had come behind the headers;
+            ``None`` if that cannot be.
+        """
+        fp: Any = self.fp
+        if fp is None or not self._reads_wire:
+            return None
+        wire: Wire = fp.raw
+        turns = wire.take_turns()
+        if turns is None:
+            return None
+        arrived: bytes = fp.read1(BLOCK)
+        # The buffer takes more memory than all else of a stream.
+        self.fp = fp.detach()
+        return turns, arrived
+
+    def wait_again(self) -> None:
+        """From now on its socket is waited for, as in the beginning."""
+        wire: Any = self.fp
+        if wire is not None:
+            wire.wait_again()
 
     def arrived(self) -> bytes:
         """What has arrived behind the headers, as it came; waits for the first byte.

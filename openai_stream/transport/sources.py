@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import urllib3
@@ -15,6 +15,7 @@ from .decoding import Decoding
 from .framing import Counted, Framing, Unbounded
 from .response import Response
 from .sockets import BLOCK
+from .turns import Turns
 
 __all__ = ["FromIterator", "FromUrllib3", "FromWire", "Source"]
 
@@ -26,10 +27,10 @@ class Source(Protocol):
     def is_whole(self) -> bool:
         """At its end: the body itself said that it ends there."""
 
-    def read(self) -> bytes:
+    def read(self) -> bytes | None:
         """What has arrived; waits for the first byte.
 
-        :returns: ``b""`` at an orderly end.
+        :returns: ``b""`` at an orderly end; ``None`` instead of waiting, if it takes turns.
         :raises urllib3.exceptions.DecodeError: the compression is broken.
         :raises: whatever the network raises.
         """
@@ -52,20 +53,39 @@ class FromWire:
             framing = Unbounded() if remaining is None else Counted(remaining)
         self._response = response
         self._content = Content(framing, decoding)
+        self._arrived: Callable[[], bytes | None] = response.arrived
 
     @property
     def is_whole(self) -> bool:
         return self._content.is_whole
 
-    def read(self) -> bytes:
+    def take_turns(self) -> Turns | None:
+        """See :meth:`.body.Body.take_turns`."""
+        taken = self._response.take_turns()
+        if taken is None:
+            return None
+        turns, arrived = taken
+        if arrived:
+            self._content.feed(arrived)
+        self._arrived = turns.take
+        return turns
+
+    def wait_again(self) -> None:
+        """See :meth:`.body.Body.wait_again`."""
+        self._response.wait_again()
+        self._arrived = self._response.arrived
+
+    def read(self) -> bytes | None:
         content = self._content
         try:
             while not (block := content.read()):
                 if content.ended:
                     self._response.close()  # which leaves the connection to the next request
                     return b""
-                if arrived := self._response.arrived():
+                if arrived := self._arrived():
                     content.feed(arrived)
+                elif arrived is None:
+                    return None
                 else:
                     content.feed_eof()
         except ssl.SSLError as error:  # as urllib3 says it

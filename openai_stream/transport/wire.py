@@ -8,6 +8,8 @@ from typing import Any
 
 from .call import Aborted, NetworkCall
 from .deadlines import Expired
+from .tap import Tap
+from .turns import Turns
 
 __all__ = ["TappedWire", "Wire"]
 
@@ -24,11 +26,31 @@ class Wire(io.RawIOBase):
         self._recv_into = sock.recv_into
         self._call = call
         self._owner = call.begin_response()
+        self._tap: Tap | None = None
+        self._turns: Turns | None = None
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def take_turns(self) -> Turns | None:
+        """From now on it is not waited for, but watched.
+
+        :returns: ``None`` if that cannot be.
+        """
+        if not (self._owner and Turns.can_be_taken(self._sock)):
+            return None
+        self._turns = Turns(self._sock, self._call, self._tap)
+        return self._turns
+
+    def wait_again(self) -> None:
+        """From now on it is waited for, as in the beginning."""
+        if self._turns is not None:
+            self._turns.end()
+            self._turns = None
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._turns is not None:  # it is asked for what there is
+            return None
         call = self._call
         since = call.begin_read()
         call.arm(self._sock)
@@ -44,8 +66,13 @@ class Wire(io.RawIOBase):
         call.bytes += count
         return count
 
+    def read1(self, size: int) -> bytes:
+        """As a buffer's; there is none once turns were taken."""
+        return self.read(size) or b""
+
     def close(self) -> None:
         if not self.closed:
+            self.wait_again()
             if self._owner:
                 self._call.leave()
             self._raw.close()
@@ -61,9 +88,9 @@ class TappedWire(Wire):
         if self._tap is not None:
             self._tap.sent()
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Any) -> int | None:
         tap = self._tap
-        if tap is None:
+        if tap is None or self._turns is not None:
             return super().readinto(buffer)
         try:
             count = super().readinto(buffer)

@@ -1,0 +1,143 @@
+"""A socket that is never waited for: whoever watches many says when something has arrived.
+
+The receiving side of a response, as :class:`~.wire.Wire` is one for a thread of its own, by the
+same clock: what a wait may last says the call.
+"""
+
+from __future__ import annotations
+
+import _socket
+import contextlib
+import ssl
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from .call import Aborted, NetworkCall
+from .tap import Tap
+
+__all__ = ["Turns"]
+
+#: Bytes that are read in one turn. Who sends more than that at once has others wait the less.
+SHARE = 16384
+
+
+def _nothing() -> None:
+    """Nobody watches it."""
+
+
+class Turns:
+    """The receiving side of a socket that is read in turns with others.
+
+    Whoever watches it sets :attr:`ready`, and looks at :attr:`until` and :attr:`wants_write` when
+    :meth:`take` gave nothing. TLS is no different, but for two things: bytes may be there already
+    that were decrypted with others, which no look at the socket shows, and to read it may have to
+    write.
+
+    :param sock: not blocking from now on.
+    :param call: times it, and aborts it.
+    :param tap: looks at what comes.
+    """
+
+    __slots__ = (
+        "_call",
+        "_pending",
+        "_recv",
+        "_since",
+        "_sock",
+        "_tap",
+        "ready",
+        "until",
+        "unwatch",
+        "wants_write",
+    )
+
+    def __init__(self, sock: Any, call: NetworkCall, tap: Tap | None) -> None:
+        self._sock = sock
+        self._recv = sock.recv
+        self._pending: Callable[[], int] | None = getattr(sock, "pending", None)
+        self._call = call
+        self._tap = tap
+        self._since = 0.0  # when the wait began, if there is one
+        #: Something may have arrived.
+        self.ready = True
+        #: When the wait will have lasted long enough.
+        self.until = 0.0
+        #: It cannot be read before it can be written.
+        self.wants_write = False
+        #: Called before the socket is somebody else's, or closed.
+        self.unwatch: Callable[[], object] = _nothing
+        sock.setblocking(False)
+        call.disarm()
+
+    @staticmethod
+    def can_be_taken(sock: Any) -> bool:
+        """Whether there is nothing between the socket and the network that waits by itself, as TLS
+        inside a proxy's TLS does; green threads wait by themselves too.
+        """
+        return isinstance(sock, _socket.socket)
+
+    def fileno(self) -> int:
+        """The descriptor to be watched."""
+        number: int = self._sock.fileno()
+        return number
+
+    def take(self) -> bytes | None:
+        """What has arrived.
+
+        :returns: ``None``: nothing; ``b""`` at the end of the connection.
+        :raises Aborted: it was aborted.
+        :raises Expired: it was waited for long enough.
+        :raises: what the network raises.
+        """
+        call = self._call
+        if call.aborted:
+            raise Aborted
+        since = self._since
+        if not since:
+            since = self._since = call.begin_read()
+            seconds = call.seconds_to_wait()
+            if seconds <= 0:
+                call.timed_out()
+            self.until = since + seconds
+        elif not self.ready and (now := monotonic()) >= self.until:
+            self._since = 0.0
+            call.waited += now - since
+            call.timed_out()
+        if not self.ready:
+            return None
+        self.ready = self.wants_write = False
+        try:
+            arrived: bytes = self._recv(SHARE)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return None
+        except ssl.SSLWantWriteError:
+            self.wants_write = True
+            return None
+        except Exception as error:
+            if self._tap is not None and isinstance(error, OSError) and not call.aborted:
+                self._tap.ended("reset")
+            call.failed(error, since)
+        self._since = 0.0
+        call.end_read(since)
+        if call.aborted:
+            raise Aborted
+        call.bytes += len(arrived)
+        if self._pending is not None and self._pending():
+            self.ready = True
+        if self._tap is not None:
+            if arrived:
+                self._tap.received(arrived)
+            else:
+                self._tap.ended("eof")
+        return arrived
+
+    def end(self) -> None:
+        """Nobody watches it any more; it is as it was before. Twice is harmless."""
+        if self._call.inherited:
+            return  # finalizers come here; the parent's socket and its selector stay as they are
+        unwatch, self.unwatch = self.unwatch, _nothing
+        unwatch()
+        with contextlib.suppress(OSError):
+            self._sock.settimeout(None)
+        self._call.disarm()
