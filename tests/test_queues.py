@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import enum
 import gc
 import pickle
@@ -458,6 +459,33 @@ def test_join_after_immediate_shutdown_waits_for_what_was_taken(
         assert not joining.done()
         events.task_done()
         joining.result(SOON)
+
+
+def test_gives_an_event_to_the_next_one_if_who_was_woken_for_it_is_interrupted(
+    server: ScriptedServer, chat: Chat
+) -> None:
+    class Interrupt(BaseException):
+        pass
+
+    server.play(answer([Hang()]))
+    events = chat()
+    names: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def first() -> Any:
+        names.put(threading.get_ident())
+        return events.get()
+
+    with threads(1, first) as (interrupted,):
+        wait_for_takers(events, 1)
+        with threads(1, events.get) as (next_one,):
+            wait_for_takers(events, 2)
+            # It is raised as soon as the thread runs again: woken, but before it has taken it.
+            name = ctypes.c_ulong(names.get())
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(name, ctypes.py_object(Interrupt))
+            events.put("an item")
+            assert next_one.result(SOON) == "an item"
+            assert isinstance(interrupted.exception(SOON), Interrupt)
+    events.close()
 
 
 def test_shutdown_releases_who_puts_and_who_takes(server: ScriptedServer, chat: Chat) -> None:

@@ -41,6 +41,7 @@ SEAMS = {
     "_put_conn": "urllib3's pool: a warning for each stream above the tenth",
     "_read": "sseclient: a third more time an event",
     "_register_atexit": "threading: where there are no daemon threads, unread queues hang the end",
+    "_waiters": "threading: who waits for an event cannot be woken, and each stream ends so",
     "begin": "http.client: interim responses and long heads fail",
     "fp": "http.client: bytes are neither timed nor stopped, and chunks cost 3 µs each",
     "last_type": "sys: a script that a Ctrl-C ends waits for its callbacks",
@@ -266,6 +267,18 @@ def test_is_owned() -> None:
     )
     threading.Condition(asked).notify()  # type: ignore[arg-type]
     assert seen == [False, "asked"]
+
+
+def test_waiters() -> None:
+    lock = threading.RLock()
+    condition: Any = threading.Condition(lock)
+    mine = threading.Lock()
+    mine.acquire()
+    condition._waiters.append(mine)
+    with lock:
+        condition.notify()
+    assert not mine.locked()
+    assert not condition._waiters
 
 
 def test_register_atexit() -> None:

@@ -54,9 +54,13 @@ class BurstQueue:
     One lock guards the queue and the life of its stream. Who takes it: consumers that must wait,
     the reader once a burst, whoever closes. Taking an item that is there needs none:
     ``items.popleft()`` is atomic. Two flags, both set before looking and read after changing, make
-    sure that nobody sleeps through it: ``_takers`` (consumers that wait, counted under the lock, so
+    sure that nobody sleeps through it: ``_takers`` (consumers that wait, noted under the lock, so
     the reader sees them when it puts) and :attr:`crowded` (the reader found the queue full: set
     *before* it counts the items again, so a consumer that takes one later sees the flag).
+
+    Consumers wait as ``not_empty.wait()`` would have them, each on a lock of its own that whoever
+    puts releases; but what that method and ``notify()`` do besides, for conditions of any kind, is
+    as much again, for each event that comes alone.
 
     :param lock: the stream's.
     :param room: a condition of that lock: what waits for room waits here.
@@ -97,6 +101,7 @@ class BurstQueue:
         self.maxsize = maxsize
         self.items: deque[Any] = deque()
         self.not_empty = threading.Condition(cast(threading.Lock, lock))
+        self._takers: deque[threading.Lock] = self.not_empty._waiters  # type: ignore[attr-defined]
         self.all_done = threading.Condition(cast(threading.Lock, lock))
         self.unfinished = 0
         self.is_shutdown = False
@@ -108,7 +113,6 @@ class BurstQueue:
         self.taken_by: str | None = None
         self._shut_at_end = shut_at_end
         self._check = check
-        self._takers = 0
         self._the_end: Done | Failure | None = None  # once it has been put
 
     # -- the consumer's side: any thread, without the lock -------------------------------------
@@ -126,24 +130,46 @@ class BurstQueue:
             raise ValueError("'timeout' must be a non-negative number")
         until = None if timeout is None else monotonic() + timeout
         self._check()
-        with self.lock:
+        call = None
+        left = -1.0  # for ever
+        try:
             while True:
-                try:  # without a look at it first: others take without the lock
+                with self.lock:
+                    if self.items:
+                        try:  # others take without the lock
+                            return self.items.popleft()
+                        except IndexError:
+                            pass
+                    if to_the_end and self._the_end is not None:  # put, but gone: others took it
+                        return self._the_end
+                    if self.is_shutdown:
+                        raise ShutDown
+                    if until is not None:
+                        left = until - monotonic()
+                    if not block or (until is not None and left <= 0):
+                        raise queue.Empty
+                    call = threading.Lock()
+                    call.acquire()
+                    self._takers.append(call)
+                if not call.acquire(True, left):
+                    self._leave(call)
+                try:
                     return self.items.popleft()
                 except IndexError:
                     pass
-                if to_the_end and self._the_end is not None:  # put, but gone: others took it
-                    return self._the_end
-                if self.is_shutdown:
-                    raise ShutDown
-                left = None if until is None else until - monotonic()
-                if not block or (left is not None and left <= 0):
-                    raise queue.Empty
-                self._takers += 1
-                try:
-                    self.not_empty.wait(left)
-                finally:
-                    self._takers -= 1
+        except BaseException:
+            if call is not None:
+                self._leave(call)
+            raise
+
+    def _leave(self, call: threading.Lock) -> None:
+        """A consumer waits no longer. If it was called just now, the next one is called instead."""
+        with self.lock:
+            try:
+                self._takers.remove(call)
+            except ValueError:
+                if self.items:
+                    self._call(1)
 
     def make_known_room(self) -> None:
         """An item was taken of a queue that was :attr:`crowded`: wake those who wait for room."""
@@ -175,7 +201,7 @@ class BurstQueue:
                 raise ShutDown
             self.items.append(item)
             self.unfinished += 1
-            self.not_empty.notify()
+            self._call(1)
 
     # -- with the lock held --------------------------------------------------------------------
 
@@ -190,8 +216,18 @@ class BurstQueue:
             self.items.clear()
             if not self.unfinished:
                 self.all_done.notify_all()
-        self.not_empty.notify_all()
+        self._call(len(self._takers))
         self.room.notify_all()
+
+    def _call(self, most: int) -> None:
+        """Wake so many consumers, if as many wait: those that have waited longest."""
+        takers = self._takers
+        while most > 0 and takers:
+            try:
+                takers[0].release()
+            finally:  # though a signal's handler raises in between: it waits no longer
+                takers.popleft()
+            most -= 1
 
     def offer(self, events: list[Any]) -> int:
         """Take in as many of the events as there is room for.
@@ -211,7 +247,7 @@ class BurstQueue:
         self.items.extend(events)
         self.unfinished += len(events)
         if self._takers:
-            self.not_empty.notify(min(len(events), self._takers))
+            self._call(len(events))
         return len(events)
 
     def end(self, error: BaseException | None, cut: bool = False) -> None:
@@ -226,5 +262,5 @@ class BurstQueue:
             self.unfinished += 1
         if self._shut_at_end:
             self.is_shutdown = True
-        self.not_empty.notify_all()
+        self._call(len(self._takers))
         self.room.notify_all()
