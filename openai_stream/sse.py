@@ -120,6 +120,18 @@ class Frames:
         :raises StreamDecodeError: a frame is too large, or would be once it is parsed; after those
             before it.
         """
+        if (
+            # One alone, as it comes from a model that takes its time. The processor has forgotten
+            # the steps below by then: 10 µs.
+            block.endswith(b"\n\n")
+            and block.find(b"\n") == len(block) - 2 <= self._unseen - 2
+            and block.startswith(b"data:")
+            and b"\r" not in block
+            and not (self._parts or self._after_cr)
+            and self._opening is self.kept is None
+            and not (self._strays is not None and self._strays.await_data)
+        ):
+            return ([block[:-2]],)
         if self._opening is not None and not (block := self.open(block)):
             return ()
         if self.kept is not None:

@@ -245,31 +245,29 @@ class Deadlines:
         By which of the limits is kept for :meth:`timed_out`.
         """
         limits = self.timeout
+        idle, gap, streaming = limits.idle, limits.gap, self.streaming
+        progress = streaming or self.in_body or sending
         now = monotonic()
         seconds: float = _NEVER
         why: Deadline = "idle"
-        if (
-            limits.idle is not None
-            and limits.idle < seconds
-            and (self.streaming or self.in_body or sending)
-        ):
-            seconds = limits.idle
-        if limits.gap is not None and (self.streaming or not (self.in_body or sending)):
-            gap = limits.gap - self.waited
+        if progress and idle is not None and idle < seconds:
+            seconds = idle
+        if gap is not None and (streaming or not progress):
+            gap -= self.waited
             if gap < seconds:
                 seconds, why = gap, "gap"
-        until = self._until - now
-        if until < seconds:
-            seconds, why = until, "idle"
-        connect = self._connect_until - now  # a proxy's answer is read before we are connected
-        if connect < seconds:
-            seconds, why = connect, "connect"
-        content = self._seconds_to_content(now)
-        if content < seconds:
-            seconds, why = content, self._content_why
-        total = self._total_until - now
-        if total < seconds:
-            seconds, why = total, "total"
+        # A proxy's answer is read before we are connected.
+        until = min(self._until, self._connect_until, self._total_until)
+        if until - now < seconds:
+            seconds = until - now
+            if until == self._until:
+                why = "idle"
+            else:
+                why = "connect" if until == self._connect_until else "total"
+        if self._content is not None:
+            content = self._seconds_to_content(now)
+            if content < seconds:
+                seconds, why = content, self._content_why
         self._why = why
         return seconds
 
