@@ -64,20 +64,24 @@ class Target:
     timeout: float | None = None
     local: bool = False
 
-    def client(self, max_retries: int = 2) -> AnyClient:
+    def client(self, max_retries: int = 2, readers: int | None = None) -> AnyClient:
         """A client for it; the key is that of the environment.
 
+        :param readers: so many threads read its streams together.
         :raises openai_stream.ConfigurationError: no key where one is needed, or a bad address.
         """
         timeout = Timeout() if self.timeout is None else Timeout(idle=self.timeout)
         if self.azure:
-            return AzureClient(endpoint=self.base_url, timeout=timeout, max_retries=max_retries)
+            return AzureClient(
+                endpoint=self.base_url, timeout=timeout, max_retries=max_retries, readers=readers
+            )
         return Client(
             # No key of the environment has any business with a model on this machine.
             api_key="none" if self.local else None,
             base_url=self.base_url,
             timeout=timeout,
             max_retries=max_retries,
+            readers=readers,
         )
 
     def with_address(self) -> Target:
@@ -182,11 +186,13 @@ def look_at_files(
 
 
 @contextmanager
-def client_of(ctx: click.Context, target: Target, max_retries: int = 2) -> Iterator[AnyClient]:
+def client_of(
+    ctx: click.Context, target: Target, max_retries: int = 2, readers: int | None = None
+) -> Iterator[AnyClient]:
     """The client of a command; where a ``record`` is around that, it is recorded."""
     recording = ctx.find_object(Recording)
     with ExitStack() as stack:
-        client = target.client(max_retries)
+        client = target.client(max_retries, readers)
         stack.enter_context(client)
         if recording is not None:
             stream = open_stream(recording.file)

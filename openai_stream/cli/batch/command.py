@@ -35,6 +35,7 @@ from .gate import Gate
 from .progress import Meter
 from .prompts import Defaults, Prompt, count_prompts, lines_of, read_prompts
 from .run import Batch
+from .sockets import allow_sockets
 from .workers import Streams, Workers
 
 __all__ = ["batch"]
@@ -104,7 +105,7 @@ Examples:
 @click.option(
     "-c",
     "--concurrency",
-    type=click.IntRange(1, 1000),
+    type=click.IntRange(1, 2000),
     default=50,
     show_default=True,
     help="How many prompts are asked at once; with --local at most 4.",
@@ -269,7 +270,8 @@ def batch(
         stack.enter_context(meter)
         gate = Gate(concurrency, Budget(rpm, tpm))
         if scheduler is None:
-            client = stack.enter_context(client_of(ctx, target, max_retries=0))
+            allow_sockets(concurrency)
+            client = stack.enter_context(client_of(ctx, target, max_retries=0, readers=1))
             workers: Workers = Streams(client, meter.add_tokens, gate.budget.told)
         else:
             workers = _dask_workers(ctx, scheduler, target, meter)
