@@ -145,12 +145,13 @@ class CallbackSink:
         if not self._held:
             self._calling.acquire()
             self._held = True
+        if self._timed and self._core.call.total_is_up():
+            return  # what has arrived is in the snapshot; the next flush tells that time is up
+        # Last, without a call in between: one could lose its turn, and close() not know of it.
         if self._core.muted:
             if not self._core.streaming:
                 raise Aborted
             return
-        if self._timed and self._core.call.total_is_up():
-            return  # what has arrived is in the snapshot; the next flush tells that time is up
         try:
             self._on_next(event)
         except BaseException as error:
