@@ -35,6 +35,8 @@ from openai_stream.testing import ScriptedServer
 # A project of its own, for an environment of its own.
 collect_ignore = ["separate_project"]
 
+#: Files in which one test may take half a minute.
+_LONG = {"test_cost", "test_dask", "test_docs", "test_proofs", "test_separate_project"}
 _LIMIT = 60.0
 _GRACE = 2.0
 _DESCRIPTORS = Path("/proc/self/fd")
@@ -79,12 +81,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests run in several processes: one for what shares a model, for all races, and for
-    each example. These come first: at the end the other processes would wait for them.
+    each example. These come first, and what takes long: at the end the other processes would wait
+    for them.
     """
     for item in items:
         folder = item.path.parent
         if folder.name in ("races", "real") or folder.parent.name == "examples":
             item.add_marker(pytest.mark.xdist_group(folder.name))
+        elif item.path.stem in _LONG:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid))
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
