@@ -48,8 +48,8 @@ class Streaming:
     @classmethod
     def taken_from(cls, arguments: dict[str, Any]) -> Streaming:
         """Those among a call's arguments, which they leave."""
-        names = [field.name for field in attrs.fields(cls) if field.name in arguments]
-        return cls(**{name: arguments.pop(name) for name in names})
+        names = arguments.keys() & _STREAMING
+        return cls(**{name: arguments.pop(name) for name in names}) if names else _NOTHING_GIVEN
 
     def given(self, *names: str) -> str | None:
         """The first of the arguments that is not its default."""
@@ -66,6 +66,8 @@ class Streaming:
         """
         if not isinstance(stream, bool):
             raise TypeError(f"stream must be True or False, not {stream!r}")
+        if self is _NOTHING_GIVEN:
+            return
         if not stream and (name := self.given()):
             raise TypeError(f"{name} goes with stream=True only")
         for name in ("on_next", "on_done", "on_error"):
@@ -99,6 +101,10 @@ class Streaming:
     def makes_no_queue(self) -> bool:
         """The events have somewhere else to go."""
         return self.on_next is not None or self.queue is not None
+
+
+_STREAMING = frozenset(field.name for field in attrs.fields(Streaming))
+_NOTHING_GIVEN = Streaming()
 
 
 def _same(value: Any, default: Any) -> bool:

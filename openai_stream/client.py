@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -35,6 +36,10 @@ __all__ = ["Client"]
 
 _DEFAULT_HOST = "api.openai.com"
 _DEFAULT_BASE_URL = f"https://{_DEFAULT_HOST}/v1"
+
+
+#: One that taking it apart and putting it together again would leave as it is.
+_PLAIN_URL = re.compile(r"https?://[^?#]+")
 
 
 _RESUME = signature(
@@ -218,6 +223,8 @@ class Client(BaseClient):
 
     def _url(self, endpoint: str, body: Any) -> str:
         assert self.base_url is not None
+        if _PLAIN_URL.fullmatch(self.base_url):
+            return self.base_url.rstrip("/") + endpoint
         base = urlsplit(self.base_url)
         return urlunsplit(base._replace(path=base.path.rstrip("/") + endpoint))
 

@@ -117,13 +117,16 @@ def merge(*layers: Headers) -> Headers:
     merged: requests.structures.CaseInsensitiveDict[Any]
     merged = requests.structures.CaseInsensitiveDict()
     for layer in layers:
-        merged.update(layer)
+        for name, value in layer.items():
+            merged[name] = value
     return merged
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 #: What is given for a URL if two arguments changed places.
 _LIKE_A_KEY = re.compile(r"(sk-|eyJ).*|[\w+=-]{16,}", re.DOTALL)
+_LIKE_A_URL = re.compile(r"https?://", re.IGNORECASE)
+_LIKE_A_HEADER = re.compile(r"bearer\s", re.IGNORECASE)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 
 
@@ -155,12 +158,12 @@ def check_key(name: str, key: Any) -> None:
     :raises ConfigurationError: naming the argument.
     """
     check_header_value(name, key)
-    if re.match(r"https?://", key, re.IGNORECASE):
+    if _LIKE_A_URL.match(key):
         raise ConfigurationError(
             f"{name} looks like a URL: the server's address goes into base_url=… (of AzureClient: "
             "endpoint=…)"
         )
-    if re.match(r"bearer\s", key, re.IGNORECASE):
+    if _LIKE_A_HEADER.match(key):
         raise ConfigurationError(
             f"{name} begins with 'Bearer ', which is added by itself: give the key alone"
         )

@@ -9,6 +9,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import requests
@@ -152,3 +153,24 @@ def test_goes_through_what_another_package_has_put_around_preparing(
         monkeypatch.setattr(requests.Session, "prepare_request", traced)
         list(stream(client))
     assert [request.headers.get("x-trace") for request in server.requests] == [None, "1"]
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "http://127.0.0.1:8080/v1",
+        "https://api.openai.com/v1/",
+        "https://host",
+        "https://host//",
+        "HTTPS://Host/V1",
+        "https://host/a%20b/\u00e9/?a=b&c=%2F",
+        "https://host/v1?",
+        "https://host/v1;p=1/",
+        "https://host?x=/y/",
+    ],
+)
+def test_puts_a_path_behind_that_of_any_base_url(base: str) -> None:
+    parts = urlsplit(base)
+    expected = urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/chat/completions"))
+    with Client(KEY, base) as client:
+        assert client._url("/chat/completions", {}) == expected

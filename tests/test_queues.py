@@ -488,6 +488,16 @@ def test_gives_an_event_to_the_next_one_if_who_was_woken_for_it_is_interrupted(
     events.close()
 
 
+def test_has_all_that_a_queue_has(server: ScriptedServer, chat: Chat) -> None:
+    server.play(answer([]))
+    events = chat(maxsize=3)
+    plain: queue.Queue[Any] = queue.Queue(3)
+    for name, value in vars(plain).items():
+        assert type(getattr(events, name)) is type(value) or name in ("mutex", "not_full")
+    assert events.maxsize == plain.maxsize
+    taken(events)
+
+
 def test_shutdown_releases_who_puts_and_who_takes(server: ScriptedServer, chat: Chat) -> None:
     server.play(answer([Hang()]), answer([Hang()]))
     full, empty = chat(maxsize=1), chat()

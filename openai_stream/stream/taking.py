@@ -67,7 +67,8 @@ class TakingQueue(_Queue[E_co, W_co]):
     def __init__(self, core: Core[E_co, W_co], bursts: BurstQueue) -> None:
         self._core = core
         self._bursts = bursts
-        super().__init__(bursts.maxsize)
+        # Without ``queue.Queue.__init__``, which makes its own of each of these.
+        self.maxsize = bursts.maxsize
         self.queue = bursts.items
         self.mutex = cast(threading.Lock, bursts.lock)
         self.not_empty = bursts.not_empty

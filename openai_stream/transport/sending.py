@@ -40,7 +40,8 @@ def send(
         ``http.client``'s, ``OSError`` and ``ValueError``; and whatever a given session raises.
     """
     settings: Any = session.merge_environment_settings(made.url, {}, True, None, None)
-    proxy = requests.utils.select_proxy(made.url, settings["proxies"])
+    proxies = settings["proxies"]
+    proxy = requests.utils.select_proxy(made.url, proxies) if proxies else None
     if proxy and not parse_url(proxy).host:  # requests would trip over it with a TypeError
         if "://" in proxy:
             why = f"the proxy's URL {shown(proxy)!r} has no host"

@@ -9,7 +9,6 @@ from typing import Any
 
 import requests
 import requests.adapters
-import requests.structures
 
 from .connection import POOLS
 from .sockets import socket_options
@@ -36,6 +35,10 @@ class _Adapter(requests.adapters.HTTPAdapter):
         # It goes by the URL: an HTTPS proxy before a plain server may have any certificate then.
         tls = conn.scheme == "https"
         super().cert_verify(conn, "https:" if tls else url, verify, cert)  # type: ignore[no-untyped-call]
+
+    def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
+        # It would look for the one that is for this URL.
+        return super().request_url(request, proxies) if proxies else request.path_url
 
     def close(self) -> None:
         # ``clear`` leaves connections open for as long as a response holds on to their pool.
@@ -68,13 +71,14 @@ class Session(requests.Session):
         theirs = requests.Session.prepare_request
         if getattr(theirs, "__globals__", None) is not vars(requests.sessions):
             return super().prepare_request(request)  # a tracer has put its own around it
-        headers = requests.structures.CaseInsensitiveDict(self.headers)
-        headers.update(request.headers)
+        named = {name.lower(): (name, value) for name, value in self.headers.items()}
+        for name, value in request.headers.items():
+            named[name.lower()] = (name, value)
         prepared = requests.PreparedRequest()
         prepared.prepare(
             method=request.method,
             url=request.url,
-            headers={name: value for name, value in headers.items() if value is not None},
+            headers={name: value for name, value in named.values() if value is not None},
             data=request.data,
             auth=request.auth,
             hooks=request.hooks,
