@@ -7,7 +7,9 @@ clock, queue or callback: whoever has the bytes drives it.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from .endpoints import Accumulator, Endpoint
@@ -73,12 +75,13 @@ class StreamProtocol:
         self._accumulator = accumulator
         self._clean = clean
         self._on_first = on_first
-        self._frames = Frames(limit, Strays(self._hear))
+        # Neither leads back here: nothing of a stream waits for the garbage collector.
+        self._frames = Frames(limit, Strays(partial(_hear, weakref.ref(self))))
         self._parse = parser(clean)
         self._done = False  # "[DONE]" has come
         self._whole = False  # a last event of its own has come
         self._framed = False
-        self._label = Label(content_type, limit, self._whole_of, clean)
+        self._label = Label(content_type, limit, partial(_whole_of, endpoint), clean)
         self._look = look
         #: Events so far.
         self.events = 0
@@ -248,7 +251,8 @@ class StreamProtocol:
         if is_failed_chunk(data):
             self._accumulator.add(data)
             raise api_error(data, self._clean)
-        self._on_first()
+        on_first, self._on_first = self._on_first, bool
+        on_first()
 
     def _named(self, message: Any) -> Any:
         """What an event that has a name is: to be read as one that has none, or done with.
@@ -290,19 +294,15 @@ class StreamProtocol:
         self.events += 1
         return endpoint.event(data)
 
-    def _hear(self, kind: str, text: str) -> StreamAPIError | None:
+    def hear(self, kind: str, text: str) -> StreamAPIError | None:
         """What stands in the stream beside its events: an error, or nothing that matters."""
         said = parse_leniently(text.strip())
         if kind == "error":
             said = {"error": said}
         if not says_failure(said):
             return None
-        return api_error(said, self._clean, None if self.events else self._whole_of(said))
-
-    def _whole_of(self, body: Any) -> Any:
-        """The answer that a JSON body is, if it is one."""
-        is_whole = isinstance(body, dict) and self._endpoint.is_whole(body)
-        return self._endpoint.whole(body) if is_whole else None
+        snapshot = None if self.events else _whole_of(self._endpoint, said)
+        return api_error(said, self._clean, snapshot)
 
     def _cut(self) -> StreamDecodeError | StreamInterruptedError:
         """The error for an orderly end that came too early."""
@@ -321,6 +321,16 @@ class StreamProtocol:
             f"the server ended the answer after {self.events} events, before it was complete: its "
             f"last event, or a finish_reason for every choice, is missing. {ASK_AGAIN}"
         )
+
+
+def _hear(me: weakref.ref[StreamProtocol], kind: str, text: str) -> StreamAPIError | None:
+    protocol = me()
+    return None if protocol is None else protocol.hear(kind, text)
+
+
+def _whole_of(endpoint: Endpoint[Any, Any], body: Any) -> Any:
+    """The answer that a JSON body is, if it is one."""
+    return endpoint.whole(body) if isinstance(body, dict) and endpoint.is_whole(body) else None
 
 
 def _behind_a_broken_one(text: str) -> Any:

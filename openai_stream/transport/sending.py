@@ -94,6 +94,7 @@ def _timed(
     if response is not seen.response:  # a hook has put another in its place
         seen.close()
     seen.show_target(response)
+    seen.response = None  # its request leads back: nothing is to wait for the garbage collector
     return response
 
 
