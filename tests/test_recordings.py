@@ -807,6 +807,56 @@ def text_of(client: Client, **arguments: Any) -> str | None:
     return whole.choices[0].message.content  # type: ignore[no-any-return]
 
 
+def test_adds_to_a_recording_that_is_there(path: Path) -> None:
+    """Exchanges of another one too, as they are; half a line of before is cut off."""
+    first, second = said("one"), exchange_of((0.1, b"HTTP/1.1 429 \xff"), end="reset", end_at=0.2)
+    with Recorder(path) as recorder:
+        recorder.add(first)
+    with open(path, "ab") as file:
+        file.write(b'{"exchange": 1, "at": 0')
+    with Recorder(path, append=True) as recorder:
+        recorder.add(second)
+        recorder.add(first)
+    assert read_recording(path) == [first, second, first]
+    with Recorder(path) as recorder:  # without it, another takes its place
+        recorder.add(second)
+    assert read_recording(path) == [second]
+
+
+def test_adds_to_what_is_not_there_yet(path: Path) -> None:
+    for _ in range(2):
+        with Recorder(path, append=True):
+            pass
+    with Recorder(path, append=True) as recorder:
+        recorder.add(exchange := said("one"))
+    assert read_recording(path) == [exchange]
+
+
+@pytest.mark.parametrize("content", ["mine\n", '{"openai_stream_recording": 99}\n', "{}"])
+def test_adds_to_nothing_that_is_not_a_recording(path: Path, content: str) -> None:
+    path.write_text(content)
+    with pytest.raises(RecordingError):
+        Recorder(path, append=True)
+    assert path.read_text() == content
+    with Recorder(path):  # the file is free again
+        pass
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", 200),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\n", 404),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", None),
+        (b"HTTP/1.", None),
+        (b"", None),
+        (b"HTTP/1.1 503 x\r\n\r\n\r\n\r\nHTTP/1.1 200 OK", 503),
+    ],
+)
+def test_knows_the_status_of_an_answer(data: bytes, status: int | None) -> None:
+    assert exchange_of((0.0, data)).status == status
+
+
 def test_the_pace_is_kept(server: ScriptedServer, path: Path) -> None:
     """Within ten per cent; where the machine was busy, another look."""
     frames = [chunk(one) for one in [*map(frame, CHUNKS), frame("[DONE]")]]

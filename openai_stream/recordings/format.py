@@ -8,14 +8,26 @@ headers, chunk sizes, compressed bytes), and how it ended. Lines of several exch
 from __future__ import annotations
 
 import base64
+import datetime
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["FORMAT", "VERSION", "of_type", "packed", "unpacked"]
+__all__ = ["FORMAT", "VERSION", "first_line", "of_type", "packed", "unpacked"]
 
 #: The key of the first line, whose value is the version.
 FORMAT = "openai_stream_recording"
 VERSION = 1
+
+
+def first_line(
+    number: int, request: Mapping[str, Any], begun: datetime.datetime | None = None
+) -> dict[str, Any]:
+    """The line with which an exchange begins.
+
+    :param begun: when it did; ``None``: now.
+    """
+    begun = begun or datetime.datetime.now(datetime.timezone.utc)
+    return {"exchange": number, "begun": begun.isoformat(), "request": request}
 
 
 def packed(data: bytes) -> dict[str, str]:

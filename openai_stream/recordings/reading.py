@@ -6,7 +6,8 @@ import datetime
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -17,9 +18,13 @@ from openai_stream._version import VERSION as LIBRARY
 from openai_stream.errors import RecordingError
 from openai_stream.transport import End
 
-from .format import FORMAT, VERSION, of_type, unpacked
+from .format import FORMAT, VERSION, first_line, of_type, packed, unpacked
 
-__all__ = ["RecordedExchange", "RecordedRequest", "read_recording"]
+__all__ = ["RecordedExchange", "RecordedRequest", "exchange_of", "lines_of", "read_recording"]
+
+
+#: The final one: interim answers (100 to 199) come before it.
+_STATUS = re.compile(rb"(?:\A|\r\n\r\n)HTTP/1\.\d ([2-5]\d\d)\b")
 
 
 @attrs.frozen(slots=False)
@@ -77,6 +82,15 @@ class RecordedExchange:
         """All bytes of the answer: status line, headers and body, as they came."""
         return b"".join(data for _, data in self.blocks)
 
+    @property
+    def status(self) -> int | None:
+        """The status of the answer; ``None`` if it broke off before that.
+
+        .. versionadded:: 0.1
+        """
+        found = _STATUS.search(self.data)
+        return None if found is None else int(found[1])
+
 
 def read_recording(path: str | os.PathLike[str]) -> list[RecordedExchange]:
     """The exchanges of a recording, in the order in which they began.
@@ -103,6 +117,25 @@ def read_recording(path: str | os.PathLike[str]) -> list[RecordedExchange]:
                 f"{type(error).__name__}: {error}"
             ) from error
     return [exchange.finished() for exchange in exchanges.values()]
+
+
+def exchange_of(lines: Sequence[Mapping[str, Any]]) -> RecordedExchange:
+    """The exchange of which these are the lines, that of the request first."""
+    unfinished = _Unfinished(lines[0])
+    for line in lines[1:]:
+        unfinished.add(line)
+    return unfinished.finished()
+
+
+def lines_of(exchange: RecordedExchange, number: int) -> Iterator[Mapping[str, Any]]:
+    """The lines of an exchange, as it would be written under this number."""
+    request = exchange.request
+    asked = {"method": request.method, "target": request.target, "headers": request.headers}
+    yield first_line(number, {**asked, **packed(request.body)}, exchange.begun)
+    for at, data in exchange.blocks:
+        yield {"exchange": number, "at": at, **packed(data)}
+    if exchange.end is not None:
+        yield {"exchange": number, "at": exchange.end_at, "end": exchange.end}
 
 
 class _Unfinished:

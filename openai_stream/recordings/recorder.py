@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import io
 import itertools
 import json
@@ -22,8 +21,9 @@ from openai_stream.base_client import BaseClient, start_taps, stop_taps
 from openai_stream.errors import ConfigurationError, RecordingError
 from openai_stream.redaction import Mask
 
-from .format import FORMAT, VERSION
+from .format import FORMAT, VERSION, first_line
 from .hiding import HidingTap
+from .reading import RecordedExchange, lines_of, read_recording
 
 __all__ = ["Recorder"]
 
@@ -51,26 +51,38 @@ class Recorder:
     bytes of an answer. Until then it is kept, whatever fails.
 
     :param path: the file; or a descriptor that is open for writing, as for :func:`open`.
+    :param append: a recording that is there is kept, and what comes is added to it.
     :raises OSError: it cannot be opened.
-    :raises RecordingError: another recorder writes to it.
+    :raises RecordingError: another recorder writes to it; or what is there is not a recording to
+        which this one could be added.
 
     .. versionadded:: 0.1
     """
 
-    def __init__(self, path: str | os.PathLike[str] | int) -> None:
+    def __init__(self, path: str | os.PathLike[str] | int, *, append: bool = False) -> None:
         self.path = f"descriptor {path}" if isinstance(path, int) else os.fspath(path)
         #: What the file would not take, if anything.
         self.error: OSError | None = None
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._numbers = itertools.count(1)
         self._watched: list[BaseClient] = []
         self._file = _opened(path)
+        old = os.fstat(self._file.fileno()).st_size > 0 and not isinstance(path, int)
+        lines = 0
+        if append and old:
+            try:
+                read_recording(path)  # type: ignore[arg-type]  # it is no descriptor
+                lines = _end_of_lines(self._file)
+            except BaseException:
+                self._file.close()
+                raise
+        # As each exchange has a line at least, no number of before is above the number of lines.
+        self._numbers = itertools.count(lines + 1)
         # What came before the first bytes of an answer, while an older recording is there. Guarded
         # by the lock, as the file is.
-        replaces = not isinstance(path, int) and os.fstat(self._file.fileno()).st_size > 0
-        self._held: list[bytes] | None = [] if replaces else None
-        self._write({FORMAT: VERSION, "library": LIBRARY})
+        self._held: list[bytes] | None = [] if old and not append else None
+        if not lines:
+            self._write({FORMAT: VERSION, "library": LIBRARY})
 
     def watch(self, client: BaseClient) -> None:
         """Record every attempt that the client makes from now on, until this is closed.
@@ -141,10 +153,17 @@ class Recorder:
         """
         return HidingTap(self._begin, self._write, request, mask)
 
+    def add(self, exchange: RecordedExchange) -> None:
+        """Write down an exchange that is over, of another recording say, as it is.
+
+        .. versionadded:: 0.1
+        """
+        for line in lines_of(exchange, next(self._numbers)):
+            self._write(line, is_answer=True)
+
     def _begin(self, request: Mapping[str, Any]) -> int:
         number = next(self._numbers)
-        begun = datetime.datetime.now(datetime.timezone.utc).isoformat()
-        self._write({"exchange": number, "begun": begun, "request": request})
+        self._write(first_line(number, request))
         return number
 
     def _write(self, line: Mapping[str, Any], is_answer: bool = False) -> None:
@@ -174,7 +193,7 @@ def _opened(path: str | os.PathLike[str] | int) -> io.FileIO:
     """The file, unbuffered, with what is in it, and nobody else's to record to."""
     if isinstance(path, int):
         return open(path, "wb", buffering=0)
-    file = open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb", buffering=0)  # noqa: SIM115
+    file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)  # noqa: SIM115
     try:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             _lock(file, path)
@@ -182,6 +201,18 @@ def _opened(path: str | os.PathLike[str] | int) -> io.FileIO:
         file.close()
         raise
     return file
+
+
+def _end_of_lines(file: io.FileIO) -> int:
+    """Go to the end of the last whole line; half a line, of a program that was killed, is cut off.
+
+    :returns: how many lines there are.
+    """
+    content = file.readall()
+    end = content.rfind(b"\n") + 1
+    file.truncate(end)
+    file.seek(end)
+    return content.count(b"\n")
 
 
 def _lock(file: io.FileIO, path: str | os.PathLike[str]) -> None:

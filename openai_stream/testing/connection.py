@@ -220,6 +220,17 @@ class Connection:
         finally:
             waiting.discard(self)
 
+    def wait_for_bytes(self, other: socket.socket) -> None:
+        """Do nothing until the other socket can be read, or its peer has closed it.
+
+        .. versionadded:: 0.1
+        """
+        self._poll.register(other, select.POLLIN)
+        try:
+            self.wait()
+        finally:
+            self._poll.unregister(other)
+
     def handshake(self, context: ssl.SSLContext | None = None) -> None:
         """Turn the connection to TLS."""
         context = context or self._host.ssl_context

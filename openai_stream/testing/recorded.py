@@ -14,7 +14,7 @@ from .connection import Request, Script, Step
 from .steps import Fin, Hang, Reset, Until
 from .wire import error_answer
 
-__all__ = ["Match", "answers_from", "recorded"]
+__all__ = ["Match", "RecordedAnswers", "recorded"]
 
 #: How an answer is chosen: by what is asked, or one after the other.
 Match = Literal["request", "turn"]
@@ -47,44 +47,66 @@ def recorded(exchange: RecordedExchange, speed: float | None = 1.0) -> list[Step
     return script if exchange.end == "open" else [*script, Hang()]
 
 
-def answers_from(
-    exchanges: Iterable[RecordedExchange], match: Match, speed: float | None
-) -> Callable[[Request], Script]:
-    """A handler; see :meth:`~openai_stream.testing.ScriptedServer.answer_from`."""
-    if match not in ("request", "turn"):
-        raise ValueError(f"match must be 'request' or 'turn', not {match!r}")
-    known = list(exchanges)
-    by_body: dict[object, list[int]] = {}
-    for place, exchange in enumerate(known):
-        key = _key(exchange.request.method, exchange.request.body)
-        by_body.setdefault(key, []).append(place)
-    # Of several answers that fit, one after the other, and then again the first.
-    turns: dict[tuple[int, ...], itertools.cycle[int]] = {}
-    lock = threading.Lock()
+class RecordedAnswers:
+    """A handler; see :meth:`~openai_stream.testing.ScriptedServer.answer_from`.
 
-    def handler(request: Request) -> Script:
-        if match == "turn":
-            places = tuple(range(len(known)))
-        else:
-            # The server of the recording may have had its API at another place.
-            end = request.path.removeprefix("/v1")
-            places = tuple(
-                place
-                for place in by_body.get(_key(request.method, request.body), ())
-                if known[place].request.path.endswith(end)
-            )
-        if not places:
-            return error_answer(
-                404,
-                f"none of the {len(known)} recorded requests is this {request.method} "
-                f"{request.path} with this body",
-                code="not_recorded",
-            )
-        with lock:
-            place = next(turns.setdefault(places, itertools.cycle(places)))
-        return recorded(known[place], speed)
+    May be called from many threads at once.
 
-    return handler
+    """
+
+    #: Answers the requests that were not recorded; otherwise that is status 404.
+    missing: Callable[[Request], Script] | None = None
+
+    def __init__(
+        self,
+        exchanges: Iterable[RecordedExchange],
+        match: Match,
+        speed: float | None,
+    ) -> None:
+        if match not in ("request", "turn"):
+            raise ValueError(f"match must be 'request' or 'turn', not {match!r}")
+        self._match = match
+        self._speed = speed
+        self._known: list[RecordedExchange] = []
+        self._by_body: dict[object, list[int]] = {}
+        # Of several answers that fit, one after the other, and then again the first.
+        self._turns: dict[tuple[int, ...], itertools.cycle[int]] = {}
+        self._lock = threading.Lock()
+        for exchange in exchanges:
+            self.add(exchange)
+
+    def add(self, exchange: RecordedExchange) -> None:
+        """Have one more."""
+        with self._lock:
+            key = _key(exchange.request.method, exchange.request.body)
+            self._by_body.setdefault(key, []).append(len(self._known))
+            self._known.append(exchange)
+
+    def __call__(self, request: Request) -> Script:
+        with self._lock:
+            places = self._places(request)
+            if places:
+                place = next(self._turns.setdefault(places, itertools.cycle(places)))
+                return recorded(self._known[place], self._speed)
+        if self.missing is not None:
+            return self.missing(request)
+        return error_answer(
+            404,
+            f"none of the {len(self._known)} recorded requests is this {request.method} "
+            f"{request.path} with this body",
+            code="not_recorded",
+        )
+
+    def _places(self, request: Request) -> tuple[int, ...]:
+        if self._match == "turn":
+            return tuple(range(len(self._known)))
+        # The server of the recording may have had its API at another place.
+        end = request.path.removeprefix("/v1")
+        return tuple(
+            place
+            for place in self._by_body.get(_key(request.method, request.body), ())
+            if self._known[place].request.path.endswith(end)
+        )
 
 
 def _key(method: str, body: bytes) -> tuple[str, str | bytes]:

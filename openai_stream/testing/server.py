@@ -21,7 +21,7 @@ from openai_stream.recordings import RecordedExchange
 
 from .connection import Connection, Host, Request, Script
 from .polling import poller
-from .recorded import Match, answers_from
+from .recorded import Match, RecordedAnswers
 from .verdict import Verdict, judged
 from .wire import error_answer
 
@@ -153,7 +153,7 @@ class ScriptedServer:
             is asked. Where there are several they take turns, and begin anew after the last.
         :param speed: see :func:`recorded`.
         """
-        self.always(answers_from(exchanges, match, speed))
+        self.always(RecordedAnswers(exchanges, match, speed))
 
     def on_connect(self, *scripts: Script) -> None:
         """Play these on the next connections, each on one, before TLS and before any request.

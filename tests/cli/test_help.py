@@ -35,7 +35,7 @@ def examples() -> Iterator[str]:
 EXAMPLES = list(dict.fromkeys(examples()))
 WITH_A_MODEL = [example for example in EXAMPLES if "--local" in example]
 TALKING = ["openai-stream chat"]
-SERVING = [example for example in EXAMPLES if " serve " in example]
+SERVING = [example for example in EXAMPLES if " serve " in example or "--proxy" in example]
 PLAIN = [one for one in EXAMPLES if one not in (*WITH_A_MODEL, *TALKING, *SERVING)]
 
 
@@ -79,7 +79,7 @@ def folder(server: ScriptedServer, environment: dict[str, str], tmp_path: Path) 
 def test_all_kinds_are_there() -> None:
     assert len(WITH_A_MODEL) == 1
     assert TALKING[0] in EXAMPLES
-    assert len(SERVING) == 2
+    assert len(SERVING) == 4
 
 
 @pytest.mark.parametrize("example", PLAIN)
@@ -119,7 +119,7 @@ def test_the_example_of_a_conversation(folder: dict[str, str], tmp_path: Path) -
 def test_examples_of_servers(folder: dict[str, str], tmp_path: Path, example: str) -> None:
     shown = Terminal(["bash", "-c", example], folder, tmp_path, 80)
     try:
-        shown.expect("at http://127.0.0.1:")
+        shown.expect("http://127.0.0.1:")
         shown.send("\x03")
         assert shown.end() == 130
     finally:
