@@ -26,7 +26,7 @@ class AnswerWithout:
 
         :returns: what can be written, of the same length as what came.
         """
-        data, self._held = self._held + data, b""
+        data = self._held + data
         done = b""
         while self._in_head:
             line, end, data = data.partition(b"\n")
@@ -42,15 +42,15 @@ class AnswerWithout:
         return self._head_line(held) if self._in_head else self._hidden(held)
 
     def _body(self, data: bytes) -> bytes:
-        data = self._hidden(data)
+        data = self._hidden(data, more=True)
         held = self._mask.begun(data)
         self._held = data[len(data) - held :]
         data = data[: len(data) - held]
         self._before = data[-1:] or self._before
         return data
 
-    def _hidden(self, data: bytes) -> bytes:
-        return self._mask.hide_bytes(self._before + data)[len(self._before) :]
+    def _hidden(self, data: bytes, more: bool = False) -> bytes:
+        return self._mask.hide_bytes(self._before + data, more=more)[len(self._before) :]
 
     def _head_line(self, line: bytes) -> bytes:
         """A line of the head; of short keys only what is not HTTP's own is looked at."""

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from .secrets import Secrets, cleaned
 
@@ -42,12 +42,10 @@ def purge(error: BaseException, secrets: Secrets) -> None:
 
 def _purge(error: BaseException, secrets: Secrets) -> None:
     mask = secrets.mask()
-    error.args = tuple(
-        mask.hide(arg, words=False) if isinstance(arg, str) else arg for arg in error.args
-    )
+    error.args = tuple(mask.hide_long(arg) if isinstance(arg, str) else arg for arg in error.args)
     for name, value in vars(error).items():
         if isinstance(value, str):
-            vars(error)[name] = mask.hide(value, words=False)
+            vars(error)[name] = mask.hide_long(value)
         elif isinstance(value, (list, dict)) and name not in _ANSWERS:
             try:
                 vars(error)[name] = cleaned(value, secrets)
@@ -69,7 +67,7 @@ def _is_clean(error: BaseException | None, secrets: Secrets) -> bool:
     todo, seen = [error], {id(error), secrets.outside}
     while todo:
         link = todo.pop()
-        own = getattr(link, "__dict__", {})
+        own = vars(link)
         for name in _CARRIERS:
             if own.get(name) is not None:
                 with suppress(Exception):
@@ -77,7 +75,7 @@ def _is_clean(error: BaseException | None, secrets: Secrets) -> bool:
         # The frames lead to what those hold, and so to queues that a caller has dropped.
         link.__traceback__ = None
         try:
-            if any(map(mask.finds, _texts(link))) or any(
+            if any(map(mask.finds, _values(link))) or any(
                 secrets(text) != text for text in (str(link), repr(link))
             ):
                 return False
@@ -92,9 +90,8 @@ def _is_clean(error: BaseException | None, secrets: Secrets) -> bool:
     return True
 
 
-def _texts(link: BaseException) -> Iterator[str | bytes]:
-    yield from (str(link), repr(link))
-    for value in (*link.args, *getattr(link, "__dict__", {}).values()):
+def _values(link: BaseException) -> Iterator[str | bytes]:
+    for value in (*link.args, *vars(link).values()):
         yield value if isinstance(value, (str, bytes)) else repr(value)
 
 
@@ -111,7 +108,7 @@ def forget_locals(traceback: TracebackType | None) -> None:
     """Clear the locals of frames that are not the user's; the lines of the traceback stay."""
     while traceback is not None:
         frame = traceback.tb_frame
-        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
         if package in _FORGETFUL:
             with suppress(RuntimeError):  # it still runs
                 frame.clear()
@@ -134,7 +131,7 @@ def forgets(function: F) -> F:
             forget_locals(error.__traceback__)
             raise
 
-    return cast("F", forgetful)
+    return forgetful  # type: ignore[return-value]
 
 
 def forgets_what_it_is_made_of(cls: type[T]) -> type[T]:

@@ -36,12 +36,12 @@ class _Filter(logging.Filter):
             return True
         mask = secrets.mask()
         message = record.getMessage()
-        hidden = mask.hide(hidden_target(message), words=False)
+        hidden = mask.hide_long(hidden_target(message))
         if hidden != message:
             record.msg, record.args = hidden, None
         if record.exc_info:
             text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
-            hidden = mask.hide(text, words=False)
+            hidden = mask.hide_long(text)
             if hidden != text:
                 record.exc_info, record.exc_text = None, hidden
         return True

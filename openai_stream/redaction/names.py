@@ -97,11 +97,11 @@ def shown(url: str | None) -> str:
     scheme, separator, rest = url.partition("://")
     if not separator:
         scheme, rest = "", url
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    port = authority.rpartition("@")[2].rpartition("]")[2].partition(":")[2]
+    authority = re.split(r"[/?#]", rest)[0]
+    port = authority.rpartition("]")[2].partition(":")[2]
     if "@" not in authority and "@" in rest and not port.isdecimal() and ":" in authority:
         # A password with a slash or a question mark in it, which should have been quoted.
         rest = rest.rpartition("@")[2]
     else:
         rest = authority.rpartition("@")[2] + rest[len(authority) :]
-    return scheme + separator + re.split(r"[?#]", rest, maxsplit=1)[0]
+    return scheme + separator + re.split(r"[?#]", rest)[0]

@@ -13,7 +13,7 @@ import base64
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -56,6 +56,7 @@ _HALF_ESCAPED = re.compile(
 #: Such "keys" hide nothing, and stars in their place would break numbers, literals and the sizes of
 #: chunks.
 _PLACEHOLDER = re.compile(r"[0-9a-f]{1,4}|null|true|false", re.IGNORECASE)
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 class Secrets:
@@ -111,8 +112,8 @@ class Secrets:
         return self.mask().hide(text)
 
     def of_name(self, text: str) -> str:
-        """The same for names, and for texts of ours: a short key may well be "code"."""
-        return self.mask().hide(text, words=False)
+        """The same by :meth:`Mask.hide_long`."""
+        return self.mask().hide_long(text)
 
 
 class _Lazy:
@@ -136,25 +137,12 @@ class Mask:
 
     def __init__(self, texts: Iterable[str]) -> None:
         kept = {text for text in texts if text}
-        self._words = sorted(
-            (
-                text.encode()
-                for text in kept
-                if len(text) < SHORT and not _PLACEHOLDER.fullmatch(text)
-            ),
-            key=len,
-            reverse=True,
-        )
-        self._word = re.compile(
-            rb"(?<!\w)(?:%b)(?!\w)" % b"|".join(map(re.escape, self._words))
-            if self._words
-            else rb"(?!)"
-        )
-        forms = {form for text in kept if len(text) >= SHORT for form in _forms(text)}
-        self._long = [
-            text.encode("utf-8", "surrogatepass").lower() for text in kept if len(text) > _PIECE
-        ]
-        self._forms = sorted(forms, key=len, reverse=True)
+        short = (text for text in kept if len(text) < SHORT)
+        words = [_encoded(text) for text in short if not _PLACEHOLDER.fullmatch(text)]
+        self._words = sorted(words, reverse=True)  # before those that they begin with
+        self._word = re.compile(rb"(?<!\w)(?:%b)(?!\w)" % b"|".join(map(re.escape, self._words)))
+        self._forms = {form for text in kept if len(text) >= SHORT for form in _forms(text)}
+        self._long = [_encoded(text).lower() for text in kept if len(text) > _PIECE]
 
     def hide(self, text: str, *, words: bool = True) -> str:
         """The text with ``***`` in the place of each secret.
@@ -163,7 +151,7 @@ class Mask:
         """
         if len(text) < SHORT and not (words and self._words):
             return text
-        data = text.encode("utf-8", "surrogatepass")
+        data = _encoded(text)
         spans = self._spans(data, words, pieces=True)
         if not spans:
             return text
@@ -173,17 +161,24 @@ class Mask:
             position = end
         return b"".join([*parts, data[position:]]).decode("utf-8", "surrogatepass")
 
-    def hide_bytes(self, data: bytes, *, words: bool = True) -> bytes:
-        """The data with as many stars in the place of each secret."""
+    def hide_long(self, text: str) -> str:
+        """The same for names, and for texts of ours: a short key may well be "code"."""
+        return self.hide(text, words=False)
+
+    def hide_bytes(self, data: bytes, *, words: bool = True, more: bool = False) -> bytes:
+        """The data with as many stars in the place of each secret.
+
+        :param more: will follow, and decide whether the end of it is a word.
+        """
         hidden = bytearray(data)
-        for begin, end in self._spans(data, words):
+        for begin, end in self._spans(data, words, more=more):
             hidden[begin:end] = b"*" * (end - begin)
         return bytes(hidden)
 
     def finds(self, data: str | bytes) -> bool:
         """Whether a secret is in there, short ones apart."""
         if isinstance(data, str):
-            data = data.encode("utf-8", "surrogatepass")
+            data = _encoded(data)
         return bool(self._spans(data, words=False, pieces=True))
 
     def begun(self, data: bytes) -> int:
@@ -213,7 +208,9 @@ class Mask:
             first = min(first, end)
         return size - first
 
-    def _spans(self, data: bytes, words: bool, pieces: bool = False) -> list[tuple[int, int]]:
+    def _spans(
+        self, data: bytes, words: bool, pieces: bool = False, more: bool = False
+    ) -> list[tuple[int, int]]:
         """Where secrets are, in order, without overlaps."""
         found = list(self._found(data.lower(), pieces))
         if self._forms and _ESCAPED.search(data):
@@ -222,7 +219,8 @@ class Mask:
                 (starts[begin], starts[end]) for begin, end in self._found(plain.lower(), pieces)
             ]
         if words and self._words:
-            found += [match.span() for match in self._word.finditer(data)]
+            size = len(data) - 1 if more else len(data)
+            found += [one.span() for one in self._word.finditer(data) if one.end() <= size]
         merged: list[tuple[int, int]] = []
         for begin, end in sorted(found):
             if merged and begin < merged[-1][1]:
@@ -238,18 +236,23 @@ class Mask:
             yield from _pieces(lowered, secret)
 
 
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
 def _forms(text: str) -> Iterator[bytes]:
     """The forms of a secret that no unescaping leads back to, in lower case."""
-    data = text.encode("utf-8", "surrogatepass")
+    data = _encoded(text)
     yield data.lower()
     if "\\" in text:
         yield data.replace(b"\\", b"\\\\").lower()
     if not text.isascii():
         yield text.encode("latin-1", "replace").lower()
-        yield re.sub(r"[^\x00-\x7f]", "\ufffd", text).encode().lower()
-    for offset in range(3):  # in base64 three bytes are four letters, wherever it begins
+        yield _NOT_ASCII.sub("\ufffd", text).encode().lower()
+    # In base64 three bytes are four letters, wherever it begins: the first that is all its own.
+    for offset, first in ((0, 0), (1, 2), (2, 3)):
         letters = base64.b64encode(bytes(offset) + data)
-        own = letters[-(-offset * 8 // 6) : (offset + len(data)) * 8 // 6]
+        own = letters[first : (offset + len(data)) * 8 // 6]
         yield own.lower()
         yield own.replace(b"+", b"-").replace(b"/", b"_").lower()
 
@@ -286,7 +289,7 @@ def _occurrences(data: bytes, part: bytes) -> Iterator[int]:
 
 def _pieces(data: bytes, secret: bytes) -> Iterator[tuple[int, int]]:
     """Where pieces of a secret are that was cut at either end."""
-    for at in range(0, len(secret) - _WINDOW + 1, _WINDOW):
+    for at in range(0, len(secret) - _WINDOW, _WINDOW):
         for begin in _occurrences(data, secret[at : at + _WINDOW]):
             end, left, right = begin + _WINDOW, at, at + _WINDOW
             while begin and left and data[begin - 1] == secret[left - 1]:
@@ -359,7 +362,8 @@ def of_proxies(urls: Iterable[str | None]) -> Iterator[str]:
     """The passwords in the URLs of proxies."""
     for url in urls:
         # As it stands in the URL, which may be wrong, and as it is meant.
-        user, _, password = (url or "").rpartition("@")[0].rpartition("://")[2].partition(":")
+        before = (url or "").rpartition("@")[0]
+        user, _, password = before.split("://", 1)[-1].partition(":")
         secret = password or user
         yield from (secret, unquote(secret))
 
@@ -393,4 +397,4 @@ def cleaned_headers(
 
 
 def _of_names(clean: Callable[[str], str]) -> Callable[[str], str]:
-    return partial(clean.mask().hide, words=False) if isinstance(clean, Secrets) else clean
+    return clean.mask().hide_long if isinstance(clean, Secrets) else clean
