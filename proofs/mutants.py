@@ -61,7 +61,7 @@ _CONFIG = """
 source_paths = ["{package}"]
 only_mutate = {files}
 also_copy = ["_openai_stream_command.py", "_openai_stream_pytest.py", "docs", "proofs"]
-pytest_add_cli_args = ["-p", "proofs.mutants_plugin", "-p", "no:cacheprovider", "--reruns", "1"]
+pytest_add_cli_args = {options}
 pytest_add_cli_args_test_selection = {tests}
 timeout_constant = 60.0
 timeout_multiplier = 3.0
@@ -76,6 +76,8 @@ class Room(NamedTuple):
     :param files: below the package; ``*`` stands for any.
     :param tests: below ``tests``.
     :param sample: how many mutants of each file are tried; 0 is all.
+    :param pure: it is bytes in, bytes out, and so are the tests that speak for it: of the others
+        in these files, which play a server, none is run.
     :param scripts: functions that run in processes of their own, where mutmut does not see them,
         and the tests that start these; the beginnings of mutmut's and pytest's names.
     """
@@ -83,6 +85,7 @@ class Room(NamedTuple):
     files: Sequence[str]
     tests: Sequence[str]
     sample: int = 0
+    pure: bool = False
     scripts: Sequence[tuple[str, str]] = ()
 
 
@@ -94,9 +97,11 @@ _STREAMS = [
 ]
 
 ROOMS = {
-    "sse": Room(["sse.py"], ["test_sse.py"]),
+    "sse": Room(["sse.py"], ["test_sse.py"], pure=True),
     "protocol": Room(
-        ["protocol.py", "not_streamed.py"], ["test_protocol.py", "test_server_errors.py"]
+        ["protocol.py", "not_streamed.py"],
+        ["test_protocol.py", "test_server_errors.py"],
+        pure=True,
     ),
     "accumulate": Room(["accumulate/*"], ["accumulate"]),
     "queues": Room(
@@ -120,10 +125,13 @@ ROOMS = {
     "bodies": Room(
         [f"transport/{name}.py" for name in ("chunks", "content", "decoding", "framing")],
         [f"test_{name}.py" for name in ("chunks", "content", "decoding")],
+        pure=True,
     ),
-    "redaction": Room(["redaction/*"], ["test_redaction.py"]),
+    "redaction": Room(["redaction/*"], ["test_redaction.py"], pure=True),
     "server_errors": Room(
-        ["server_errors.py", "retrying.py"], ["test_server_errors.py", "test_retrying.py"]
+        ["server_errors.py", "retrying.py"],
+        ["test_server_errors.py", "test_retrying.py"],
+        pure=True,
     ),
     "transport": Room(
         [
@@ -185,11 +193,10 @@ def _try_quickly(room: Room, folder: Path, names: Sequence[str]) -> dict[str, in
     """
     there = folder / "mutants"
     (there / "to_try.json").write_text(json.dumps(names))
-    # Not ``--capture``: the forks would write into one file.
-    options = ["-q", "-s", "--rootdir=.", "--tb=native", "--reruns", "1", "-p", "no:cacheprovider"]
+    options = [*_options(room), "--rootdir=.", "--tb=native"]
+    options.append("-s")  # what is captured, the forks would write into one file
     tests = [f"tests/{name}" for name in room.tests]
-    command = [sys.executable, "-m", "pytest", *options, "-p", "proofs.mutants_plugin", *tests]
-    _run(command, there)
+    _run([sys.executable, "-m", "pytest", *options, *tests], there)
     ended: dict[str, int] = json.loads((there / "tried.json").read_text())
     return ended
 
@@ -206,8 +213,15 @@ def _copy(room: Room, folder: Path) -> None:
         package=_PACKAGE,
         files=json.dumps([f"{_PACKAGE}/{name}" for name in room.files]),
         tests=json.dumps([f"tests/{name}" for name in room.tests]),
+        options=json.dumps(_options(room)),
     )
     (folder / "pyproject.toml").write_text((_ROOT / "pyproject.toml").read_text() + config)
+
+
+def _options(room: Room) -> list[str]:
+    """What each run of pytest is given."""
+    options = ["-p", "proofs.mutants_plugin", "-p", "no:cacheprovider", "--reruns", "1"]
+    return [*options, *(["--pure"] if room.pure else [])]
 
 
 def _mutmut(folder: Path, names: Sequence[str]) -> None:

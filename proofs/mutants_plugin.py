@@ -43,6 +43,10 @@ settings.register_profile(
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pure", action="store_true", help="leave out what plays a server")
+
+
 def pytest_configure() -> None:
     settings.load_profile("mutants")
     if _under_test() == "stats":
@@ -118,10 +122,12 @@ def _under_test() -> str:
     return os.environ.get("MUTANT_UNDER_TEST", "")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     left_out = _UNRELIABLE.read_text().splitlines() if _UNRELIABLE.exists() else []
     # mutmut asks for tests by their ids, and pytest does not find one with two backslashes again.
     items[:] = [item for item in items if item.nodeid not in left_out and "\\\\" not in item.nodeid]
+    if config.getoption("--pure"):
+        items[:] = [item for item in items if "server" not in getattr(item, "fixturenames", ())]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
