@@ -251,8 +251,7 @@ class _Said:
             self.read(value.get(name), depth)
         metadata = value.get("metadata")  # OpenRouter's: what the provider behind it said
         if type(metadata) is dict and metadata.get("raw"):
-            raw = metadata["raw"]
-            self._read_inside(parse_leniently(raw) if type(raw) is str else raw, depth)
+            self._read_inside(metadata["raw"], depth)
         choices = value.get("choices")
         if type(choices) is list:
             for choice in choices:
@@ -323,7 +322,7 @@ def api_error(body: Any, clean: Callable[[str], str], snapshot: Any = None) -> S
         code=code,
         type=kind,
         body=body,
-        **({} if snapshot is None else {"snapshot": snapshot}),
+        snapshot=snapshot,
     )
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openai_stream.errors import OpenAIStreamError
@@ -199,6 +199,7 @@ def test_hides_in_bytes_that_come_in_pieces(form: str, size: int) -> None:
     assert got.endswith(b" and \\u00e9 more")
 
 
+@settings(deadline=None)
 @given(st.text("skProj-+4/=of%2\\u0d&#; ", max_size=60), st.integers(1, 9))
 def test_hides_the_same_in_pieces_of_any_size(text: str, size: int) -> None:
     body = f"{KEY[:5]}{text}{KEY}{text}".encode()
@@ -210,6 +211,7 @@ def test_hides_the_same_in_pieces_of_any_size(text: str, size: int) -> None:
     assert KEY.encode() not in got
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_leaves_all_other_text_as_it_is(text: str) -> None:
     assert mask().hide(text) == text or KEY.lower() in text.lower()
@@ -227,6 +229,7 @@ def test_hides_short_keys_as_words_alone(key: str) -> None:
     assert words.hide(f"{key}-request-id", words=False) == f"{key}-request-id"
     assert words.hide_long(f"{key} {KEY}") == f"{key} {KEY}"
     assert words.hide_bytes(f"a {key} b".encode()) == b"a %b b" % (b"*" * len(key))
+    assert words.hide_bytes(f"a {key}".encode()) == b"a %b" % (b"*" * len(key))
     assert words.hide_bytes(f"a {key} b".encode(), words=False) == f"a {key} b".encode()
     assert not words.finds(key)
 
@@ -271,6 +274,17 @@ def test_hides_each_of_many() -> None:
     assert Mask(["none", "ollama"]).hide("none of ollama") == "*** of ***"
     assert Mask(["ol", "ol-la", "ol-la-ma"]).hide("ol-la-ma ol-la ol") == "*** *** ***"
     assert Mask(["of%41-tests"]).hide("of%41-tests") == "***"
+
+
+@pytest.mark.parametrize("before", ["", "x", "xy", "xyz"])
+def test_hides_in_base64_all_letters_that_are_of_the_key_alone(before: str) -> None:
+    key = "~~~~???>>>-of-the~tests~"
+    for encode, letters in ((base64.b64encode, "+/"), (base64.urlsafe_b64encode, "-_")):
+        text = encode(before.encode() + key.encode() + b"z").decode()
+        first = (8 * len(before) + 5) // 6
+        last = 8 * len(before + key) // 6
+        assert any(one in text for one in letters)
+        assert Mask([key]).hide(text) == f"{text[:first]}***{text[last:]}"
 
 
 @pytest.mark.parametrize("key", ["8-letter", "8-letters", "16-letters-of-it", "17-letters-of-its"])
@@ -423,7 +437,8 @@ def test_cleans_names_of_fields_of_long_keys_alone() -> None:
         ("HTTP/1.1 200 a\r\nSet-Cookie: a=b; c\r\n\td e\r\n f\r\nX: g\r\n\r\n",
          "HTTP/1.1 200 a\r\nSet-Cookie: ****\u0020*\r\n\t* *\r\n *\r\nX: g\r\n\r\n"),
         ("X: a:none\r\n none\r\n\r\n", "X: a:****\r\n ****\r\n\r\n"),
-        (" none\r\n\r\n", " ****\r\n\r\n"),
+        (" or none\r\n\r\n", " or ****\r\n\r\n"),
+        ("Set-Cookie: a:b\r\n\r\n", "Set-Cookie: ***\r\n\r\n"),
         ("none\r\n\r\n", "****\r\n\r\n"),
         ("none: none\r\n\r\n", "none: ****\r\n\r\n"),
         ("X-Request-Id: none\r\n\r\n", "X-Request-Id: none\r\n\r\n"),
@@ -443,6 +458,11 @@ def test_hides_in_each_line_of_the_head(said: str, shown: str, size: int) -> Non
     got += answer.rest()
     assert got.decode() == shown
     assert answer.rest() == b""
+
+
+def test_a_body_is_no_head_where_it_ends_as_one_would() -> None:
+    answer = AnswerWithout(mask("sid:ab"))
+    assert answer.take(b"\r\nx sid:a") + answer.rest() == b"\r\nx sid:a"
 
 
 # Errors --------------------------------------------------------------------------------------
@@ -613,6 +633,9 @@ def test_cleans_what_an_error_has() -> None:
         "deep": None, "snapshot": [KEY], "earlier": (earlier,),
     }  # fmt: skip
     assert earlier.args == ("***",)
+    other = ValueError(KEY)  # it has none before it
+    purge(other, Secrets(lambda: [KEY]))
+    assert other.args == ("***",)
 
 
 def test_ends_with_causes_that_lead_back_to_one_behind_them() -> None:
@@ -716,7 +739,7 @@ def test_changes_records_of_a_request_of_ours_alone(caplog: pytest.LogCaptureFix
     assert log().args == (KEY, 1)
     with hiding_in_logs(Secrets(lambda: [KEY, "none"])):
         try:
-            raise OSError(f"none but {KEY} ")
+            raise OSError(f"none but {KEY} X")
         except OSError as error:
             plain = "".join(traceback.format_exception(error))
             logger.warning("none of it is well", exc_info=True)

@@ -49,6 +49,73 @@ def of_status(status: int, **attributes: Any) -> APIStatusError:
 
 
 @pytest.mark.parametrize(
+    ("error", "used_up"),
+    [
+        (of_status(402), True),
+        (of_status(403), False),
+        (of_status(429, code="insufficient_quota"), True),
+        (of_status(429, type="Insufficient_Balance_Error"), True),
+        (of_status(429, code="rate_limited", type="limits"), False),
+        (StreamAPIError("said", code="402"), True),
+        (StreamAPIError("said", type="402"), True),
+        (StreamAPIError("said", code="403"), False),
+        (StreamError("said"), False),
+        (ValueError("said"), False),
+    ],
+)
+def test_knows_an_account_that_is_used_up(error: Exception, used_up: bool) -> None:
+    assert retrying.has_no_credit(error) is used_up
+
+
+def _ended(*reasons: Any) -> dict[str, Any]:
+    return {"choices": [5, *({"finish_reason": reason} for reason in reasons)]}
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "body", "own"),
+    [
+        (None, None, _ended("stop", "error"), True),
+        ("", None, _ended("ERROR"), True),
+        (None, None, _ended("stop"), False),
+        (None, "x", _ended("error"), False),
+        *((None, None, body, False) for body in (None, "error", [], {}, {"choices": "error"})),
+        ("400", "server_error", None, False),
+        ("503", "invalid_request", None, True),
+        ("599", "server_error", None, False),
+        *((code, "server_error", None, True) for code in ("399", "600", "x")),
+        *((code, None, None, False) for code in ("399", "600", "1500", "5O0")),
+        ("429", None, None, True),
+        ("x", "rate_limit_error", None, True),
+    ],
+)
+def test_knows_a_failure_of_the_server_itself(
+    code: str | None, kind: str | None, body: Any, own: bool
+) -> None:
+    assert bool(retrying.is_servers_own(code, kind, body)) is own
+
+
+@pytest.mark.parametrize("code", ["5" * 5000, "0" * 6 + "5" * 5000], ids=["5", "0"])
+def test_a_number_of_thousands_of_digits_is_no_status(code: str) -> None:
+    assert not retrying.is_servers_own(code, None, None)
+    assert retrying.is_servers_own(code, "server_error", None)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "limit"),
+    [
+        ("429", None, True),
+        ("4290", None, False),
+        ("x", "rate_limit_error", True),
+        ("RateLimitReached", None, True),
+        ("503", "server_error", False),
+        (None, None, False),
+    ],
+)
+def test_knows_a_limit_of_rate(code: str | None, kind: str | None, limit: bool) -> None:
+    assert retrying.is_limit(code, kind) is limit
+
+
+@pytest.mark.parametrize(
     ("error", "retryable"),
     [
         (APIConnectionError("refused"), True),

@@ -10,7 +10,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -114,6 +114,13 @@ FAILURES: list[Any] = [
     {"fault": {"faultstring": "boom", "detail": {"errorcode": "policies.Quota"}}},
     {"internalServerException": {"message": "boom"}},
     {"status": "FAILURE", "message": "boom"},
+    *({"status": status, "message": "boom"} for status in ("Failed", "fail", 400, 599)),
+    {"object": "response", "status": "failed", "output": [{}]},
+    {"error_code": 5},
+    {"error_type": "t"},
+    {"code": 7, "errors": "boom"},
+    {"code": True, "message": "boom"},
+    {"Error_Message": "boom"},
     [{"error": {"message": "boom"}}],
 ]
 GOOD_REASONS: tuple[Any, ...] = ("stop", "length", "", None, 5, [])
@@ -137,7 +144,12 @@ NO_FAILURES: list[Any] = [
     {"errorMessage": None, "Error": {}, "fault": ""},
     {"Response": {"Error": None, "RequestId": "r"}},
     {"internalServerException": {"message": ""}},
-    {"status": "queued", "message": "m"},
+    *({"status": status, "message": "m"} for status in ("queued", 399, 600, 500.0, True)),
+    {"object": "response", "status": "completed", "output": [{}]},
+    {"object": "other", "status": "failed", "output": [{}]},
+    *({"code": code, "message": "m"} for code in (False, [], {}, [1], 0.0, 200.0)),
+    {"error_code": 0, "error_type": ""},
+    {"error": {"a": {"a": {"a": {"a": {"a": {"a": {"a": {}}}}}}}}},
     {"detail": ""},
     {"success": True, "errors": []},
     {"type": "response.code_interpreter_call_code.done", "code": "1", "message": "m"},
@@ -169,6 +181,7 @@ def test_does_not_say_that_it_failed(data: Any) -> None:
 def test_what_may_mean_anything_is_no_failure_of_an_unknown_endpoint(data: JSON) -> None:
     assert not says_failure(data, known=False)
     assert says_failure({**data, "error": "m"}, known=False)
+    assert says_failure({**data, "object": "response", "status": "failed"}, known=False)
 
 
 @pytest.mark.parametrize("data", [{"message": "m"}, {"Message": "m"}, {"msg": "m", "choices": []}])
@@ -250,6 +263,19 @@ def test_answers_that_end_well_hold_no_failure() -> None:
         ({"error": {"code": [1], "type": {"a": 1}, "message": 5}}, None, None, None),
         ({"error": {"code": True, "type": 5}}, None, None, None),
         ({"error": [1, [2, [3]]]}, None, None, None),
+        ({"error": '{"error": {"message": "m", "code": 5}}'}, "m", None, "5"),
+        ({"message": ' ["m", {"type": "t"}]'}, "m", "t", None),
+        ({"error": "{}"}, "{}", None, None),
+        ({"error": "{m"}, "{m", None, None),
+        (["a", "b", "c", "d"], "a: b: c", None, None),
+        ({"message": ["a", "b", "c"], "msg": "d"}, "a: b: c", None, None),
+        ({"error": {"message": "a long m"}, "message": "m"}, "a long m", None, None),
+        ({"error": {"message": " "}, "detail": "m"}, "m", None, None),
+        ({"__type": "ThrottlingException", "message": "m"}, "m", "ThrottlingException", None),
+        ({"type": "", "__type": "t", "message": "m"}, "m", "t", None),
+        ({"type": "error", "__type": "t", "message": "m"}, "m", "t", None),
+        ({"error": "Not Found", "message": "m"}, "Not Found: m", None, None),
+        ({"choices": [5, {"error": {"message": "m"}}]}, "m", None, None),
         ("m", "m", None, None),
         (" ", None, None, None),
         (None, None, None, None),
@@ -269,6 +295,28 @@ def test_reads_no_deeper_than_anybody_says_anything() -> None:
     assert error_fields(deep) == (None, None, None)
     assert says_failure(deep)
     assert error_fields({"error": [[[[[[[[[[[["m"]]]]]]]]]]]]}) == (None, None, None)
+
+
+@pytest.mark.parametrize("where", ["error", "message", "details", "response"])
+def test_reads_eight_levels(where: str) -> None:
+    assert _levels(lambda inner: {where: inner}) == 8
+
+
+def test_reads_eight_levels_of_lists_choices_and_others_errors() -> None:
+    assert _levels(lambda inner: [inner]) == 8
+    assert _levels(lambda inner: {"choices": [{"error": inner}]}) == 8
+    assert _levels(lambda inner: {"metadata": {"raw": inner}}) == 8
+    assert _levels(lambda inner: {"message": json.dumps(inner)}) == 4  # and as many of text
+
+
+def _levels(within: Callable[[Any], Any]) -> int:
+    """How deep the words may be."""
+    said: Any = {"message": "m"}
+    for level in itertools.count(1):
+        if error_fields(said)[0] != "m":
+            return level - 1
+        said = within(said)
+    raise AssertionError
 
 
 def test_a_message_has_no_control_characters() -> None:
@@ -742,6 +790,15 @@ def test_a_date_is_as_far_away_as_the_clock_says() -> None:
         seconds = retry_after({"retry-after": date})
         assert seconds is not None
         assert 50 < seconds <= 100
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(-1, None), (0, None), (1, 1.0), (2, 2.0)])
+def test_a_date_that_is_now_has_passed(
+    monkeypatch: pytest.MonkeyPatch, seconds: int, left: float | None
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0)
+    date = email.utils.formatdate(1_800_000_000 + seconds, usegmt=True)
+    assert retry_after({"retry-after": date}) == left
 
 
 @pytest.mark.parametrize("year", ["99999", "0", "9" * 30])
