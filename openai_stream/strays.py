@@ -70,7 +70,7 @@ class Strays:
                 yield clean
                 clean = []
             for kind, text, place in strays:
-                error = self._report(kind, text.decode())
+                error = self._report(kind, text.decode(errors="replace"))
                 if error is not None:
                     # What is behind it, without a blank line between, is no part of the answer.
                     before = kept if is_awaited else kept[:place]

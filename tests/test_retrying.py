@@ -71,6 +71,9 @@ def _ended(*reasons: Any) -> dict[str, Any]:
     return {"choices": [5, *({"finish_reason": reason} for reason in reasons)]}
 
 
+NOTHING_SAID: list[Any] = [None, "error", [], {}, {"choices": "error"}]
+
+
 @pytest.mark.parametrize(
     ("code", "kind", "body", "own"),
     [
@@ -78,7 +81,7 @@ def _ended(*reasons: Any) -> dict[str, Any]:
         ("", None, _ended("ERROR"), True),
         (None, None, _ended("stop"), False),
         (None, "x", _ended("error"), False),
-        *((None, None, body, False) for body in (None, "error", [], {}, {"choices": "error"})),
+        *((None, None, body, False) for body in NOTHING_SAID),
         ("400", "server_error", None, False),
         ("503", "invalid_request", None, True),
         ("599", "server_error", None, False),

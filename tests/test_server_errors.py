@@ -124,6 +124,7 @@ FAILURES: list[Any] = [
     [{"error": {"message": "boom"}}],
 ]
 GOOD_REASONS: tuple[Any, ...] = ("stop", "length", "", None, 5, [])
+NO_CODES: tuple[Any, ...] = (False, [], {}, [1], 0.0, 200.0)
 NO_FAILURES: list[Any] = [
     *({"error": void} for void in VOID),
     *({"choices": [{"delta": {}, "error": void}]} for void in VOID),
@@ -147,7 +148,7 @@ NO_FAILURES: list[Any] = [
     *({"status": status, "message": "m"} for status in ("queued", 399, 600, 500.0, True)),
     {"object": "response", "status": "completed", "output": [{}]},
     {"object": "other", "status": "failed", "output": [{}]},
-    *({"code": code, "message": "m"} for code in (False, [], {}, [1], 0.0, 200.0)),
+    *({"code": code, "message": "m"} for code in NO_CODES),
     {"error_code": 0, "error_type": ""},
     {"error": {"a": {"a": {"a": {"a": {"a": {"a": {"a": {}}}}}}}}},
     {"detail": ""},
