@@ -16,7 +16,7 @@ import requests
 from asking import CHUNKS, KEY, ask, client_of, stream
 
 from openai_stream import APIConnectionError, Client
-from openai_stream.testing import ScriptedServer, answer
+from openai_stream.testing import ScriptedServer, answer, head
 from openai_stream.transport import Session
 
 PROXY = "http://127.0.0.1:9"
@@ -174,3 +174,17 @@ def test_puts_a_path_behind_that_of_any_base_url(base: str) -> None:
     expected = urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/chat/completions"))
     with Client(KEY, base) as client:
         assert client._url("/chat/completions", {}) == expected
+
+
+def test_shows_a_trace_what_cookies_the_server_set(server: ScriptedServer) -> None:
+    cookie = {"Set-Cookie": "a=1; Path=/", "Content-Length": "2"}
+    server.always([head(200, cookie), b"{}"])
+    seen: list[dict[str, Any]] = []
+
+    def trace(request: Any, response: Any) -> None:
+        seen.append({"sent": request.headers.get("cookie"), **response.cookies})
+
+    with client_of(server, trace=trace) as client:
+        for _ in range(2):
+            ask(client)
+    assert seen == [{"sent": None, "a": "1"}] * 2

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import http.cookiejar
 import os
 import urllib.request
 from typing import Any
 
 import requests
 import requests.adapters
+import requests.cookies
 
 from .connection import POOLS
 from .sockets import socket_options
@@ -49,6 +49,16 @@ class _Adapter(requests.adapters.HTTPAdapter):
         super().close()
 
 
+class _NoCookies(requests.cookies.RequestsCookieJar):
+    """A jar that is always empty."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Nothing is taken out of a response."""
+
+    def set_cookie(self, cookie: Any, *args: Any, **kwargs: Any) -> None:
+        """Nor anything put in by hand."""
+
+
 class Session(requests.Session):
     """A ``requests`` session whose connections obey the call that they are used in.
 
@@ -58,7 +68,7 @@ class Session(requests.Session):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+        self.cookies = _NoCookies()
         adapter = _Adapter(max_retries=0, pool_maxsize=_POOL)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
