@@ -19,14 +19,14 @@ from typing import Any
 import attrs
 
 from openai_stream import DONE, Client, EventQueue, Tagged
-from proofs.plays import Control, Deviation, Item, Play, check
+from proofs.plays import Control, Item, Play, check
 from proofs.scenarios import draw
 
 __all__ = ["Herd"]
 
 _BOUNDED = 0.3  # of the streams have a queue of their own, with room for few events
 _LOOK = 0.05  # seconds between two looks at those
-_TAKEN = 5  # of them that are taken from at one look, as many as there are for one's turn
+_TAKEN = 15  # of them that are taken from at one look, as many as there are for one's turn
 _MOST_BEGUN = 20  # at one look
 
 
@@ -158,11 +158,11 @@ class Herd:
         head = self._heads.pop(number)
         wrong: BaseException | None = None
         try:
-            if head.play.is_stopped:
-                check(error is None or not head.handle.cancelled(), "after close()", error)
+            if head.play.is_stopped and head.handle.cancelled():
+                check(error is None, "after close()", error)
                 head.play.check_stopped(head.handle, head.items)
-            else:
+            else:  # it may have ended just before it was stopped
                 head.play.check_end(head.handle, head.items, error)
-        except (Deviation, Exception) as caught:
+        except Exception as caught:
             wrong = caught
         self._ended(number, head.play, wrong)

@@ -430,6 +430,7 @@ class _Player:
         self._seed = seed
         self._lock = threading.Lock()
         self._records: dict[int, _Record] = {}
+        self._forgotten: set[int] = set()
 
     def __call__(self, request: Request) -> Script:
         if request.path.endswith("/seen"):
@@ -441,7 +442,9 @@ class _Player:
             attempt = record.attempts
             record.attempts += 1
             if len(self._records) > 10_000:
-                del self._records[next(iter(self._records))]
+                oldest = next(iter(self._records))
+                del self._records[oldest]
+                self._forgotten.add(oldest)
         record.connection = request.connection
         record.received_at = request.received_at
         if attempt >= len(scenario.attempts):
@@ -463,7 +466,7 @@ class _Player:
             closed_at = connection.client_closed_at
         return json_answer(
             {
-                "attempts": record.attempts,
+                "attempts": None if number in self._forgotten else record.attempts,
                 "received_at": record.received_at,
                 "sent_at": record.sent_at,
                 "closed_at": closed_at,
