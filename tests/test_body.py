@@ -37,6 +37,7 @@ LONG_LINE = b"a" * 100_000
         ([b";x=2\r\n{}\r\n", Hang()], "a chunk without a size"),
     ],
 )
+@pytest.mark.own_thread("it has no stream")
 def test_what_is_wrong_with_a_chunk_is_said(
     server: ScriptedServer, client: Client, body: list[Any], said: str
 ) -> None:
@@ -49,11 +50,13 @@ def test_what_is_wrong_with_a_chunk_is_said(
     )
 
 
+@pytest.mark.own_thread("it has no stream")
 def test_chunk_extensions_are_skipped(server: ScriptedServer, client: Client) -> None:
     server.play([CHUNKED, b'6;a;b="2;3"\r\n{"id":\r\n', b'5 ; a=1\r\n "x"}\r\n0;c;d\r\n\r\n'])
     assert ask(client).id == "x"
 
 
+@pytest.mark.own_thread("it has no stream")
 def test_a_body_may_be_as_long_as_the_limit(server: ScriptedServer) -> None:
     body = b'{"id": "' + b"x" * 200_000 + b'"}'
     for limit in (len(body), len(body) - 1):
@@ -66,6 +69,7 @@ def test_a_body_may_be_as_long_as_the_limit(server: ScriptedServer) -> None:
                     ask(client)
 
 
+@pytest.mark.own_thread("it has no stream")
 def test_a_length_that_is_said_twice_is_that_length(server: ScriptedServer) -> None:
     body = b'{"id": "x"}'
     server.play([head(headers={"Content-Length": f"{len(body)}, {len(body)}"}), body, Hang()])
@@ -74,6 +78,7 @@ def test_a_length_that_is_said_twice_is_that_length(server: ScriptedServer) -> N
 
 
 @pytest.mark.parametrize("size", [100, 40])
+@pytest.mark.own_thread("it has no stream")
 def test_says_how_much_of_a_body_is_missing(
     server: ScriptedServer, client: Client, size: int
 ) -> None:
@@ -82,6 +87,7 @@ def test_says_how_much_of_a_body_is_missing(
         ask(client)
 
 
+@pytest.mark.own_thread("it has no stream")
 def test_a_kept_connection_serves_the_next_call_after_each_framing(
     server: ScriptedServer, client: Client
 ) -> None:

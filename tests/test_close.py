@@ -88,6 +88,7 @@ class TestClose:
         saw_the_close(server.connections[0])
 
     @pytest.mark.parametrize("events_per_chunk", [1, 100])
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_in_on_next(self, server: ScriptedServer, chat: Chat, events_per_chunk: int) -> None:
         go = threading.Event()
         server.play(answer([Wait(go), *WHOLE], events_per_chunk=events_per_chunk))
@@ -105,6 +106,7 @@ class TestClose:
         assert log.calls == [("next", WHOLE[0])]
         saw_the_close(server.connections[0])
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_in_on_next_by_an_answer_that_goes_on(self, server: ScriptedServer, chat: Chat) -> None:
         """Nobody was there to be woken, and the server says nothing more."""
         go = threading.Event()
@@ -114,6 +116,7 @@ class TestClose:
         wait_for_readers()
         saw_the_close(server.connections[0])
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_in_on_done_changes_nothing(self, server: ScriptedServer, chat: Chat) -> None:
         go = threading.Event()
         server.play(answer([Wait(go), *WHOLE]), answer([Wait(go), *WHOLE]))
@@ -127,6 +130,7 @@ class TestClose:
         assert len(list(events)) == len(WHOLE)
         assert not events.stream.cancelled()
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_in_on_error_changes_nothing(self, server: ScriptedServer, chat: Chat) -> None:
         go = threading.Event()
         server.play(answer([Wait(go), Reset()]))
@@ -134,6 +138,7 @@ class TestClose:
         go.set()
         assert isinstance(stream.exception(SOON), StreamInterruptedError)
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_then_raising_in_on_next(
         self, server: ScriptedServer, chat: Chat, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -152,6 +157,7 @@ class TestClose:
         wait_for_readers()
         assert log.calls == []
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_waits_for_a_callback_that_runs(self, server: ScriptedServer, chat: Chat) -> None:
         server.play(answer([*WHOLE[:2], Hang()]))
         inside = threading.Event()
@@ -171,6 +177,7 @@ class TestClose:
         wait_for_readers()
         assert calls == seen
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_does_not_wait_for_ever(self, server: ScriptedServer, chat: Chat) -> None:
         server.play(answer([*WHOLE[:2], Hang()]))
         inside, go = threading.Event(), threading.Event()
@@ -189,6 +196,7 @@ class TestClose:
             stream.result(timeout=0)
         go.set()
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_from_a_thread_that_the_callback_waits_for(
         self, server: ScriptedServer, chat: Chat
     ) -> None:
@@ -206,6 +214,7 @@ class TestClose:
         with pytest.raises(concurrent.futures.CancelledError):
             stream.result(SOON)
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_two_streams_whose_callbacks_close_each_other(
         self, server: ScriptedServer, chat: Chat
     ) -> None:
@@ -232,6 +241,7 @@ class TestClose:
             with pytest.raises(concurrent.futures.CancelledError):
                 stream.result(SOON)
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_while_the_last_callback_is_about_to_start(
         self, server: ScriptedServer, chat: Chat, switching: None
     ) -> None:
@@ -268,6 +278,7 @@ class TestClose:
             outcomes.add(stream.cancelled())
         assert outcomes == {False, True}
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_before_the_last_callback_may_start(self, server: ScriptedServer, chat: Chat) -> None:
         """The state says that the end has come when on_done starts, not a moment before."""
         called: list[object] = []
@@ -284,6 +295,7 @@ class TestClose:
         assert called == []
         assert events.stream.cancelled()
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_a_large_answer_is_not_added_up_while_close_waits(
         self, server: ScriptedServer, chat: Chat
     ) -> None:
@@ -316,6 +328,7 @@ class TestClose:
         assert events.get_nowait() is DONE
         assert events.empty()
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_calls_nothing(self, server: ScriptedServer, chat: Chat) -> None:
         server.play(answer([WHOLE[0], Hang()]), answer([WHOLE[0], Hang()]))
         log = Log()

@@ -55,6 +55,7 @@ def to_the_end(events: EventQueue[Any]) -> list[Any]:
 class TestSubscribersComeFirst:
     """They have each event before the user's own function is called with it."""
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_beside_a_callback_that_blocks(self, server: ScriptedServer, client: Client) -> None:
         server.play(answer(WHOLE))
         go, called = threading.Event(), threading.Semaphore(0)
@@ -71,6 +72,7 @@ class TestSubscribersComeFirst:
         assert to_the_end(events) == WHOLE[1:]
 
     @pytest.mark.parametrize("number", [1, 5])
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_at_each_call(self, server: ScriptedServer, client: Client, number: int) -> None:
         """Whatever the place of the event in its burst."""
         server.play(answer(WHOLE))
@@ -97,6 +99,7 @@ class TestSubscribersComeFirst:
         assert to_the_end(events) == WHOLE[2:]
 
     @pytest.mark.parametrize("mode", ["callback", "queue"])
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_of_a_function_that_raises(
         self, server: ScriptedServer, client: Client, mode: str
     ) -> None:
@@ -120,6 +123,7 @@ class TestSubscribersComeFirst:
         with pytest.raises(ZeroDivisionError):
             events.get(timeout=SOON)
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_of_a_callback_that_closes(self, server: ScriptedServer, client: Client) -> None:
         server.play(answer([*WHOLE, Hang()]))
         calls, made = 0, threading.Event()
@@ -210,6 +214,7 @@ class TestTotal:
         assert len(stream.result(SOON).choices[0].message.content) == len("word " * 3000)
         assert len(calls) == len(MANY) + (mode == "queue")
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_over_a_function_that_runs(
         self, server: ScriptedServer, client: Client, mode: str
     ) -> None:
@@ -246,6 +251,7 @@ def computing(threads: int) -> Iterator[None]:
 
 @pytest.mark.limit(60 + RUNS)
 @pytest.mark.parametrize("on_reader", ["callback", "timed", "both"])
+@pytest.mark.own_thread("it has callbacks, and so a thread of its own")
 def test_no_callback_starts_after_close_beside_a_crowd(
     server: ScriptedServer, client: Client, on_reader: str
 ) -> None:
@@ -305,6 +311,7 @@ class Parked:
 
 
 @pytest.mark.parametrize("callback", ["on_next", "on_done", "on_error"])
+@pytest.mark.own_thread("it has callbacks, and so a thread of its own")
 def test_close_waits_for_a_callback_that_is_about_to_start(
     server: ScriptedServer, client: Client, callback: str
 ) -> None:
@@ -337,6 +344,7 @@ def test_close_waits_for_a_callback_that_is_about_to_start(
     closer.join(SOON)
 
 
+@pytest.mark.own_thread("it has callbacks, and so a thread of its own")
 def test_close_does_not_wait_for_a_callback_that_runs(
     server: ScriptedServer, client: Client
 ) -> None:
@@ -355,6 +363,7 @@ def test_close_does_not_wait_for_a_callback_that_runs(
     go.set()
 
 
+@pytest.mark.own_thread("it has callbacks, and so a thread of its own")
 def test_close_does_not_wait_for_a_function_in_c(server: ScriptedServer, client: Client) -> None:
     """Whose frames nobody sees: a lock's method, say, that waits for this very thread."""
     server.play(answer(WHOLE))

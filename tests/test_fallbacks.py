@@ -114,6 +114,7 @@ def test_asks_the_next_after_a_status_that_another_may_not_have(
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.own_thread("it has no stream")
 def test_asks_nobody_else_after_a_request_that_is_wrong(
     servers: list[ScriptedServer], clients: list[Client], status: int, stream: bool
 ) -> None:
@@ -199,6 +200,7 @@ def test_asks_nobody_else_after_an_error_that_is_the_requests(
     "script",
     [json_answer(OVERLOADED), error_answer(503, "no"), answer([Fin()]), json_answer(["?"])],
 )
+@pytest.mark.own_thread("it has no stream")
 def test_a_whole_answer_may_come_from_the_next(
     servers: list[ScriptedServer], clients: list[Client], script: Script
 ) -> None:
@@ -210,6 +212,7 @@ def test_a_whole_answer_may_come_from_the_next(
 # What is asked ---------------------------------------------------------------------------------
 
 
+@pytest.mark.own_thread("it has no stream")
 def test_sends_the_fields_of_the_fallback(
     servers: list[ScriptedServer], clients: list[Client]
 ) -> None:
@@ -253,6 +256,7 @@ def test_any_endpoint_has_fallbacks(servers: list[ScriptedServer], clients: list
         clients[0].post("/x", [], fallbacks=[other])
 
 
+@pytest.mark.own_thread("it has no stream")
 def test_azure_is_asked_at_its_own_address(
     servers: list[ScriptedServer], clients: list[Client]
 ) -> None:
@@ -267,6 +271,7 @@ def test_azure_is_asked_at_its_own_address(
 # What cannot be --------------------------------------------------------------------------------
 
 
+@pytest.mark.own_thread("it has no stream")
 def test_refuses_what_cannot_be_asked_before_anything_is_sent(
     servers: list[ScriptedServer], clients: list[Client]
 ) -> None:
@@ -284,6 +289,7 @@ def test_refuses_what_cannot_be_asked_before_anything_is_sent(
     assert servers[0].requests == servers[1].requests == []
 
 
+@pytest.mark.own_thread("it has no stream")
 def test_refuses_what_is_not_a_fallback(clients: list[Client]) -> None:
     call: Any = clients[0].create_chat_completion
     for wrong in ("x", Fallback(), 5, None, [{"model": "x"}], {"model": "x"}):
@@ -308,6 +314,7 @@ def test_refuses_what_is_not_a_fallback(clients: list[Client]) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.own_thread("it has no stream")
 def test_the_last_error_knows_those_before(
     servers: list[ScriptedServer], clients: list[Client], stream: bool
 ) -> None:

@@ -401,6 +401,7 @@ def test_a_decompression_bomb_is_bounded(server: ScriptedServer, client: Client)
     assert peak < 10_000_000
 
 
+@pytest.mark.own_thread("it has no stream")
 def test_a_bomb_instead_of_a_whole_answer_is_bounded(
     server: ScriptedServer, client: Client
 ) -> None:
@@ -469,6 +470,7 @@ JSON = {"Content-Type": "application/json"}
         (json_answer({"error": "overloaded"}), StreamAPIError, "overloaded", None),
     ],
 )
+@pytest.mark.own_thread("it has no stream")
 def test_fault_without_stream(
     server: ScriptedServer,
     client: Client,
@@ -490,6 +492,7 @@ def test_fault_without_stream(
     assert caught.value.snapshot is None
 
 
+@pytest.mark.own_thread("it has no stream")
 def test_a_stall_without_stream(server: ScriptedServer, client: Client) -> None:
     server.play([*part([BODY[:20]]), Hang()])
     start = time.monotonic()
@@ -498,6 +501,7 @@ def test_a_stall_without_stream(server: ScriptedServer, client: Client) -> None:
     assert time.monotonic() - start < 0.7 + HELD_UP
 
 
+@pytest.mark.own_thread("it has no stream")
 def test_an_error_beside_choices_is_one_without_stream_too(
     server: ScriptedServer, client: Client
 ) -> None:

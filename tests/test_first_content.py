@@ -166,6 +166,7 @@ def test_first_is_met_while_a_response_is_in_progress(
     assert error.deadline == "first"
 
 
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_first_counts_the_handshake(server: ScriptedServer) -> None:
     server.on_connect([Hang()])
     https = server.base_url.replace("http:", "https:")
@@ -274,6 +275,7 @@ def test_a_slow_consumer_does_not_trip_it(
     assert len(seen) == 14
 
 
+@pytest.mark.own_thread("it has no stream")
 def test_without_a_stream_it_has_no_effect(server: ScriptedServer, client: Client) -> None:
     server.play([Pause(2 * LIMIT), *_steps(json_answer({"choices": []}))])
     timeout = Timeout(first=LIMIT, content=LIMIT)

@@ -149,6 +149,7 @@ def test_the_events_of_one_http_chunk_that_trickles(server: ScriptedServer, clie
     assert len(server.connections) == 1
 
 
+@pytest.mark.own_thread("it has callbacks, and so a thread of its own")
 def test_prompt_delivery_to_a_callback(server: ScriptedServer, client: Client) -> None:
     script, taken = stepwise([frame(one) for one in CHUNKS])
     server.play(answer(script))
@@ -329,6 +330,7 @@ def test_closing_the_client_closes_what_is_kept_although_handles_are_held(
 @pytest.mark.parametrize("size", [None, 1, 30])
 @pytest.mark.parametrize("encoding", [None, *ENCODINGS])
 @pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.own_thread("it has no stream")
 def test_every_framing_of_a_whole_answer(
     server: ScriptedServer,
     client: Client,
@@ -353,6 +355,7 @@ def test_every_framing_of_a_whole_answer(
     assert len(server.connections) == (2 if framing == "close" else 1)
 
 
+@pytest.mark.own_thread("it has no stream")
 def test_a_chunked_answer_in_many_chunks(server: ScriptedServer, client: Client) -> None:
     body = json.dumps(WHOLE).encode()
     parts = [chunk(body[at : at + 9]) for at in range(0, len(body), 9)]

@@ -43,6 +43,7 @@ class Called:
 # Done callbacks ------------------------------------------------------------------------------
 
 
+@pytest.mark.own_thread("it has callbacks, and so a thread of its own")
 def test_called_last_on_the_reader_thread(server: ScriptedServer, client: Client) -> None:
     rest = threading.Event()
     order: list[str] = []

@@ -189,6 +189,7 @@ class TestOwnership:
             go.set()
             assert len(taking.result(SOON)) == len(WHOLE)
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_callbacks_live_on_unheld(self, server: ScriptedServer, chat: Chat) -> None:
         go = threading.Event()
         server.play(answer([WHOLE[0], Wait(go), *WHOLE[1:]]))
@@ -200,6 +201,7 @@ class TestOwnership:
         assert log.ended.wait(SOON)
         assert log.names == [*["next"] * len(WHOLE), "done"]
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_a_callback_that_refers_to_the_handle_keeps_it(
         self, server: ScriptedServer, chat: Chat
     ) -> None:

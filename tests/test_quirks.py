@@ -59,6 +59,7 @@ def test_in_a_queue(server: ScriptedServer, client: Client, quirk: Quirk) -> Non
 
 
 @pytest.mark.parametrize("quirk", QUIRKS, ids=lambda quirk: quirk.name)
+@pytest.mark.own_thread("it has callbacks, and so a thread of its own")
 def test_in_a_callback(server: ScriptedServer, client: Client, quirk: Quirk) -> None:
     server.play(quirk.script)
     calls: list[tuple[str, Any]] = []

@@ -295,6 +295,7 @@ def test_the_first_connection_is_no_restart(server: ScriptedServer, chat: Chat) 
 
 
 @pytest.mark.parametrize("where", ["on_next", "on_done", "put"])
+@pytest.mark.own_thread("it has callbacks, and so a thread of its own")
 def test_what_callbacks_raise_does_not_pass(server: ScriptedServer, chat: Chat, where: str) -> None:
     # Of the classes that do pass, where they are the library's own.
     mine = StreamInterruptedError("mine")
@@ -459,6 +460,7 @@ def test_the_news_comes_with_the_first_event_and_not_before(
     assert stats.longest_gap_seconds < stats.seconds
 
 
+@pytest.mark.own_thread("it has callbacks, and so a thread of its own")
 def test_a_snapshot_from_the_callback_that_is_told(server: ScriptedServer, chat: Chat) -> None:
     """When it hears that all is void, all is."""
     returned = threading.Event()

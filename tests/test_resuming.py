@@ -483,6 +483,7 @@ def test_takes_what_a_stream_takes(server: ScriptedServer, client: Client) -> No
         ({"id": IDENT, "maxsize": 1, "replay": True}, TypeError, "replay"),
     ],
 )
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_refuses_what_does_not_go(
     server: ScriptedServer,
     client: Client,
@@ -539,6 +540,7 @@ def test_closing_cancels_at_the_server_once(
     assert stream.cancelled()
 
 
+@pytest.mark.own_thread("it has callbacks, and so a thread of its own")
 def test_a_callback_may_close_it(server: ScriptedServer, client: Client) -> None:
     server.play(going_on(*EVENTS[:5]), STOPPED)
     box: list[Any] = []
@@ -695,6 +697,7 @@ assert events.get(timeout=30).sequence_number == 0
         ("1 / 0", False),
     ],
 )
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_the_end_of_a_script_lets_a_cancel_go_out_and_begins_none(
     server: ScriptedServer, last: str, cancelled: bool
 ) -> None:
@@ -711,6 +714,7 @@ def test_the_end_of_a_script_lets_a_cancel_go_out_and_begins_none(
     assert asked(server) == ([POST, CANCEL] if cancelled else [POST])
 
 
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_the_end_of_a_script_waits_a_second_for_a_cancel(server: ScriptedServer) -> None:
     server.play(going_on(*EVENTS[:5]), [Hang()])
     command = [sys.executable, "-c", SCRIPT + "events.close()", server.base_url]

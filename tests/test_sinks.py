@@ -18,6 +18,7 @@ import attrs
 import janus
 import pytest
 from helpers import SOON, Chat
+from ways import read_together
 
 from openai_stream import (
     DONE,
@@ -196,6 +197,7 @@ def test_a_failure_puts_the_error_and_then_done(server: ScriptedServer, chat: Ch
     assert_empty(mine)
 
 
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_what_goes_wrong_while_connecting(server: ScriptedServer, chat: Chat) -> None:
     """With ``nowait`` it is told in the queue; without, by the call, and the queue gets nothing."""
     server.always(error_answer(429, "Slow down."))
@@ -246,6 +248,11 @@ def test_each_item_is_tagged(server: ScriptedServer, chat: Chat, tag: Any) -> No
     assert items[3].item is DONE
 
 
+def unless_together(**callbacks: Callable[[Any], object]) -> dict[str, Any]:
+    """The callbacks; none if streams are read together, which those with any are not."""
+    return {} if read_together() else callbacks
+
+
 class Refusing:
     """A queue that takes so many items and then raises."""
 
@@ -278,18 +285,19 @@ def test_a_refused_put_is_the_error_and_closes(
     server.play(answer([*WHOLE[:3], Hang()]))
     mine = Refusing(takes, error)
     told: list[BaseException] = []
-    stream = chat(queue=mine, on_error=told.append, on_done=told.append, restarts=3)
+    callbacks = unless_together(on_error=told.append, on_done=told.append)
+    stream = chat(queue=mine, **callbacks, restarts=3)
     assert stream.exception(SOON) is error
     with pytest.raises(type(error)) as caught:
         stream.result(SOON)
     assert caught.value is error
-    assert told == [error]
+    assert not callbacks or told == [error]
     saw_the_close(server.connections[0])
     wait_for_readers()
     assert dicts(mine.items) == WHOLE[:takes]
     assert mine.refused == 1  # whoever refuses is not asked again, not for the end either
     assert len(server.requests) == 1
-    assert caplog.records == []
+    assert not callbacks or caplog.records == []
 
 
 def test_a_refused_put_is_logged_where_nobody_is_told(
@@ -308,15 +316,16 @@ def test_a_refused_end_is_the_error(server: ScriptedServer, chat: Chat) -> None:
     server.play(answer(WHOLE))
     error = RuntimeError("full of it")
     told: list[BaseException] = []
-    stream = chat(queue=Refusing(len(WHOLE), error), on_error=told.append)
+    callbacks = unless_together(on_error=told.append)
+    stream = chat(queue=Refusing(len(WHOLE), error), **callbacks)
     assert stream.exception(SOON) is error
-    assert told == [error]
+    assert not callbacks or told == [error]
 
 
 def test_a_refused_error_does_not_hide_it(server: ScriptedServer, chat: Chat) -> None:
     server.play(answer([*WHOLE[:2], Fin()]))
     mine = Refusing(2, RuntimeError("full of it"))
-    error = chat(queue=mine, on_error=nothing).exception(SOON)
+    error = chat(queue=mine, **unless_together(on_error=nothing)).exception(SOON)
     assert type(error) is StreamInterruptedError
     assert mine.refused == 1
 
@@ -326,7 +335,8 @@ def test_a_queue_of_a_process_that_was_closed(server: ScriptedServer, chat: Chat
     mine: Any = SPAWN.Queue()
     mine.close()
     mine.join_thread()
-    assert isinstance(chat(queue=mine, on_error=nothing).exception(SOON), ValueError)
+    stream = chat(queue=mine, **unless_together(on_error=nothing))
+    assert isinstance(stream.exception(SOON), ValueError)
 
 
 # Many streams into one queue -----------------------------------------------------------------
@@ -505,6 +515,7 @@ CALLS: dict[str, Callable[[Client], Callable[..., Any]]] = {
 
 @pytest.mark.parametrize("name", GIVEN)
 @pytest.mark.parametrize("call", CALLS)
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_streaming_arguments_want_stream(
     server: ScriptedServer, client: Client, call: str, name: str
 ) -> None:
@@ -529,6 +540,7 @@ def test_streaming_arguments_want_stream(
     ],
 )
 @pytest.mark.parametrize("call", CALLS)
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_what_does_not_go_together(
     server: ScriptedServer, client: Client, call: str, names: tuple[str, ...], said: str
 ) -> None:
@@ -573,12 +585,14 @@ def test_defaults_go_with_everything(server: ScriptedServer, chat: Chat, client:
     ],
     ids=lambda mine: type(mine).__name__,
 )
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_what_is_no_queue(server: ScriptedServer, chat: Chat, mine: Any) -> None:
     with pytest.raises(TypeError, match="queue must have a put"):
         chat(queue=mine)
     assert server.connections == []
 
 
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_janus_wants_its_synchronous_side(server: ScriptedServer, chat: Chat) -> None:
     async def main() -> None:
         both: janus.Queue[Any] = janus.Queue()
@@ -909,6 +923,7 @@ class TestSubscribe:
         assert dicts(list(events)) == WHOLE
         assert dicts(list(events.stream.subscribe())) == WHOLE
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_subscribing_from_a_callback(self, server: ScriptedServer, chat: Chat) -> None:
         returned = threading.Event()
         subscribers: list[EventQueue[Any]] = []
@@ -932,7 +947,8 @@ class TestSubscribe:
         go, script = gated(*WHOLE[:1])
         server.play(script)
         error = RuntimeError("full of it")
-        stream = chat(replay=True, queue=Refusing(1, error), on_error=nothing)
+        mine = Refusing(1, error)
+        stream = chat(replay=True, queue=mine, **unless_together(on_error=nothing))
         subscriber = stream.subscribe()
         assert subscriber.get(timeout=SOON).to_dict() == WHOLE[0]
         go.set()
@@ -956,6 +972,9 @@ class Drained:
         rest = after or WHOLE[2:]
         server.play(answer([*WHOLE[:2], Wait(self.go), *rest]))
         callbacks = {"on_done": self.done.append, "on_error": self.errors.append}
+        if mode != "callback":
+            callbacks = unless_together(**callbacks)
+        self._tells = bool(callbacks)
         self.source: Any = queue.SimpleQueue()
         self.mode = mode
         self.stream: Any
@@ -968,6 +987,10 @@ class Drained:
             self.stream = chat(queue=self.source, **callbacks, **arguments)
         assert dicts(taken(self.source, 2)) == WHOLE[:2]
         self.connection = server.connections[-1]
+
+    def was_told(self, done: list[Any], errors: list[BaseException]) -> bool:
+        """Whether the callbacks, if there are any, were given just that."""
+        return not self._tells or (self.done, self.errors) == (done, errors)
 
     def drain(self) -> None:
         self.stream.close(drain=True)
@@ -1003,8 +1026,7 @@ class TestDrain:
         assert not one.stream.cancelled()
         one.got_its_end()
         one.got_nothing_more()
-        assert one.done == [whole]
-        assert one.errors == []
+        assert one.was_told([whole], [])
         assert one.stream.stats.events == len(WHOLE)
 
     @pytest.mark.parametrize("mode", MODES)
@@ -1040,8 +1062,7 @@ class TestDrain:
         with pytest.raises(StreamInterruptedError) as caught:
             one.stream.result(SOON)
         assert caught.value.snapshot.choices[0].message.content == "one"
-        assert one.errors == [caught.value]
-        assert one.done == []
+        assert one.was_told([], [caught.value])
         one.got_its_end()
         one.got_nothing_more()
 
@@ -1068,7 +1089,7 @@ class TestDrain:
         wait_for_readers()
         one.got_its_end()
         one.got_nothing_more()
-        assert one.done == one.errors == []
+        assert one.was_told([], [])
 
     def test_leaving_the_with_of_the_queue_stops_it(
         self, server: ScriptedServer, chat: Chat
@@ -1164,7 +1185,7 @@ class TestDrain:
         one.drain()
         with pytest.raises(StreamTimeoutError, match=said) as caught:
             one.stream.result(SOON)
-        assert one.errors == [caught.value]
+        assert one.was_told([], [caught.value])
         saw_the_close(one.connection)
         one.got_its_end()
         one.got_nothing_more()
@@ -1192,6 +1213,7 @@ class TestDrain:
             assert mine.get(timeout=SOON) is DONE
         assert_empty(mine)
 
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_from_a_callback(self, server: ScriptedServer, chat: Chat) -> None:
         returned = threading.Event()
         got: list[Any] = []
@@ -1209,6 +1231,7 @@ class TestDrain:
         assert got == WHOLE[:2]
 
     @pytest.mark.parametrize("mode", MODES)
+    @pytest.mark.own_thread("it has callbacks, and so a thread of its own")
     def test_a_callback_that_raises_fails_it(
         self, server: ScriptedServer, chat: Chat, mode: str
     ) -> None:

@@ -140,6 +140,7 @@ def test_stats(server: ScriptedServer, chat: Chat) -> None:
     assert len(server.connections) == 1
 
 
+@pytest.mark.own_thread("it has callbacks, and so a thread of its own")
 def test_a_slow_callback_does_not_blur_the_stats(server: ScriptedServer, chat: Chat) -> None:
     server.play(answer(WHOLE))
     held = float(HELD_UP)
@@ -297,6 +298,7 @@ def test_how_a_stream_looks_in_each_state(server: ScriptedServer, chat: Chat) ->
     assert seen == [f"<Stream of /chat/completions, {state}>" for state in states]
 
 
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_stats_before_there_is_an_answer(server: ScriptedServer, chat: Chat) -> None:
     server.play([Hang()])
     with chat(nowait=True) as events:

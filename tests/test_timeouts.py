@@ -132,6 +132,7 @@ def test_never(server: ScriptedServer, client: Client) -> None:
     assert len(list(stream(client, Timeout(10**9, 10**9, 10**9, 10**9)))) == len(CHUNKS)
 
 
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_the_calls_timeout_goes_before_the_clients(server: ScriptedServer) -> None:
     server.always([Hang()])
     with client_of(server.base_url, timeout=Timeout(idle=LIMIT)) as client:
@@ -188,6 +189,7 @@ def tls_url(server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.own_session("its handshake is timed by requests")
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_connect_while_a_handshake_stalls(server: ScriptedServer, tls_url: str) -> None:
     server.on_connect(*[[Hang()]] * 3)
     with client_of(tls_url) as client:
@@ -195,6 +197,7 @@ def test_connect_while_a_handshake_stalls(server: ScriptedServer, tls_url: str) 
 
 
 @pytest.mark.own_session("its handshake is timed by requests, anew with each byte")
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_connect_while_a_handshake_trickles(server: ScriptedServer, tls_url: str) -> None:
     # The header of a TLS record that is large, and then a byte of it now and then.
     record: Script = [Receive(1), b"\x16\x03\x03\x40\x00", Repeat(b"\x02", delay=0.05)]
@@ -231,6 +234,7 @@ def test_connect_over_tls_is_over_too(tmp_path: Path, monkeypatch: pytest.Monkey
     [b"", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"],
     ids=["nothing", "half a status line", "half of the headers"],
 )
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_idle_before_the_response(server: ScriptedServer, client: Client, start: bytes) -> None:
     server.always([start, Hang()])
     with in_time(), pytest.raises(APITimeoutError, match=f"no progress for {LIMIT} s"):
@@ -298,6 +302,7 @@ def test_a_request_that_goes_out_slowly_makes_progress(streams: bool) -> None:
             assert len(list(got)) == len(CHUNKS) if streams else got.to_dict() == WHOLE
 
 
+@pytest.mark.own_thread("it has no stream")
 def test_idle_of_a_whole_answer_counts_in_its_body_only(
     server: ScriptedServer, client: Client
 ) -> None:
@@ -309,6 +314,7 @@ def test_idle_of_a_whole_answer_counts_in_its_body_only(
         ask(client, LIMIT)
 
 
+@pytest.mark.own_thread("it has no stream")
 def test_the_body_of_an_error_is_waited_for_no_longer_than_idle(
     server: ScriptedServer, client: Client
 ) -> None:
@@ -318,6 +324,7 @@ def test_the_body_of_an_error_is_waited_for_no_longer_than_idle(
 
 
 @pytest.mark.parametrize("of", ["the call", "the client"])
+@pytest.mark.own_thread("it has no stream")
 def test_a_bare_number_bounds_the_wait_for_the_headers_of_a_whole_answer(
     server: ScriptedServer, of: str
 ) -> None:
@@ -379,12 +386,14 @@ def test_gap_while_a_chunk_size_trickles(server: ScriptedServer, client: Client)
 
 
 @pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_gap_while_headers_trickle(server: ScriptedServer, client: Client, streams: bool) -> None:
     server.play([b"HTTP/1.1 200 OK\r\n", Repeat(b"X-A: b\r\n", delay=LIMIT / 20)])
     with in_time(), pytest.raises(APITimeoutError, match=f"no event for {LIMIT} s"):
         ask(client, Timeout(gap=LIMIT), stream=streams)
 
 
+@pytest.mark.own_thread("it has no stream")
 def test_gap_of_a_whole_answer_bounds_the_wait_for_its_headers(
     server: ScriptedServer, client: Client
 ) -> None:
@@ -441,6 +450,7 @@ def test_total_while_connecting() -> None:
                 ask(client, TOTAL, stream=streams)
 
 
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_total_in_a_handshake(server: ScriptedServer, tls_url: str) -> None:
     server.on_connect([Hang()])
     with client_of(tls_url) as client, in_time(), pytest.raises(APITimeoutError, match="total"):
@@ -453,6 +463,7 @@ def test_total_in_a_handshake(server: ScriptedServer, tls_url: str) -> None:
     ids=["stalls", "trickles"],
 )
 @pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_total_before_the_response(server: ScriptedServer, streams: bool, script: Script) -> None:
     server.always(script)
     with (
@@ -472,6 +483,7 @@ def test_total_while_a_request_is_sent() -> None:
             stream(client, TOTAL, extra_body={"x": "y" * 20_000_000})
 
 
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_total_over_retries_and_the_waits_between(server: ScriptedServer) -> None:
     server.always(error_answer(500, "later", headers={"retry-after-ms": "50"}))
     with client_of(server.base_url, max_retries=1000) as client:
@@ -504,6 +516,7 @@ def test_total_of_a_stream_that_floods(server: ScriptedServer, client: Client) -
         list(stream(client, TOTAL))
 
 
+@pytest.mark.own_thread("it has no stream")
 def test_total_of_a_body_that_trickles(server: ScriptedServer, client: Client) -> None:
     server.play([head(200, {"Content-Length": "1000"}), Repeat(b" ", delay=0.03)])
     with in_time(), pytest.raises(StreamTimeoutError, match="total"):
@@ -534,6 +547,7 @@ def test_total_counts_from_the_call(server: ScriptedServer, client: Client) -> N
             events.get(timeout=SOON)
 
 
+@pytest.mark.own_thread("it has callbacks, and so a thread of its own")
 def test_total_reached_in_a_callback_is_told_after_it(
     server: ScriptedServer, client: Client
 ) -> None:
@@ -564,6 +578,7 @@ def test_a_slow_consumer(server: ScriptedServer, client: Client) -> None:
     assert [event.to_dict() for event in events] == chunks
 
 
+@pytest.mark.own_thread("it has callbacks, and so a thread of its own")
 def test_a_slow_callback(server: ScriptedServer, client: Client) -> None:
     server.play(answer(CHUNKS[:2]))
     never = threading.Event()
@@ -572,6 +587,7 @@ def test_a_slow_callback(server: ScriptedServer, client: Client) -> None:
         handle.result(SOON)
 
 
+@pytest.mark.own_thread("it has callbacks, and so a thread of its own")
 def test_a_slow_callback_while_the_server_goes_on(server: ScriptedServer, client: Client) -> None:
     # Something has come whenever the callback is over: no waiting, no deadline.
     called = threading.Event()
@@ -597,6 +613,7 @@ def test_a_foreign_queue_that_takes_its_time(server: ScriptedServer, client: Cli
     handle.result(SOON)
 
 
+@pytest.mark.own_thread("it has callbacks, and so a thread of its own")
 def test_waiting_counts_on_after_a_slow_callback(server: ScriptedServer, client: Client) -> None:
     # The deadline starts when the reader waits again, not when the event came.
     server.play([*begun(CHUNKS[0]), Hang()])
@@ -656,6 +673,7 @@ def test_gap_while_no_event_comes_in_a_flood(
 
 
 @pytest.mark.own_session("http.client takes a hundred of them, from Python 3.14 on")
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_gap_in_a_flood_of_interim_responses(server: ScriptedServer, client: Client) -> None:
     server.play([Repeat(b"HTTP/1.1 100 Continue\r\n\r\n" * 500)])
     with in_time(), pytest.raises(APITimeoutError):

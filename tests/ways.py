@@ -17,7 +17,7 @@ import requests
 
 from openai_stream.base_client import BaseClient
 
-__all__ = ["MARKERS", "READERS", "read_in", "ways_of"]
+__all__ = ["MARKERS", "READERS", "read_in", "read_together", "ways_of"]
 
 #: So many threads read the streams of each client that does not say so itself; 0: one a stream.
 READERS = int(os.environ.get("READERS", "0"))
@@ -99,6 +99,14 @@ def read_in(way: str, monkeypatch: pytest.MonkeyPatch) -> AbstractContextManager
     return _few_readers(monkeypatch) if way == "readers" else nullcontext()
 
 
+def read_together() -> bool:
+    """Whether the streams of the test that runs are read by a few threads."""
+    return _now["together"]
+
+
+_now = {"together": False}
+
+
 @contextmanager
 def _few_readers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each client that does not say how many readers it has gets two when it is made."""
@@ -110,6 +118,7 @@ def _few_readers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         check(self)
 
     monkeypatch.setattr(BaseClient, "_check", with_readers)
+    monkeypatch.setitem(_now, "together", True)
     yield
 
 

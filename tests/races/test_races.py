@@ -171,6 +171,7 @@ def test_drop_the_queue_in_a_circle(track: Track) -> None:
 # over (CPython's, as of 3.13.0), and leaves it to be closed by being collected.
 @pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 @over_both
+@pytest.mark.own_thread("it never comes to read a stream")
 def test_stop_while_connecting(track: Track, pool: ThreadPoolExecutor) -> None:
     track.server.always(lambda request: [Hang()] if len(track.server.requests) % 2 else STALLED)
 
