@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import select
 import socket
 import ssl
 import struct
@@ -59,6 +60,7 @@ from openai_stream.testing import (
     refused_url,
     tool_call_chunks,
 )
+from openai_stream.testing.polling import poller
 
 GET = b"GET /v1/models HTTP/1.1\r\nHost: here\r\n\r\n"
 # As a linger option, makes the client's close a RST.
@@ -909,6 +911,19 @@ def test_completion_chunks() -> None:
     assert [choice["finish_reason"] for choice in choices] == [None, None, "length"]
     assert {one["object"] for one in chunks} == {"text_completion"}
     assert chunks[-1]["choices"] == []
+
+
+def test_what_stands_in_for_poll_forgets_a_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(select, "poll", lambda: None)  # as green threads leave it
+    looking = poller()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        looking.register(ours, select.POLLIN)
+        assert looking.poll(0) == []
+        theirs.send(b"x")
+        assert looking.poll(0) == [(ours.fileno(), select.POLLIN)]
+        looking.unregister(ours)
+        assert looking.poll(0) == []
 
 
 # The watch that conftest keeps ---------------------------------------------------------------

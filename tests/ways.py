@@ -49,6 +49,7 @@ _WITH_READERS = {
     "test_first_content",
     "test_framing",
     "test_future",
+    "test_otel_attempts",
     "test_ownership",
     "test_queues",
     "test_quirks",
@@ -65,7 +66,7 @@ _WITH_READERS = {
     "test_unheld",
 }
 #: What tests of streams ask for.
-_FIXTURES = {"chat", "client", "clients", "report", "server", "track"}
+_FIXTURES = {"chat", "client", "clients", "report", "server", "servers", "track"}
 
 
 def ways_of(metafunc: pytest.Metafunc) -> list[str]:

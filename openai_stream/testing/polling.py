@@ -45,6 +45,9 @@ class _Looking:
 
     modify = register
 
+    def unregister(self, watched: Any) -> None:
+        del self._watched[watched if isinstance(watched, int) else watched.fileno()]
+
     def poll(self, milliseconds: float | None = None) -> list[tuple[int, int]]:
         until = time.monotonic() + (math.inf if milliseconds is None else milliseconds / 1000)
         while True:

@@ -136,29 +136,36 @@ def local(stack: ExitStack, local_server: LocalServer) -> Client:
     return stack.enter_context(Client(base_url=local_server.base_url))
 
 
-def failing(stack: ExitStack, name: str, stream: bool) -> tuple[Client, list[Any]]:
+def failing(
+    stack: ExitStack, name: str, stream: bool, readers: int | None = None
+) -> tuple[Client, list[Any]]:
     """A client whose server fails, and what that server is sent."""
     if name == "dead":
         url = stack.enter_context(refused_url())
-        return stack.enter_context(Client("k", url, max_retries=0)), []
+        return stack.enter_context(Client("k", url, max_retries=0, readers=readers)), []
     server = stack.enter_context(ScriptedServer())
     server.always(FAILING[name].streamed if stream else FAILING[name].whole)
     retries = 2 if name == "rate limit" else 0
-    client = stack.enter_context(Client("k", server.base_url, max_retries=retries))
+    client = Client("k", server.base_url, max_retries=retries, readers=readers)
+    stack.enter_context(client)
     return client, server.requests
 
 
 @pytest.mark.parametrize("chain", CHAINS, ids="-".join)
-@pytest.mark.parametrize("read", [whole, result, loop, callback, foreign])
+@pytest.mark.parametrize(
+    ("read", "readers"),
+    [*((read, None) for read in (whole, result, loop, callback, foreign)), (loop, 2), (foreign, 2)],
+)
 def test_the_real_answer_comes_from_the_last(
     stack: ExitStack,
     local: Client,
     chain: list[str],
     read: Read,
+    readers: int | None,
 ) -> None:
     real = local.create_chat_completion(model="any", **ASKED).choices[0].message.content
     assert real
-    (first, sent), *others = (failing(stack, name, read is not whole) for name in chain)
+    (first, sent), *others = (failing(stack, name, read is not whole, readers) for name in chain)
     fallbacks = [*(Fallback(client) for client, _ in others), Fallback(local, model="any")]
     made, items = read(first, {"model": "m", "fallbacks": fallbacks, "timeout": SOON, **ASKED})
     assert made.choices[0].message.content == real
