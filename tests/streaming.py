@@ -11,10 +11,12 @@ from helpers import SOON
 
 from openai_stream import (
     ChatCompletion,
+    Client,
 )
 from openai_stream.testing import (
     Connection,
     Repeat,
+    ScriptedServer,
     chat_chunks,
     chunk,
     frame,
@@ -58,6 +60,11 @@ def wait_for_no_room(core: Any) -> None:
         return bool(room._waiters or (room.call and (queue is None or queue.crowded)))
 
     wait_until(is_waited_for)
+
+
+def reading(server: ScriptedServer, readers: int) -> Client:
+    """A client whose streams are read by so many threads together."""
+    return Client(api_key="test", base_url=server.base_url, max_retries=0, readers=readers)
 
 
 def saw_the_close(connection: Connection) -> None:

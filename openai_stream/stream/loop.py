@@ -39,6 +39,7 @@ _log = logging.getLogger("openai_stream")
 
 _numbers = itertools.count(1)
 
+_TOGETHER = 64  # sockets that are read before the first of them has its turn
 _LONGEST = 3600.0  # seconds in a selector; systems do not take any number
 _FAILURES = 3  # so often a selector may fail before its streams are given threads of their own
 
@@ -125,11 +126,14 @@ class Loop:
     :raises OSError: the system has no more descriptors.
     """
 
+    #: What watches the sockets.
+    selector = selectors.DefaultSelector
+
     def __init__(self, lock: Lock, loops: list[Loop]) -> None:
         self._lock = lock
         self._loops = loops
         self._pid = os.getpid()
-        self._selector = selectors.DefaultSelector()
+        self._selector = self.selector()
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
@@ -219,14 +223,12 @@ class Loop:
         ready = self._selector.select(0.0 if at_once else self._alarms.seconds(_LONGEST))
         self._is_awake = True
         self._failures = 0
-        for key, _ in ready:
-            seat = key.data
-            if seat is None:
-                with contextlib.suppress(BlockingIOError):
-                    self._woken.recv(4096)
-            elif seat.turns is not None:
-                seat.turns.ready = True
-                if not seat.queued:
+        for first in range(0, len(ready), _TOGETHER):
+            together: list[Seat | None] = [key.data for key, _ in ready[first : first + _TOGETHER]]
+            for seat in together:
+                self._fetch(seat)
+            for seat in together:
+                if seat is not None and not seat.queued:
                     self._turn(seat)
         for _ in range(len(self._called)):
             self._turn(self._called.popleft())
@@ -241,6 +243,18 @@ class Loop:
                 seat.alarm = self._alarms.set(turns.until, seat)
             else:
                 self._turn(seat)
+
+    def _fetch(self, seat: Seat | None) -> None:
+        """Read what has arrived for a seat; for none: somebody called."""
+        if seat is None:
+            with contextlib.suppress(BlockingIOError):
+                self._woken.recv(4096)
+            return
+        try:
+            if seat.turns is not None:
+                seat.turns.fetch()
+        except BaseException as bug:
+            self._fail(seat, bug)
 
     def _turn(self, seat: Seat) -> None:
         if seat.loop is None:  # it has left
@@ -338,7 +352,7 @@ class Loop:
         try:
             if self._failures > _FAILURES:
                 raise error
-            self._selector = selectors.DefaultSelector()
+            self._selector = self.selector()
             self._selector.register(self._woken, selectors.EVENT_READ)
         except BaseException:
             for seat in list(self.seats):

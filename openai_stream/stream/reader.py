@@ -17,7 +17,7 @@ from typing import Any
 from openai_stream.candidates import Candidates
 from openai_stream.errors import OpenAIStreamError
 from openai_stream.observers import Ended
-from openai_stream.transport import Aborted
+from openai_stream.transport import Aborted, can_take_turns
 
 from .answers import Answers
 from .crowd import Crowd, Seat
@@ -214,7 +214,7 @@ class Reader:
     def _join(self) -> bool:
         """Have the crowd read, if there is one and it can."""
         crowd = self._crowd
-        if crowd is None or not self._core.call.response_has_socket:
+        if crowd is None or self._reading is not None or not can_take_turns(self._core.call):
             return False
         self._context = contextvars.copy_context()
         return crowd.add(self)
@@ -258,7 +258,9 @@ class Reader:
             self._reading = None
             self._hand_over(partial(self._work, partial(self._go_on_after, error)))
             return True
-        except Exception as error:
+        except (Aborted, SinkFailed):
+            raise
+        except BaseException as error:  # nothing else of the user's is called here
             if self._reading is not None:
                 self._reading.close()
             raise _bug() from error

@@ -39,7 +39,7 @@ whole, to whoever has the socket: the thread of a stream, an event loop, a test,
 
 from __future__ import annotations
 
-from .body import Body, settle
+from .body import Body, can_take_turns, settle
 from .call import Aborted, NetworkCall
 from .causes import Cause, cause_of, drop_tracebacks, reason
 from .deadlines import Deadline, Expired
@@ -62,6 +62,7 @@ __all__ = [
     "Session",
     "Tap",
     "Turns",
+    "can_take_turns",
     "cause_of",
     "check_codings",
     "drop_tracebacks",

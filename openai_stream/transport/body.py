@@ -24,7 +24,7 @@ from .sockets import BLOCK
 from .sources import FromIterator, FromUrllib3, FromWire, Source
 from .turns import Turns
 
-__all__ = ["Body", "settle"]
+__all__ = ["Body", "can_take_turns", "settle"]
 
 _FAREWELL = 0.02  # seconds given to the end of a body after its last event
 _LOOKS = 16  # blocks of 64 KiB at most that are looked at for it
@@ -34,6 +34,12 @@ def settle(response: requests.Response, content: bytes) -> None:
     """Make ``content``, which was read by a :class:`Body`, what the response gives as its own."""
     response._content = content
     response._content_consumed = True  # type: ignore[attr-defined]
+
+
+def can_take_turns(call: NetworkCall) -> bool:
+    """Whether nothing speaks against the body of the newest response being read in turns."""
+    response = call.response
+    return call.response_has_socket and isinstance(response, Response) and response.can_take_turns
 
 
 def _read_already(response: requests.Response) -> bytes | None:

@@ -71,19 +71,20 @@ class Response(http.client.HTTPResponse):
                 chunks.feed_eof()
         return block
 
-    def take_turns(self) -> tuple[Turns, bytes] | None:
-        """From now on its socket is not waited for, but watched.
+    @property
+    def can_take_turns(self) -> bool:
+        """Its socket can be watched, instead of being waited for."""
+        fp: Any = self.fp
+        return fp is not None and self._reads_wire and fp.raw.can_take_turns
 
-        :returns: what gives the bytes that come, and those that had come behind the headers;
-            ``None`` if that cannot be.
+    def take_turns(self) -> tuple[Turns, bytes]:
+        """From now on its socket is not waited for, but watched; if that can be.
+
+        :returns: what gives the bytes that come, and those that had come behind the headers.
         """
         fp: Any = self.fp
-        if fp is None or not self._reads_wire:
-            return None
         wire: Wire = fp.raw
         turns = wire.take_turns()
-        if turns is None:
-            return None
         arrived: bytes = fp.read1(BLOCK)
         # The buffer takes more memory than all else of a stream.
         self.fp = fp.detach()

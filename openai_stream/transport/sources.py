@@ -53,6 +53,8 @@ class FromWire:
             framing = Unbounded() if remaining is None else Counted(remaining)
         self._response = response
         self._content = Content(framing, decoding)
+        # What is not compressed goes past it: each call costs, with one event in a read.
+        self._fed: Content | Framing = framing if decoding is None else self._content
         self._arrived: Callable[[], bytes | None] = response.arrived
 
     @property
@@ -61,10 +63,9 @@ class FromWire:
 
     def take_turns(self) -> Turns | None:
         """See :meth:`.body.Body.take_turns`."""
-        taken = self._response.take_turns()
-        if taken is None:
+        if not self._response.can_take_turns:
             return None
-        turns, arrived = taken
+        turns, arrived = self._response.take_turns()
         if arrived:
             self._content.feed(arrived)
         self._arrived = turns.take
@@ -76,7 +77,7 @@ class FromWire:
         self._arrived = self._response.arrived
 
     def read(self) -> bytes | None:
-        content = self._content
+        content = self._fed
         try:
             while not (block := content.read()):
                 if content.ended:

@@ -29,10 +29,13 @@ def _nothing() -> None:
 class Turns:
     """The receiving side of a socket that is read in turns with others.
 
-    Whoever watches it sets :attr:`ready`, and looks at :attr:`until` and :attr:`wants_write` when
-    :meth:`take` gave nothing. TLS is no different, but for two things: bytes may be there already
-    that were decrypted with others, which no look at the socket shows, and to read it may have to
-    write.
+    Whoever watches it calls :meth:`fetch` when something has arrived, for all that are ready before
+    any of them has its turn: to read lets other threads go on, and a consumer that has just been
+    called would take its turn with each event. :meth:`take` gives what was fetched. If it gives
+    nothing, :attr:`until` and :attr:`wants_write` say for how long, and for what, it is watched.
+
+    TLS is no different, but for two things: bytes may be there already that were decrypted with
+    others, which no look at the socket shows; and to read it may have to write.
 
     :param sock: not blocking from now on.
     :param call: times it, and aborts it.
@@ -40,13 +43,15 @@ class Turns:
     """
 
     __slots__ = (
+        "_arrived",
         "_call",
+        "_error",
+        "_has_more",
         "_pending",
         "_recv",
         "_since",
         "_sock",
         "_tap",
-        "ready",
         "until",
         "unwatch",
         "wants_write",
@@ -59,8 +64,9 @@ class Turns:
         self._call = call
         self._tap = tap
         self._since = 0.0  # when the wait began, if there is one
-        #: Something may have arrived.
-        self.ready = True
+        self._arrived: bytes | None = None  # but not taken yet
+        self._error: Exception | None = None  # in the place of that
+        self._has_more = self._pending is not None and self._pending() > 0
         #: When the wait will have lasted long enough.
         self.until = 0.0
         #: It cannot be read before it can be written.
@@ -82,6 +88,27 @@ class Turns:
         number: int = self._sock.fileno()
         return number
 
+    def fetch(self) -> None:
+        """Read what has arrived, if anything has, for the next turn."""
+        if self._arrived is not None or self._error is not None:
+            return
+        self._has_more = self.wants_write = False
+        try:
+            self._arrived = self._recv(SHARE)
+            if self._pending is not None:
+                self._has_more = self._pending() > 0
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except ssl.SSLWantWriteError:
+            self.wants_write = True
+            return
+        except Exception as error:
+            self._error = error
+            return
+        call = self._call
+        call.end_read(self._since or call.begin_read())
+        self._since = 0.0
+
     def take(self) -> bytes | None:
         """What has arrived.
 
@@ -93,44 +120,42 @@ class Turns:
         call = self._call
         if call.aborted:
             raise Aborted
-        since = self._since
-        if not since:
-            since = self._since = call.begin_read()
-            seconds = call.seconds_to_wait()
-            if seconds <= 0:
-                call.timed_out()
-            self.until = since + seconds
-        elif not self.ready and (now := monotonic()) >= self.until:
-            self._since = 0.0
-            call.waited += now - since
-            call.timed_out()
-        if not self.ready:
+        if self._has_more:
+            self.fetch()
+        arrived, self._arrived = self._arrived, None
+        if arrived is None:
+            self._wait()
             return None
-        self.ready = self.wants_write = False
-        try:
-            arrived: bytes = self._recv(SHARE)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return None
-        except ssl.SSLWantWriteError:
-            self.wants_write = True
-            return None
-        except Exception as error:
-            if self._tap is not None and isinstance(error, OSError) and not call.aborted:
-                self._tap.ended("reset")
-            call.failed(error, since)
-        self._since = 0.0
-        call.end_read(since)
-        if call.aborted:
-            raise Aborted
         call.bytes += len(arrived)
-        if self._pending is not None and self._pending():
-            self.ready = True
         if self._tap is not None:
             if arrived:
                 self._tap.received(arrived)
             else:
                 self._tap.ended("eof")
         return arrived
+
+    def _wait(self) -> None:
+        """Nothing has arrived: whether it is worth being waited for any longer."""
+        call, since = self._call, self._since
+        if self._error is not None:
+            error, self._error = self._error, None
+            self._since = 0.0
+            if self._tap is not None and isinstance(error, OSError):
+                self._tap.ended("reset")
+            try:
+                call.failed(error, since or monotonic())
+            finally:
+                del error  # its traceback leads here
+        if not since:
+            since = self._since = call.begin_read()
+            seconds = call.seconds_to_wait()
+            if seconds <= 0:
+                call.timed_out()
+            self.until = since + seconds
+        elif (now := monotonic()) >= self.until:
+            self._since = 0.0
+            call.waited += now - since
+            call.timed_out()
 
     def end(self) -> None:
         """Nobody watches it any more; it is as it was before. Twice is harmless."""

@@ -32,13 +32,13 @@ class Wire(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def take_turns(self) -> Turns | None:
-        """From now on it is not waited for, but watched.
+    @property
+    def can_take_turns(self) -> bool:
+        """It can be watched, instead of being waited for."""
+        return self._owner and Turns.can_be_taken(self._sock)
 
-        :returns: ``None`` if that cannot be.
-        """
-        if not (self._owner and Turns.can_be_taken(self._sock)):
-            return None
+    def take_turns(self) -> Turns:
+        """From now on it is not waited for, but watched; if that can be."""
         self._turns = Turns(self._sock, self._call, self._tap)
         return self._turns
 
@@ -73,7 +73,8 @@ class Wire(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             self.wait_again()
-            if self._owner:
+            # Of what a forked child inherits, finalizers come here: its lock may be held for ever.
+            if self._owner and not self._call.inherited:
                 self._call.leave()
             self._raw.close()
         super().close()

@@ -1,0 +1,258 @@
+"""What should not be in a crowd's thread: bugs, selectors that fail, forks, no more threads."""
+
+from __future__ import annotations
+
+import gc
+import os
+import selectors
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from helpers import SOON, Chat
+from streaming import BODY, WHOLE, content, reading, saw_the_close, wait_until
+
+from openai_stream import DONE, Client, EventQueue, OpenAIStreamError
+from openai_stream.protocol import StreamProtocol
+from openai_stream.stream.loop import Loop
+from openai_stream.stream.reading import Reading
+from openai_stream.stream.sinks import QueueSink
+from openai_stream.testing import Hang, ScriptedServer, Wait, answer
+from openai_stream.transport import Turns
+
+
+class Planted(Exception):
+    """Nobody expects it."""
+
+
+def threads() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name.startswith("openai-stream-")]
+
+
+def three(server: ScriptedServer, chat: Chat) -> tuple[threading.Event, list[EventQueue[Any]]]:
+    """Streams of one thread that have begun, and what lets them go on."""
+    go = threading.Event()
+    server.always(lambda _: answer([WHOLE[0], Wait(go), *WHOLE[1:]]))
+    streams = [chat() for _ in range(3)]
+    for events in streams:
+        assert events.get(timeout=SOON).to_dict() == WHOLE[0]
+    return go, streams
+
+
+def only_one_ended(streams: list[EventQueue[Any]]) -> OpenAIStreamError:
+    """The error of the one that ended, when the others have ended well."""
+    failed = [events for events in streams if events.stream.exception(SOON) is not None]
+    assert len(failed) == 1
+    for events in streams:
+        if events is not failed[0]:
+            assert content(events.stream.result(SOON)) == "one two three"
+    error = failed[0].stream.exception(SOON)
+    assert isinstance(error, OpenAIStreamError)
+    return error
+
+
+def once(work: Callable[..., Any], error: BaseException) -> Callable[..., Any]:
+    """The function, but for its first call."""
+    calls = iter([True])
+
+    def planted(*args: Any, **kwargs: Any) -> Any:
+        if next(calls, False):
+            raise error
+        return work(*args, **kwargs)
+
+    return planted
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (Reading, "go_on"),
+        (Reading, "_read"),
+        (Turns, "fetch"),
+        (StreamProtocol, "feed"),
+        (QueueSink, "flush"),
+        (Loop, "watch"),
+        (Loop, "_set_alarm"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Planted, MemoryError, SystemExit])
+def test_a_planted_exception_ends_one_stream(
+    server: ScriptedServer,
+    chat: Chat,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+    kind: type[BaseException],
+) -> None:
+    go, streams = three(server, chat)
+    planted = kind("planted")
+    if owner is Loop:  # these are called when nobody is read yet
+        monkeypatch.setattr(Loop, name, once(getattr(Loop, name), planted))
+        streams.append(chat())
+    else:
+        monkeypatch.setattr(owner, name, once(getattr(owner, name), planted))
+    go.set()
+    error = only_one_ended(streams)
+    assert "bug in openai-stream" in str(error)
+    assert error.__cause__ is planted
+    wait_until(lambda: not threads())
+    wait_until(lambda: any(one.client_closed.is_set() for one in server.connections))
+
+
+def test_what_came_before_a_bug_is_there(
+    server: ScriptedServer, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, streams = three(server, chat)
+    monkeypatch.setattr(Turns, "fetch", once(Turns.fetch, Planted("planted")))
+    go.set()
+    only_one_ended(streams)
+    for events in streams:
+        assert content(events.stream.snapshot()) in ("one two three", "", None)
+
+
+def test_a_bug_in_the_ending_keeps_nobody_waiting(
+    server: ScriptedServer, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, streams = three(server, chat)
+    monkeypatch.setattr(QueueSink, "end", once(QueueSink.end, Planted("planted")))
+    go.set()
+    ended = [events.stream.exception(SOON) for events in streams]
+    assert [type(error) for error in ended].count(type(None)) == 2
+    wait_until(lambda: not threads())
+
+
+class _Failing:
+    """A selector that fails some times, then works."""
+
+    left = 0
+
+    def __init__(self) -> None:
+        self._selector = selectors.SelectSelector()
+
+    def select(self, timeout: float | None = None) -> Any:
+        if _Failing.left > 0:
+            _Failing.left -= 1
+            raise OSError("planted")
+        return self._selector.select(min(timeout or 0.0, 0.05))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._selector, name)
+
+
+@pytest.mark.parametrize("times", [1, 2, 1000])
+def test_a_selector_that_fails_loses_no_stream(
+    server: ScriptedServer, chat: Chat, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """If others do not work either, each goes on alone."""
+    monkeypatch.setattr(Loop, "selector", _Failing)
+    monkeypatch.setattr(_Failing, "left", 0)
+    go, streams = three(server, chat)
+    full = chat(maxsize=1)
+    monkeypatch.setattr(_Failing, "left", times)
+    wait_until(lambda: _Failing.left == 0 or len(threads()) == 4)
+    go.set()
+    for events in streams:
+        assert content(events.stream.result(SOON)) == "one two three"
+        assert [event.to_dict() for event in events] == WHOLE[1:]
+    assert [event.to_dict() for event in full] == WHOLE
+    wait_until(lambda: not threads())
+
+
+def test_without_descriptors_each_has_a_thread(
+    server: ScriptedServer, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(_: Loop) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(Loop, "selector", none)
+    go, streams = three(server, chat)
+    assert not [name for name in threads() if "readers" in name]
+    go.set()
+    assert [content(one.stream.result(SOON)) for one in streams] == ["one two three"] * 3
+
+
+def test_without_threads_it_says_so(
+    server: ScriptedServer, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.always(lambda _: answer(WHOLE))
+    assert content(chat().stream.result(SOON)) == "one two three"
+    wait_until(lambda: not threads())
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(OpenAIStreamError, match="cannot start a reader thread"):
+            chat()
+    assert content(chat().stream.result(SOON)) == "one two three"
+    wait_until(lambda: not threads())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_leaves_the_crowd_alone(tls_server: ScriptedServer) -> None:
+    """What it drops is finalized there: the sockets and the selector are its parent's too."""
+    server = tls_server
+    go = threading.Event()
+    server.play(*[answer([WHOLE[0], Wait(go), *WHOLE[1:]])] * 3)
+    server.always(lambda _: answer(WHOLE))
+    made = reading(server, 1)
+    clients = [made]
+    streams = [made.create_chat_completion(**BODY, stream=True, maxsize=1) for _ in range(3)]
+    for events in streams:
+        events.get(timeout=SOON)
+    del made, events
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            own = clients[0].create_chat_completion(**BODY, stream=True)
+            whole = content(own.stream.result(SOON)) == "one two three"
+            streams[0].close()
+            clients[0].close()
+            streams.clear()
+            clients.clear()
+            gc.collect()
+            os.write(write, b"whole" if whole else b"wrong")
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as said:
+        assert said.read() == b"whole"
+    os.waitpid(child, 0)
+    go.set()
+    for events in streams:
+        assert [event.to_dict() for event in events] == WHOLE[1:]
+    for client in clients:
+        client.close()
+    wait_until(lambda: not threads())
+
+
+def test_stops_at_once_among_many(server: ScriptedServer, chat: Chat) -> None:
+    server.always(lambda _: answer([WHOLE[0], Hang()]))
+    streams = [chat() for _ in range(50)]
+    for events in streams:
+        events.get(timeout=SOON)
+    for events, connection in zip(streams, server.connections, strict=True):
+        events.close()
+        saw_the_close(connection)
+        assert events.get(timeout=SOON) is DONE
+    wait_until(lambda: not threads())
+
+
+def test_what_is_dropped_is_closed(server: ScriptedServer, client: Client) -> None:
+    server.always(lambda _: answer([*WHOLE, Hang()]))
+    streams = [
+        client.create_chat_completion(**BODY, stream=True, maxsize=maxsize)
+        for maxsize in (0, 1, 1, 0)
+    ]
+    for events in streams:
+        events.get(timeout=SOON)
+    del events
+    streams.clear()
+    gc.collect()
+    for connection in server.connections:
+        saw_the_close(connection)
+    wait_until(lambda: not threads())
