@@ -16,6 +16,7 @@ from typing import Any
 import requests
 import urllib3.exceptions
 
+from openai_stream._version import VERSION
 from openai_stream.errors import OpenAIStreamError
 from openai_stream.redaction import Mask, Secrets, hiding_in_logs, of_proxies, shown
 from openai_stream.timeouts import Timeout
@@ -99,6 +100,7 @@ class Upstream:
         }
         # A key is not found in compressed bytes, and compression holds events back.
         passed["accept-encoding"] = "identity"
+        passed.setdefault("user-agent", f"openai-stream/{VERSION}")  # or urllib3 puts in its own
         for name in self._session.headers:  # what requests would add
             passed.setdefault(name.lower(), None)
         base, _, more = self._base.partition("?")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import queue
 import signal
@@ -239,6 +240,47 @@ def test_passes_errors_on_and_records_them(
     assert exchanges[0].data == sent(limit).replace(KEY.encode(), b"*" * len(KEY))
 
 
+def test_passes_every_kind_of_message_on(
+    server: ScriptedServer, proxy: Proxy, recording: Callable[[], list[RecordedExchange]]
+) -> None:
+    """Without a body, with an interim answer, with trailers, with a large request; on one
+    connection."""
+    ok = head(200, {"Content-Length": "2"}) + b"ok"
+    chunked = head(200, {"Transfer-Encoding": "chunked"}) + b"2\r\nok\r\n0\r\nX: y\r\n\r\n"
+    interim = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    large = b"y" * 8_000_000
+    asked = [
+        ("HEAD", None, [head(200, {"Content-Length": "5"})], b""),
+        ("GET", None, [head(204)], b""),
+        ("GET", None, [head(304)], b""),
+        ("POST", large, [ok], b"ok"),
+        ("GET", None, [chunked], b"ok"),
+        ("DELETE", None, [head(200, {"Content-Length": "0"})], b""),
+    ]
+    port = int(proxy.base_url.rpartition(":")[2].partition("/")[0])
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+        for method, body, script, got in asked:
+            server.play(script)
+            connection.request(method, "/v1/x", body)
+            assert connection.getresponse().read() == got
+    with closing(socket.create_connection(("127.0.0.1", port), PATIENCE)) as client:
+        server.play([interim + ok])
+        client.sendall(b"GET /v1/x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        with client.makefile("rb") as answered:
+            assert answered.read() == interim + ok
+    assert len(server.connections) == 1
+    assert [len(one.body) for one in server.requests] == [0, 0, 0, len(large), 0, 0, 0]
+    assert {one.headers["user-agent"].partition("/")[0] for one in server.requests} == {
+        "openai-stream"
+    }
+    proxy.stop()
+    assert [one.data for one in recording()] == [
+        *(script[0] for _, _, script, _ in asked),
+        interim + ok,
+    ]
+    assert recording()[-1].status == 200
+
+
 @pytest.mark.parametrize(
     ("rest", "end"), [([Fin()], "eof"), ([Pause(0.1), Reset()], "reset")], ids=["cut", "reset"]
 )
@@ -325,6 +367,18 @@ def test_a_program_that_hangs_up_stops_the_server(server: ScriptedServer, proxy:
         events.close()
         assert server.connections[0].client_closed.wait(PATIENCE)
     assert proxy.stop()[1] == "[1 answer in talk.rec]\n"
+
+
+def test_is_whole_though_the_program_hangs_up_before_the_end_of_the_body(
+    server: ScriptedServer, proxy: Proxy, recording: Callable[[], list[RecordedExchange]]
+) -> None:
+    """As OpenAI's own SDK does, behind ``[DONE]``."""
+    *script, last = answer(chat_chunks("Blue"))
+    server.play([*script, Pause(0.05), last])
+    assert by_openai(proxy.base_url) == "Blue"
+    proxy.stop()
+    assert recording()[0].data == sent([*script, last])
+    assert recording()[0].end == "open"
 
 
 def test_ctrl_c_in_the_middle_of_an_answer(
