@@ -213,8 +213,7 @@ class Frames:
         """What comes of the frame that the end of the stream cuts."""
         lines = frame.split(b"\n")
         self.cut = any(line.strip() and not line.startswith(b":") for line in lines)
-        fits = len(frame.strip(b"\n")) <= self._limit
-        if self.cut and fits and framed:
+        if self.cut and framed:
             data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
             strange = self._strays is not None and self._strays.in_(frame)
             if data:

@@ -97,10 +97,10 @@ _STREAMS = [
 ]
 
 ROOMS = {
-    "sse": Room(["sse.py"], ["test_sse.py"], pure=True),
+    "sse": Room(["sse.py"], ["test_sse.py", "test_protocol_events.py"], pure=True),
     "protocol": Room(
         ["protocol.py", "not_streamed.py"],
-        ["test_protocol.py", "test_server_errors.py"],
+        ["test_protocol.py", "test_protocol_events.py"],
         pure=True,
     ),
     "accumulate": Room(["accumulate/*"], ["accumulate"]),

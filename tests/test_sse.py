@@ -13,8 +13,10 @@ from feeding import batches, events
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from openai_stream import sse
 from openai_stream.errors import StreamDecodeError
 from openai_stream.sse import Frames, parser
+from openai_stream.strays import Strays
 
 BOM = b"\xef\xbb\xbf"
 LIMIT = 2**20
@@ -369,3 +371,174 @@ def test_an_event_of_far_too_many_lines_is_refused_at_once() -> None:
     assert found == []
     assert str(error) == ("the server sent an event of too many lines: 200001 in 1000001 bytes")
     assert error.lasting is True
+
+
+# The beginning and the end -------------------------------------------------------------------
+
+
+def test_waits_for_64_bytes_to_see_what_a_stream_begins_with() -> None:
+    for first, size in ((b" ", 63), (BOM + b" ", 60), (b"", 0)):
+        frames = Frames(LIMIT)
+        blank = (first * 63)[:size] if first != BOM + b" " else BOM + b" " * size
+        assert frames.open(blank) == b""
+        assert frames.open(b"x") == blank.removeprefix(BOM) + b"x"
+        assert frames.head == (blank.removeprefix(BOM) + b"x")[:64]
+    assert Frames(LIMIT).open(b" " * 64) == b" " * 64
+
+
+@pytest.mark.parametrize("begin", [b"{", b"[", b'{"a', b" \n[1"])
+def test_keeps_what_begins_as_json_does(begin: bytes) -> None:
+    frames = Frames(len(begin) + 4)
+    for block in (begin, b"\n\n", b": "):
+        list(frames.feed(block))
+    assert bytes(frames.kept or b"") == begin + b"\n\n: "
+    frames.feed(b"x")
+    assert frames.kept is None
+
+
+def test_keeps_nothing_of_an_event_stream() -> None:
+    for begin in (b"data: {}", b": [", b" data", b"x{"):
+        frames = Frames(LIMIT)
+        frames.feed(begin + b"\n" * 64)
+        assert frames.kept is None
+
+
+class _Told(Strays):
+    """Keeps what it would report, and counts how often frames are searched."""
+
+    def __init__(self) -> None:
+        super().__init__(self._keep)
+        self.told: list[tuple[str, str]] = []
+        self.searched = 0
+
+    def in_(self, whole: bytes) -> bool:
+        self.searched += 1
+        return super().in_(whole)
+
+    def _keep(self, kind: str, text: str) -> None:
+        self.told.append((kind, text))
+
+
+@pytest.mark.parametrize(
+    ("sent", "given", "cut"),
+    [
+        (b"data: {}", True, False),
+        (b"data: {}\n", True, False),
+        (b"data:{}", True, False),
+        (b"data: [1]", True, False),
+        (b"data: [DONE]", True, False),
+        (b'id: 5\ndata: {"a":\ndata: 1}', True, False),
+        (b'data: {"a": "\ndata: "}', False, True),  # no line end is in a text of JSON
+        (b"data:  {} ", True, False),
+        (b"data: 12", False, True),
+        (b"data: {", False, True),
+        (b'data: "a"', False, True),
+        (b"data: \xff", False, True),
+        (b"data", False, True),
+        (b"DATA: {}", False, True),
+        (b"id: 5", False, True),
+        (b": comment", False, False),
+        (b": comment\n \n", False, False),
+        (b"", False, False),
+    ],
+)
+def test_a_last_frame_counts_if_the_body_is_framed_and_its_data_is_whole(
+    sent: bytes, given: bool, cut: bool
+) -> None:
+    told = _Told()
+    for strays in (None, told):
+        for blocks in ([sent], [sent[:3], sent[3:]]):
+            for framed in (True, False):
+                frames = Frames(LIMIT, strays)
+                found = list(batches(frames, [b for b in blocks if b], framed))
+                assert found == ([[sent]] if given and framed else [])
+                assert frames.cut is (cut if framed else cut or given)
+    frames = Frames(LIMIT)
+    assert [*frames.feed(sent), *frames.end()] == []
+    assert told.told == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (b"error: boom", [("error", "boom")]),
+        (b'{"error": 1}', [("json", '{"error": 1}')]),
+        (b"event: error\ndata: {", []),
+        (b"data: {\nerror: boom", []),
+        (b"data: {}\nerror: boom", [("error", "boom")]),
+    ],
+)
+def test_a_last_line_that_is_no_field_is_reported_if_the_body_is_framed(
+    sent: bytes, told: list[tuple[str, str]]
+) -> None:
+    for framed in (True, False):
+        strays = _Told()
+        list(batches(Frames(LIMIT, strays), [sent], framed))
+        assert strays.told == (told if framed else [])
+
+
+def test_work_for_the_parser_is_bounded_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = b"data: {\ndata: }"
+    for most, passes in ((2 * len(frame), True), (2 * len(frame) - 1, False)):
+        monkeypatch.setattr(sse, "_MOST_WORK", most)
+        frames = Frames(LIMIT)
+        assert list(batches(frames, [frame], framed=True)) == ([[frame]] if passes else [])
+        assert frames.cut is not passes
+    blocks = [frame, b"\n\n"]
+    monkeypatch.setattr(sse, "_MOST_WORK", 3 * (len(frame) + 2))
+    assert list(batches(Frames(LIMIT), blocks)) == [[frame]]
+    monkeypatch.setattr(sse, "_MOST_WORK", 3 * (len(frame) + 2) - 1)
+    with pytest.raises(StreamDecodeError, match="too many lines: 3 in 17 bytes"):
+        list(batches(Frames(LIMIT), blocks))
+
+
+# Beside the events ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+def test_frames_of_one_line_of_data_are_not_searched(count: int, end: bytes) -> None:
+    strays = _Told()
+    frames = Frames(LIMIT, strays)
+    for block in (b"data: a" + end) * count, (b"data:" + end) * count:
+        assert frames.feed(block) == ([block[: block.index(end)]] * count,)
+    assert strays.searched == 0
+    strays.await_data = True
+    assert not isinstance(frames.feed(b"data: a" + end), tuple)
+    assert strays.searched == 1
+
+
+@pytest.mark.parametrize(
+    ("block", "found"),
+    [
+        (b"data: a\ndata: b\n\n", [b"data: a\ndata: b"]),
+        (b"data: a\n\n\ndata: b\n\n", [b"data: a", b"\ndata: b"]),
+        (b"id: 1\n\n", [b"id: 1"]),
+        (b": x\n\ndata: a\n\n", [b": x", b"data: a"]),
+        (b"data: a\n\nid: 1\n\n", [b"data: a", b"id: 1"]),
+        (b"DATA: a\n\n", [b"DATA: a"]),
+    ],
+)
+def test_all_other_frames_are_searched_once(block: bytes, found: list[bytes]) -> None:
+    strays = _Told()
+    frames = Frames(LIMIT, strays)
+    for _ in range(2):
+        assert frames.feed(block) == (found,)
+    assert strays.searched == 2
+    assert frames.comments == 2 * block.startswith(b":")
+    assert not isinstance(frames.feed(block + b"error: x\n\n"), tuple)
+
+
+def test_takes_out_what_is_no_field() -> None:
+    strays = _Told()
+    frames = Frames(LIMIT, strays)
+    found = list(batches(frames, [b"data: a\n\nerror: x\n\n{}\n\ndata: b\n\n"]))
+    assert [frame for batch in found for frame in batch] == [b"data: a", b"data: b"]
+    assert strays.told == [("error", "x"), ("json", "{}")]
+
+
+def test_the_parser_asks_for_no_secrets_unless_its_log_is_read() -> None:
+    def clean(text: str) -> str:
+        raise AssertionError(text)
+
+    assert [one.data for one in parser(clean)([b"data: a"])] == ["a"]
