@@ -142,4 +142,4 @@ class Label:
 
 def _kind_of(content_type: str) -> str:
     """The media type, without its parameters."""
-    return content_type.split(";", 1)[0].strip().lower()
+    return content_type.partition(";")[0].strip().lower()

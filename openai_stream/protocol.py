@@ -290,7 +290,7 @@ class StreamProtocol:
         if says_error(data):
             raise api_error(data, self._clean)
         if not self.events:
-            self._begin(data)
+            self._on_first()
         self.events += 1
         return endpoint.event(data)
 

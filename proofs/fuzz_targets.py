@@ -211,7 +211,8 @@ def events(data: bytes) -> None:
         _read(iter(blocks), lambda: True, endpoint, limit, content_type)
         for blocks in ways(header, stream)
     ]
-    sent, _, _ = whatwg(stream)
+    # A line that is no field may be anything, and is no part of the event that it stands beside.
+    sent, _, _ = whatwg(stream.decode(errors="replace").encode())
     _check_events(outcomes[0], stream, sent, endpoint)
     if len(_open(stream)) > limit:  # refused, or cut by the end: whichever is noticed first
         outcomes = [attrs.evolve(one, error=None) for one in outcomes]

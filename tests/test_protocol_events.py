@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,6 +26,7 @@ from openai_stream.errors import (
     StreamInterruptedError,
 )
 from openai_stream.protocol import StreamProtocol
+from openai_stream.strict_json import SMALL
 from openai_stream.testing import frame
 
 ANY = any_endpoint("/any")
@@ -99,10 +102,10 @@ class Read:
 )
 def test_counts_what_has_nothing_to_say(sent: bytes) -> None:
     for before in (b"", frame(CHUNK)):
-        read = Read([before + sent + frame(LAST)])
+        read = Read([before + sent + sent + frame(LAST)])
         assert read.error is None
         assert [event.to_dict() for event in read.events] == [CHUNK, LAST][not before :]
-        assert read.protocol.empty == 1
+        assert read.protocol.empty == 2
         assert read.protocol.events == len(read.events)
         assert read.protocol.ended is False
         assert read.protocol.is_complete is True
@@ -143,7 +146,10 @@ def test_gives_all_other_objects(sent: bytes) -> None:
 
 @pytest.mark.parametrize(
     "sent",
-    [b"data: [DONE]", b"data:  [DONE] ", b"data: DONE", b"event: x\ndata: [DONE]"],
+    [
+        *(b"data: [DONE]", b"data:  [DONE] ", b"data: DONE"),
+        *(b"event: x\ndata: [DONE]", b"event: ping\ndata: [DONE]"),
+    ],
 )
 def test_ends_at_done_and_at_what_is_written_for_it(sent: bytes) -> None:
     read = Read([frame(CHUNK) + sent + b"\n\ndata: {late\n\n", b"late"], framed=False)
@@ -154,9 +160,12 @@ def test_ends_at_done_and_at_what_is_written_for_it(sent: bytes) -> None:
 
 def test_takes_chunks_of_one_event_for_several() -> None:
     two = b"data: " + json.dumps(CHUNK).encode() + b"\ndata: " + json.dumps(LAST).encode() + b"\n\n"
-    read = Read([two])
+    read = Read([two + frame(LAST)])
     assert read.error is None
-    assert [event.to_dict() for event in read.events] == [CHUNK, LAST]
+    assert [event.to_dict() for event in read.events] == [CHUNK, LAST, LAST]
+    read = Read([b'data: {"a": 1}\ndata: {"error": "sk-1"}\n\n'])
+    assert [event.to_dict() for event in read.events] == [{"a": 1}]
+    assert read.said == SAID
     read = Read([b'data: {"usage": {"a": 1}}\ndata: [DONE]\n\n' + frame(CHUNK)])
     assert [event.to_dict() for event in read.events] == [{"usage": {"a": 1}}]
     assert read.protocol.ended is True
@@ -168,6 +177,7 @@ def test_takes_chunks_of_one_event_for_several() -> None:
         (b"data: pong\n\n", StreamDecodeError, f"{NO_JSON}: Expecting value: line 1 column 1"),
         (b'data: {"a":\ndata: 5\n\n', StreamDecodeError, f"{NO_JSON}: Expecting ',' delimiter"),
         (b'event: x\ndata: {"a"\n\n', StreamDecodeError, f"{NO_JSON}: Expecting ':' delimiter"),
+        (b"event: x\ndata: [1\n\n", StreamDecodeError, f"{NO_JSON}: Expecting ',' delimiter"),
         (b"data: 5\n\n", StreamDecodeError, f"{NO_OBJECT}int"),
         (b'data: "x"\n\n', StreamDecodeError, f"{NO_OBJECT}str"),
         (b"data: []\n\n", StreamDecodeError, f"{NO_OBJECT}list"),
@@ -215,6 +225,52 @@ def test_adds_up_the_chunk_that_says_that_the_server_failed() -> None:
         assert len(told) == len(before)
 
 
+@pytest.mark.parametrize(
+    ("name", "said", "ours"),
+    [
+        ("", {"type": "x"}, True),
+        ("x", {"type": "x"}, False),
+        ("x", {"type": 5, "object": ["chat.completion"]}, False),
+        ("x", {"object": "chat.completion.chunk"}, True),
+        ("x", {"type": "chat.completion.x"}, True),
+        ("x", {"usage": {"total_tokens": 1}}, True),
+        ("x", {"choices": []}, True),
+        ("chat.completion.chunk", {}, True),
+    ],
+)
+def test_adds_up_what_is_of_the_answer(name: str, said: JSON, ours: bool) -> None:
+    told: list[int] = []
+    read = Read(
+        [frame({**said, "id": "c9"}, event=name or None), frame(LAST)],
+        on_first=lambda: told.append(1),
+    )
+    assert read.error is None
+    assert told == [1]
+    assert (read.accumulator.snapshot().get("id") == "c9") is ours
+
+
+def test_an_answer_beside_the_events_is_none_of_theirs() -> None:
+    failed = json.dumps({**WHOLE, "error": KEY}).encode() + b"\n\n"
+    for before in ([], [frame(CHUNK)]):
+        read = Read([*before, b": x\n\n" + failed])
+        assert type(read.error) is StreamAPIError
+        assert (read.error.snapshot is None) is bool(before)
+
+
+def test_hides_keys_in_what_the_parser_logs(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    Read([b"event: sk-1\ndata: {}\n\n"])
+    assert "***" in caplog.text
+    assert KEY not in caplog.text
+
+
+def test_is_asked_for_the_end_before_it_has_come() -> None:
+    protocol = StreamProtocol(ANY, ANY.accumulator(), 1000)
+    list(protocol.feed(b"data: 1\n\n"))
+    with pytest.raises(StreamInterruptedError):
+        protocol.finish()
+
+
 def test_drops_events_that_came_before() -> None:
     looked: list[Any] = []
 
@@ -222,10 +278,10 @@ def test_drops_events_that_came_before() -> None:
         looked.append(data)
         return bool(data == CHUNK)
 
-    read = Read([frame(CHUNK) + frame(LAST)], look=look)
-    assert looked == [CHUNK, LAST]
+    read = Read([frame(CHUNK) + frame(CHUNK) + frame(LAST)], look=look)
+    assert looked == [CHUNK, CHUNK, LAST]
     assert [event.to_dict() for event in read.events] == [LAST]
-    assert (read.protocol.events, read.protocol.empty) == (1, 1)
+    assert (read.protocol.events, read.protocol.empty) == (1, 2)
 
 
 # Other endpoints ------------------------------------------------------------------------------
@@ -249,6 +305,8 @@ def test_ends_with_the_last_event_of_a_response(status: str) -> None:
         {"type": "response.completed", "response": {"status": "failed", "error": KEY}},
         {"type": "response.done", "response": {"status": "cancelled", "error": {"message": KEY}}},
         {"type": "error", "message": KEY},
+        {"type": "response.output_text.delta", "error": {"message": KEY}},
+        {"code": 5, "message": KEY},
     ],
 )
 def test_a_response_that_failed_is_an_error(last: JSON) -> None:
@@ -276,7 +334,7 @@ def test_done_completes_no_response() -> None:
     ],
 )
 def test_gives_all_that_an_unknown_endpoint_streams(sent: bytes, data: list[Any]) -> None:
-    read = Read([sent, b'data: "end"\n\n'], ANY)
+    read = Read([sent + b'data: "end"\n\n'], ANY)
     assert read.error is None
     assert [event.data for event in read.events] == [*data, "end"]
 
@@ -399,6 +457,9 @@ def test_json_is_read_to_its_end_whatever_it_is_called(kind: str, shown: str) ->
                 "snapshot; call without stream=True"
             )
             assert read.error.snapshot.to_dict() == WHOLE
+    for short in ([], [b"e"], [b"\n"]):
+        read = Read(short, kind=kind)
+        assert read.said == (f"{what}: is the base URL right?" if shown else EMPTY)
     failed = Read([json.dumps({**WHOLE, "error": {"message": KEY}}).encode()], kind=kind)
     assert type(failed.error) is StreamAPIError
     assert failed.said == SAID
@@ -443,3 +504,11 @@ def test_a_body_that_breaks_off_is_no_page_before_it_is_clear() -> None:
         said = str(protocol.broken(reset))
         expected = JSON_INSTEAD.format(f" ({kind})") + ": is the base URL right?"
         assert said == (expected if refused else "reset")
+
+
+def test_json_of_too_many_objects_is_refused_as_an_answer() -> None:
+    body = json.dumps({"more": [{}] * SMALL, "pad": "x" * SMALL}).encode()
+    read = Read([body], kind="application/json", limit=len(body))
+    assert type(read.error) is StreamDecodeError
+    assert re.match(r"the server sent an answer of more than \d+ JSON objects", read.said)
+    assert "answers are to be expected" in read.said
