@@ -17,8 +17,8 @@ from .wire import error_answer
 __all__ = ["passed_on"]
 
 _BLOCK = 65536
-#: Seconds that an answer has to end once the client has hung up. OpenAI's own SDK does so behind
-#: ``[DONE]``, without a look at the end of the body, and the recording should be whole.
+#: Seconds that an answer has to end once the client has hung up. Clients do so behind ``[DONE]``,
+#: without having seen the end of the body, this library after 20 ms; the recording should be whole.
 _FAREWELL = 0.2
 _HANGING_UP = 2.0  # seconds; only looking a name up takes longer, and cannot be stopped
 

@@ -369,13 +369,17 @@ def test_a_program_that_hangs_up_stops_the_server(server: ScriptedServer, proxy:
     assert proxy.stop()[1] == "[1 answer in talk.rec]\n"
 
 
+@pytest.mark.parametrize("ask", PROGRAMS)
 def test_is_whole_though_the_program_hangs_up_before_the_end_of_the_body(
-    server: ScriptedServer, proxy: Proxy, recording: Callable[[], list[RecordedExchange]]
+    server: ScriptedServer,
+    proxy: Proxy,
+    recording: Callable[[], list[RecordedExchange]],
+    ask: Callable[[str], str],
 ) -> None:
-    """As OpenAI's own SDK does, behind ``[DONE]``."""
+    """As this library does behind ``[DONE]``."""
     *script, last = answer(chat_chunks("Blue"))
-    server.play([*script, Pause(0.05), last])
-    assert by_openai(proxy.base_url) == "Blue"
+    server.play([*script, Pause(0.08), last])
+    assert ask(proxy.base_url) == "Blue"
     proxy.stop()
     assert recording()[0].data == sent([*script, last])
     assert recording()[0].end == "open"
