@@ -70,7 +70,6 @@ class Reader:
         self._crowd = crowd
         self._seat: Seat | None = None
         self._context: contextvars.Context | None = None  # of its turns
-        self._wait: Wait | None = None
         self._reading: Reading | None = None
         self._is_to_ask = False  # what there was of an answer has been read
         if ended is not None:
@@ -143,18 +142,23 @@ class Reader:
 
         :param work: returns whether that goes on elsewhere, or later; what it raises is the end.
         """
-        error: BaseException | None = None
-        raised = False  # by a callback or a foreign queue
+        raised: BaseException | None = None
         try:
             if work():
                 return
-        except Aborted:
-            pass
-        except SinkFailed as failed:
-            error, raised = failed.error, True
         except BaseException as caught:
-            error = caught
-        self._end(error, raised)
+            raised = caught
+        try:
+            self._end_by(raised)
+        finally:
+            del raised  # its traceback leads here
+
+    def _end_by(self, raised: BaseException | None) -> None:
+        """The end has come, by what was raised; well, or by ``close()``, if that is nothing."""
+        if isinstance(raised, SinkFailed):  # by a callback or a foreign queue
+            self._end(raised.error, True)
+        else:
+            self._end(None if isinstance(raised, Aborted) else raised, False)
 
     def _end(self, error: BaseException | None, raised: bool) -> None:
         try:
@@ -236,30 +240,35 @@ class Reader:
     def turn(self) -> Wait | None:
         """See :class:`~.crowd.Member`."""
         assert self._context is not None
-        self._wait = None
-        self._context.run(self._work, self._turn)
-        return self._wait
+        raised: BaseException | None = None
+        try:
+            wait = self._context.run(self._turn)
+            if wait is not _OVER:
+                return wait
+        except BaseException as caught:
+            raised = caught
+        try:
+            self._context.run(self._end_by, raised)
+        finally:
+            del raised  # its traceback leads here
+        return None
 
-    def _turn(self) -> bool:
+    def _turn(self) -> Wait | None:
         try:
             if self._reading is None and not self._begin_turns():
-                return True
+                return None
             assert self._reading is not None
-            wait = self._reading.go_on()
-            if wait is _OVER:
-                return False
-            self._wait = wait
-            return True
+            return self._reading.go_on()
+        except (Aborted, SinkFailed):
+            raise
         except OpenAIStreamError as error:
+            self._reading = None
             if not self._answers.may_go_on():
                 self._answers.turn_from(error)
                 raise
             # What follows waits: for a moment, for a connection, for headers.
-            self._reading = None
             self._hand_over(partial(self._work, partial(self._go_on_after, error)))
-            return True
-        except (Aborted, SinkFailed):
-            raise
+            return None
         except BaseException as error:  # nothing else of the user's is called here
             if self._reading is not None:
                 self._reading.close()

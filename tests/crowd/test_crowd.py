@@ -345,6 +345,42 @@ def test_holds_no_stream_that_has_ended(server: ScriptedServer, chat: Chat) -> N
     assert text(second.stream) == "one two three"
 
 
+@pytest.mark.parametrize("how", ["ends", "closed", "fails", "full"])
+def test_leaves_no_circle_behind(server: ScriptedServer, chat: Chat, how: str) -> None:
+    """Nothing of a stream waits for the garbage collector."""
+    script = answer([WHOLE[0], Reset()]) if how == "fails" else answer([*WHOLE, Hang()])
+    server.play(answer(WHOLE) if how == "ends" else script)
+    gc.collect()
+    gc.disable()
+    try:
+        events = chat(maxsize=1 if how == "full" else 0)
+        known = weakref.ref(events.stream._core)
+        events.get(timeout=SOON)
+        if how in ("closed", "full"):
+            events.close()
+        if how == "fails":  # raised, the error would lead to the queue by its traceback
+            assert isinstance(events.stream.exception(SOON), StreamInterruptedError)
+        del events
+        wait_until(lambda: not threads())
+        wait_until(lambda: known() is None)
+    finally:
+        gc.enable()
+
+
+def test_costs_nothing_while_nothing_comes(server: ScriptedServer, chat: Chat) -> None:
+    server.always(lambda _: answer([*WHOLE, Hang()]))
+    streams = [chat(maxsize=number % 2) for number in range(20)]
+    for events in streams:
+        events.get(timeout=SOON)
+    wait_until(lambda: all(events.full() for events in streams[1::2]))
+    time.sleep(0.05)
+    begun = time.process_time()
+    time.sleep(0.5)
+    assert time.process_time() - begun < 0.1
+    for events in streams:
+        events.close()
+
+
 # What is the user's own ------------------------------------------------------------------------
 
 
