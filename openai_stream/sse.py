@@ -13,7 +13,7 @@ from __future__ import annotations
 import codecs
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import sseclient
@@ -172,9 +172,9 @@ class Frames:
                     f"{whole.count(10)} in {len(whole)} bytes",
                     lasting=True,
                 )
-        if len(block) > end:
-            self._parts.append(block[end:])
-            self._size = len(block) - end
+        if rest := block[end:]:
+            self._parts.append(rest)
+            self._size = len(rest)
         strays = self._strays
         lines = whole.split(b"\n")
         frames = lines[::2]
@@ -214,7 +214,7 @@ class Frames:
         lines = frame.split(b"\n")
         self.cut = any(line.strip() and not line.startswith(b":") for line in lines)
         if self.cut and framed:
-            data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
+            data = [line[5:] for line in lines if line.startswith(b"data:")]
             strange = self._strays is not None and self._strays.in_(frame)
             if data:
                 self._check(frame)
@@ -267,8 +267,7 @@ class Frames:
 class _Batch:
     """What ``sseclient`` takes for its source: the frames that came together."""
 
-    def __init__(self) -> None:
-        self.frames: list[bytes] = []
+    frames: Sequence[bytes] = ()
 
     def __repr__(self) -> str:
         # ``sseclient`` logs its source.
@@ -278,7 +277,7 @@ class _Batch:
         """The frames, each closed by a blank line."""
         return (frame + b"\n\n" for frame in self.frames)
 
-    def read(self) -> list[bytes]:
+    def read(self) -> Sequence[bytes]:
         """The frames, as ``sseclient`` would find them itself."""
         return self.frames
 

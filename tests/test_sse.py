@@ -17,6 +17,7 @@ from openai_stream import sse
 from openai_stream.errors import StreamDecodeError
 from openai_stream.sse import Frames, parser
 from openai_stream.strays import Strays
+from openai_stream.strict_json import SMALL
 
 BOM = b"\xef\xbb\xbf"
 LIMIT = 2**20
@@ -527,6 +528,27 @@ def test_all_other_frames_are_searched_once(block: bytes, found: list[bytes]) ->
     assert strays.searched == 2
     assert frames.comments == 2 * block.startswith(b":")
     assert not isinstance(frames.feed(block + b"error: x\n\n"), tuple)
+
+
+@pytest.mark.parametrize("strays", [None, _Told()])
+def test_takes_one_event_alone_as_it_takes_several(strays: Strays | None) -> None:
+    frames = Frames(100, strays)
+    for _ in range(3):
+        assert frames.feed(b"data: a\n\n") == ([b"data: a"],)
+    assert frames.feed(b"data: a\rid: c\n\n") == ([b"data: a\nid: c"],)
+    assert frames.feed(b"data: a\n") == ()
+    assert frames.feed(b"data: b\n\n") == ([b"data: a\ndata: b"],)
+    most = b"data: " + b"x" * 94
+    assert frames.feed(most + b"\n\n") == ([most],)
+    for more in (b"x", b"xx", b"xxx"):
+        with pytest.raises(StreamDecodeError, match="more than 100 bytes"):
+            list(frames.feed(most + more + b"\n\n"))
+
+
+def test_an_event_of_too_many_objects_is_refused_before_it_is_parsed() -> None:
+    dense = b"data: [" + b"{}," * SMALL + b"{}]\n\n"
+    with pytest.raises(StreamDecodeError, match=r"an event of more than \d+ JSON objects"):
+        list(Frames(len(dense)).feed(dense))
 
 
 def test_takes_out_what_is_no_field() -> None:
