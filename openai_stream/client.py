@@ -76,9 +76,10 @@ class Client(BaseClient):
         request carries the key.
     :param readers: the streams of this client are read by so many threads together, once their
         headers are there, instead of by one each; for those whose events go to an
-        :class:`EventQueue` or a ``queue=``. Streams with any ``on_…``, through a SOCKS proxy or of
-        a ``session`` keep a thread of their own. A ``queue=`` should not be bounded: a ``put`` that
-        blocks holds up all streams of its reader. ``None``: a thread each.
+        :class:`EventQueue` or a ``queue=``. Streams with any ``on_…``, through a SOCKS proxy, with
+        TLS through an HTTPS proxy, or of a ``session`` keep a thread of their own; all do under
+        gevent and eventlet. A ``queue=`` should not be bounded: a ``put`` that blocks holds up all
+        streams of its reader. ``None``: a thread each.
     :raises ConfigurationError: no key for OpenAI's own URL; an argument that cannot be.
 
     .. versionadded:: 0.1

@@ -5,9 +5,10 @@ events (``is_waited_for``), and whether whoever takes them is told of errors too
 if not, and there is no ``on_error``, errors are logged. Its methods are all called on the reader
 thread: ``deliver`` with each event, ``restart`` when what came before is void, ``flush`` before
 each wait for the network, ``release`` when an answer has no more events, ``end`` once with the
-outcome. In a crowd, where nothing may wait, ``is_full`` says after a ``flush`` that there is no
-room: then the next ``flush`` is due when there is. A new sink is a new class here; :mod:`.door`
-chooses. When a stream ends, and who may end it, is decided in :mod:`.state`.
+outcome. In a crowd nothing may wait (``waits`` is set to ``False``); there ``is_full`` says after a
+``flush`` that there is no room, and the next ``flush`` is due when there is. A new sink is a new
+class here; :mod:`.door` chooses. When a stream ends, and who may end it, is decided in
+:mod:`.state`.
 """
 
 from __future__ import annotations
