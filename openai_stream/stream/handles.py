@@ -108,7 +108,8 @@ class Stream(Generic[E, W]):
         """Call a function when the stream has ended, for any reason, including ``close()``.
 
         It is called last on the reader thread, when ``result()`` is available; after a ``close()``
-        that may be a little later. If the stream has already ended, it is called at once, on this
+        that may be a little later. With ``readers`` that thread reads other streams too: the
+        function must not block. If the stream has already ended, it is called at once, on this
         thread. Its exceptions are logged.
 
         :param fn: called with the stream. If it refers to the handle, it keeps the stream alive.
