@@ -53,6 +53,7 @@ def outcome(pieces: list[bytes]) -> tuple[bytes, str]:
         (b'5;a;b="1;2"\r\nhello\r\n5 ; c\r\nworld\r\n0;d\r\n\r\n', b"helloworld"),
         (b"5\r\nhello\r\n0\r\nA: b\r\nC: d\r\n\r\n", b"hello"),
         (b"1\r\na\r\n5\r\n1\r\nbc\r\n0\r\n\r\n", b"a1\r\nbc"),
+        (b"7\r\nhello\r\n\r\n0\r\n\r\n", b"hello\r\n"),
         (b"2\r\nab\r\n0\r\n1\r\nc\r\n\r\n", b"ab"),  # trailers, whatever they look like
         (b"5\nhello\r\n0\n\n", b"hello"),  # RFC 9112, section 2.2, permits a bare line feed
     ],
@@ -140,6 +141,10 @@ def test_leaves_what_follows_the_body_alone() -> None:
     assert chunks.read() == b"ab"
     assert chunks.ended
     assert chunks.read() == b""
+
+
+def test_takes_a_trailer_that_looks_like_a_chunk_for_one() -> None:
+    assert outcome([b"0\r\n", b"1\r\nc\r\n", b"\r\n"]) == (b"", "whole")
 
 
 def test_gives_nothing_before_it_was_fed() -> None:
