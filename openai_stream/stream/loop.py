@@ -76,7 +76,7 @@ class Member(Protocol):
 class Seat:
     """The place of a member in a crowd."""
 
-    __slots__ = ("alarm", "loop", "mask", "member", "queued", "turns")
+    __slots__ = ("alarm", "loop", "mask", "member", "number", "queued", "turns")
 
     def __init__(self, member: Member, loop: Loop) -> None:
         self.member = member
@@ -84,8 +84,9 @@ class Seat:
         self.loop: Loop | None = loop
         #: Its socket, from its first turn on.
         self.turns: Turns | None = None
-        #: What it is watched for now.
+        #: What it is watched for now, and its descriptor then.
         self.mask = 0
+        self.number = -1
         #: It has another turn behind the others.
         self.queued = False
         #: When it has a turn though nothing comes.
@@ -114,8 +115,10 @@ class Seat:
             try:
                 self.member.rise()
             finally:
-                loop.forget(self)
-                self.loop = None
+                try:
+                    loop.forget(self)
+                finally:
+                    self.loop = None
 
 
 class Loop:
@@ -297,8 +300,10 @@ class Loop:
         mask = seat.mask
         if mask == wanted:
             return
-        assert seat.turns is not None
-        number = seat.turns.fileno()
+        if not mask:
+            assert seat.turns is not None
+            seat.number = seat.turns.fileno()
+        number = seat.number  # which its socket forgets when it is closed
         seat.mask = 0
         if not wanted:
             self._selector.unregister(number)

@@ -256,3 +256,18 @@ def test_what_is_dropped_is_closed(server: ScriptedServer, client: Client) -> No
     for connection in server.connections:
         saw_the_close(connection)
     wait_until(lambda: not threads())
+
+
+def test_a_socket_that_was_closed_under_it_ends_one_stream(
+    server: ScriptedServer, chat: Chat
+) -> None:
+    """By a program that closes descriptors that are not its own, say; the others go on."""
+    go, streams = three(server, chat)
+    core: Any = streams[0].stream._core
+    connection = core.response.raw._connection
+    os.close(connection.sock.detach())
+    streams[0].close()
+    go.set()
+    for events in streams[1:]:
+        assert content(events.stream.result(SOON)) == "one two three"
+    wait_until(lambda: not threads())
