@@ -233,8 +233,8 @@ class Loop:
             for seat in together:
                 if seat is not None and not seat.queued:
                     self._turn(seat)
-        for _ in range(len(self._called)):
-            self._turn(self._called.popleft())
+            self._answer()  # who closes a stream is not to wait for a thousand others
+        self._answer()
         for _ in range(len(self._again)):
             seat = self._again.popleft()
             seat.queued = False
@@ -258,6 +258,11 @@ class Loop:
                 seat.turns.fetch()
         except BaseException as bug:
             self._fail(seat, bug)
+
+    def _answer(self) -> None:
+        """Give those that somebody called for their turns."""
+        for _ in range(len(self._called)):
+            self._turn(self._called.popleft())
 
     def _turn(self, seat: Seat) -> None:
         if seat.loop is None:  # it has left
