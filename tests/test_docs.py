@@ -22,6 +22,7 @@ import shlex
 import ssl
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -173,12 +174,14 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Makes a TLS context for any host; its ``file`` is the certificate to trust."""
     issuer = trustme.CA()
     contexts: dict[str, Any] = {}
+    lock = threading.Lock()  # connections of one page may come at once
 
     def context(host: str) -> Any:
-        if host not in contexts:
-            contexts[host] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            issuer.issue_cert(host).configure_cert(contexts[host])
-        return contexts[host]
+        with lock:
+            if host not in contexts:
+                contexts[host] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                issuer.issue_cert(host).configure_cert(contexts[host])
+            return contexts[host]
 
     file = tmp_path_factory.mktemp("authority") / "ca.pem"
     issuer.cert_pem.write_to_path(str(file))

@@ -318,10 +318,8 @@ def _targets(found: Found, capacity: dict[str, float]) -> list[Target]:
 
     thousand = found[SCENES[-1]]["OursOneReader"]
     lost = sum(one.lost for of in found.values() for name, one in of.items() if "Ours" in name)
-    one, hundred, many, more = SCENES[:4]
+    _, hundred, many, more = SCENES[:4]  # of one stream alone: the topic "call"
     return [
-        cpu(one, "OursSharedQueue", "ThreadsAndQueue", 1.15),
-        cpu(one, "OursCalledBack", "ThreadsAndQueue", 1.05),
         cpu(hundred, "OursOneReader", "LoopAndQueue", 1.9),
         cpu(hundred, "OursOneReader", "ThreadsAndQueue", 0.95),
         cpu(hundred, "OursOneReader", "OpenAI", 0.25),
