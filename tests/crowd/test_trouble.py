@@ -13,12 +13,13 @@ import pytest
 from helpers import SOON, Chat
 from streaming import BODY, WHOLE, content, reading, saw_the_close, wait_until
 
-from openai_stream import DONE, Client, EventQueue, OpenAIStreamError
+from openai_stream import DONE, Client, EventQueue, Fallback, OpenAIStreamError, Restarted
 from openai_stream.protocol import StreamProtocol
 from openai_stream.stream.loop import Loop
+from openai_stream.stream.reader import Reader
 from openai_stream.stream.reading import Reading
 from openai_stream.stream.sinks import QueueSink
-from openai_stream.testing import Hang, ScriptedServer, Wait, answer
+from openai_stream.testing import Hang, Reset, ScriptedServer, Wait, answer
 from openai_stream.transport import Turns
 
 
@@ -109,6 +110,46 @@ def test_what_came_before_a_bug_is_there(
     only_one_ended(streams)
     for events in streams:
         assert content(events.stream.snapshot()) in ("one two three", "", None)
+
+
+def test_what_is_handed_on_is_left_alone(
+    server: ScriptedServer, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read by another thread of the crowd before the one that gave it away has its turn."""
+    start, again = Reader._start_thread, threading.Event()
+
+    def start_and_lose_the_turn(self: Reader, work: Callable[[], object]) -> None:
+        start(self, work)
+        if "readers" in threading.current_thread().name:
+            assert again.wait(SOON)
+
+    monkeypatch.setattr(Reader, "_start_thread", start_and_lose_the_turn)
+    go, end, fail = threading.Event(), threading.Event(), threading.Event()
+    server.play(
+        answer([WHOLE[0], Wait(end), *WHOLE[1:]]),
+        answer([WHOLE[0], Wait(go), *WHOLE[1:]]),
+        answer([WHOLE[0], Wait(fail), Reset()]),
+        answer([WHOLE[0], Wait(end), *WHOLE[1:]]),
+    )
+    with Client(api_key="a", base_url=server.base_url, max_retries=0, readers=2) as client:
+        stays, goes, fails = (
+            client.create_chat_completion(**BODY, stream=True, fallbacks=fallbacks)
+            for fallbacks in ([], [], [Fallback(model="other")])
+        )
+        for events in (stays, goes, fails):
+            events.get(timeout=SOON)
+        go.set()
+        assert len([*goes]) == len(WHOLE) - 1
+        wait_until(lambda: len(threads()) == 1)  # so what fails leaves it, and goes to a new one
+        fail.set()
+        assert isinstance(fails.get(timeout=SOON), Restarted)
+        [crowd] = client._crowds._crowds.values()
+        wait_until(lambda: [one.mask for loop in crowd._loops for one in loop.seats] == [1, 1])
+        again.set()
+        end.set()
+        assert len([*fails]) == len(WHOLE)
+        assert len([*stays]) == len(WHOLE) - 1
+    wait_until(lambda: not threads())
 
 
 def test_a_bug_in_the_ending_keeps_nobody_waiting(
