@@ -66,7 +66,8 @@ class BurstQueue:
     :param room: a condition of that lock: what waits for room waits here.
     :param maxsize: items that there is room for; 0 is any number.
     :param shut_at_end: it is shut down behind its end.
-    :param check: called before a wait; raises if that would never end.
+    :param check: called before a wait, with whether that has no end; raises if nothing can
+        come.
     """
 
     __slots__ = (
@@ -94,7 +95,7 @@ class BurstQueue:
         room: Room,
         maxsize: int,
         shut_at_end: bool,
-        check: Callable[[], object],
+        check: Callable[[bool], object],
     ) -> None:
         self.lock = lock
         self.room = room
@@ -129,7 +130,7 @@ class BurstQueue:
         if block and timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
         until = None if timeout is None else monotonic() + timeout
-        self._check()
+        self._check(block and until is None)
         call = None
         left = -1.0  # for ever
         try:

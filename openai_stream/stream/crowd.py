@@ -56,6 +56,10 @@ class Crowd:
             member.rise()
             return False
 
+    def is_here(self) -> bool:
+        """Whether this is one of its threads. Without the lock: that cannot change meanwhile."""
+        return any(loop.is_here() for loop in [*self._loops])
+
 
 class Crowds:
     """The crowds of a client: one a process, for a forked child has no threads of its parent's."""

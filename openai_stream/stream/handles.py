@@ -54,7 +54,8 @@ class Stream(Generic[E, W]):
         :raises TimeoutError: they have passed; the stream continues.
         :raises concurrent.futures.CancelledError: the stream was closed.
         :raises OpenAIStreamError: the stream failed; or whatever a callback raised.
-        :raises RuntimeError: called from a callback of the same stream.
+        :raises RuntimeError: called from a callback of the same stream; with ``readers``, from one
+            of any stream that the same threads read.
         """
         core = self._core
         try:
@@ -80,7 +81,8 @@ class Stream(Generic[E, W]):
         :param timeout: seconds to wait at most.
         :raises TimeoutError: they have passed; the stream continues.
         :raises concurrent.futures.CancelledError: the stream was closed.
-        :raises RuntimeError: called from a callback of the same stream.
+        :raises RuntimeError: called from a callback of the same stream; with ``readers``, from one
+            of any stream that the same threads read.
         """
         core = self._core
         try:

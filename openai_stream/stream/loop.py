@@ -158,6 +158,10 @@ class Loop:
 
     # -- any thread ---------------------------------------------------------------------------
 
+    def is_here(self) -> bool:
+        """Whether this is its thread."""
+        return threading.current_thread() is self._thread
+
     def start(self) -> bool:
         """Begin, if it has not; with the crowd's lock held.
 

@@ -68,6 +68,8 @@ class Reader:
         if sink.is_waited_for or callbacks.on_done or callbacks.on_error:
             crowd = None  # the user's functions may take their time
         self._crowd = crowd
+        if crowd is not None:
+            core.in_crowd = crowd.is_here
         self._seat: Seat | None = None
         self._context: contextvars.Context | None = None  # of its turns
         self._reading: Reading | None = None

@@ -23,7 +23,7 @@ class SubscriberQueue(BurstQueue):
 
     __slots__ = ("_arrived", "_before", "_left_out", "_was_asked")
 
-    def __init__(self, lock: HandoverLock, check: Callable[[], object]) -> None:
+    def __init__(self, lock: HandoverLock, check: Callable[[bool], object]) -> None:
         room = Room(cast(threading.Lock, lock))
         super().__init__(lock, room, 0, False, check)
         self._before = 0  # the number of the item before the first that it gives

@@ -111,6 +111,8 @@ class Core(Generic[E, W]):
         self.history = History() if replay else None
         #: The reader's thread, once it has one.
         self.thread: threading.Thread | None = None
+        #: Whether this is a thread of the crowd that reads it, or is to read it.
+        self.in_crowd: Callable[[], bool] = bool
         self.figures = Figures()
         #: It was closed, and the server is to stop too: by who reads it, at its end.
         self.is_to_stop = False
@@ -132,7 +134,7 @@ class Core(Generic[E, W]):
         :param maxsize: events that there is room for; 0 is any number.
         :param shut_at_end: it is shut down behind its end.
         """
-        queue = BurstQueue(self.lock, self.room, maxsize, shut_at_end, self.check_not_inherited)
+        queue = BurstQueue(self.lock, self.room, maxsize, shut_at_end, self.check_wait)
         self._queue = weakref.ref(queue)
         return queue
 
@@ -275,6 +277,20 @@ class Core(Generic[E, W]):
         if self.inherited and self.state not in _OVER:
             raise RuntimeError("the stream belongs to the process that this one was forked from")
 
+    def check_wait(self, for_ever: bool = True) -> None:
+        """Refuse to wait for what cannot come.
+
+        :param for_ever: otherwise the wait has an end in any case.
+        :raises RuntimeError: as of :meth:`check_not_inherited`; or this thread, and no other, is to
+            read the stream.
+        """
+        self.check_not_inherited()
+        if for_ever and self.in_crowd() and self.state not in _OVER:
+            raise RuntimeError(
+                "a thread that reads the streams of a client with readers cannot wait for one of "
+                "them: do that on a thread of your own"
+            )
+
     def close(self, drain: bool = False, cancel: bool = True) -> None:
         """See :meth:`Stream.close`."""
         if self.inherited:
@@ -286,7 +302,7 @@ class Core(Generic[E, W]):
 
     def subscribe(self, after: int | None) -> SubscriberQueue:
         """See :meth:`Stream.subscribe`."""
-        queue = SubscriberQueue(self.lock, self.check_not_inherited)
+        queue = SubscriberQueue(self.lock, self.check_wait)
         with self.lock:
             if self.history is None:
                 raise RuntimeError("subscribe() needs a stream that was made with replay=True")
@@ -325,13 +341,14 @@ class Core(Generic[E, W]):
         """Wait for the end.
 
         :raises TimeoutError: it did not come in time.
-        :raises RuntimeError: this is a callback of the stream, which would wait for itself.
+        :raises RuntimeError: this is a callback of the stream, which would wait for itself; or of
+            another one that the same threads read.
         """
         if self.state in _OVER:
             return
+        self.check_wait()
         if self.on_reader:
             raise RuntimeError("a callback cannot wait for the end of its own stream")
-        self.check_not_inherited()
         until = None if timeout is None else time.monotonic() + timeout
         with self.lock:
             while self.state not in _OVER:

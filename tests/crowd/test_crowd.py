@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
@@ -22,6 +23,7 @@ from streaming import BODY, FLOOD, WHOLE, content, reading, saw_the_close, wait_
 from openai_stream import (
     DONE,
     Client,
+    EventQueue,
     Restarted,
     Stream,
     StreamInterruptedError,
@@ -445,25 +447,55 @@ def test_a_put_is_called_in_the_context_of_the_call(server: ScriptedServer, chat
     assert {name: one.seen for name, one in noted.items()} == {"one": {"one"}, "two": {"two"}}
 
 
-def test_a_done_callback_cannot_wait_for_a_stream_of_its_thread(
-    server: ScriptedServer, chat: Chat
+def list_of(events: EventQueue[Any]) -> object:
+    return [*events]
+
+
+@pytest.mark.limit(30)
+@pytest.mark.parametrize("begun", ["before", "there", "there, not connected"])
+@pytest.mark.parametrize(
+    "wait_for",
+    [
+        lambda events: events.stream.result(),
+        lambda events: events.stream.exception(SOON),
+        list_of,
+        lambda events: events.get(),
+        lambda events: list_of(events.stream.subscribe()),
+    ],
+    ids=["result", "exception", "loop", "get", "subscribe"],
+)
+def test_a_done_callback_cannot_wait_for_a_stream_of_its_crowd(
+    server: ScriptedServer, chat: Chat, wait_for: Callable[[Any], object], begun: str
 ) -> None:
+    """No thread would be left to read it. What does not wait for ever, and what has ended, can."""
     go = threading.Event()
-    server.play(answer([Wait(go), *WHOLE]), answer([WHOLE[0], Hang()]))
-    first, second = chat(), chat()
+    server.always(lambda _: answer(WHOLE))
+    over = chat()
+    assert text(over.stream) == "one two three"
+    server.play(answer([Wait(go), *WHOLE]), answer([Hang()]))
+    first = chat()
+    second = [chat(replay=True)] if begun == "before" else []
     raised: list[BaseException] = []
 
     def wait(_: object) -> None:
+        events = second[0] if second else chat(replay=True, nowait="not" in begun)
         try:
-            second.stream.result()
-        except RuntimeError as error:
+            assert text(over.stream) == "one two three"
+            with pytest.raises(queue.Empty):
+                events.get(timeout=0.001)
+            with pytest.raises(queue.Empty):
+                events.get_nowait()
+            wait_for(events)
+        except BaseException as error:
             raised.append(error)
+        events.close()
 
     first.stream.add_done_callback(wait)
-    second.get(timeout=SOON)
     go.set()
     wait_until(lambda: raised)
-    second.close()
+    assert isinstance(raised[0], RuntimeError)
+    assert "cannot wait" in str(raised[0])
+    wait_until(lambda: not threads())
 
 
 def test_a_break_is_told_to_one(server: ScriptedServer, chat: Chat) -> None:
