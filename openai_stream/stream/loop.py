@@ -189,7 +189,7 @@ class Loop:
         """See :meth:`Seat.call`."""
         self._called.append(seat)
         if not self._is_awake and self._pid == os.getpid():
-            self._is_awake = True
+            # Only the thread says that it is awake: a Ctrl-C may keep the byte from being sent.
             with contextlib.suppress(OSError):  # it is full of calls
                 self._waker.send(b"\0")
 
@@ -212,9 +212,11 @@ class Loop:
         if self.seats:
             return True
         with self._lock:
-            if self.seats:
-                return True
+            # First, for the lock does not keep out a finalizer that begins a stream right here.
             self._loops.remove(self)
+            if self.seats:
+                self._loops.append(self)
+                return True
             self._close()
             return False
 

@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 from helpers import SOON, Chat
-from streaming import BODY, WHOLE, content, reading, saw_the_close, wait_until
+from streaming import (
+    BODY,
+    WHOLE,
+    content,
+    reading,
+    saw_the_close,
+    wait_for_no_room,
+    wait_until,
+)
 
 from openai_stream import DONE, Client, EventQueue, Fallback, OpenAIStreamError, Restarted
 from openai_stream.protocol import StreamProtocol
@@ -311,4 +319,63 @@ def test_a_socket_that_was_closed_under_it_ends_one_stream(
     go.set()
     for events in streams[1:]:
         assert content(events.stream.result(SOON)) == "one two three"
+    wait_until(lambda: not threads())
+
+
+class _Interrupted:
+    """A waker that a Ctrl-C keeps from being heard once."""
+
+    def __init__(self, waker: Any) -> None:
+        self._waker = waker
+        self.send = once(waker.send, KeyboardInterrupt())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._waker, name)
+
+
+def test_an_interrupted_call_does_not_silence_those_that_follow(
+    server: ScriptedServer, client: Client
+) -> None:
+    server.always(lambda _: answer([*WHOLE, Hang()]))
+    first, second = (
+        client.create_chat_completion(**BODY, stream=True, maxsize=1) for _ in range(2)
+    )
+    [crowd] = client._crowds._crowds.values()
+    [loop] = crowd._loops
+    wait_for_no_room(first.stream._core)
+    wait_for_no_room(second.stream._core)
+    wait_until(lambda: not loop._is_awake)
+    loop._waker = _Interrupted(loop._waker)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        first.close()
+    got: list[Any] = [second.get(timeout=SOON) for _ in WHOLE]
+    assert [event.to_dict() for event in got] == WHOLE
+    second.close()
+    wait_until(lambda: not threads())
+
+
+class _Loops(list[Loop]):
+    """Where a finalizer is called just when a thread that has no stream is taken out."""
+
+    finalizer: Callable[[], object] = bool
+
+    def remove(self, loop: Loop) -> None:
+        finalizer, self.finalizer = self.finalizer, bool
+        finalizer()
+        super().remove(loop)
+
+
+def test_a_stream_begun_just_when_the_thread_ends_is_read(
+    server: ScriptedServer, client: Client
+) -> None:
+    server.always(lambda _: answer(WHOLE))
+    crowd = client._crowds.here(client.readers)
+    assert crowd is not None
+    crowd._loops = loops = _Loops()
+    begun: list[EventQueue[Any]] = []
+    loops.finalizer = lambda: begun.append(client.create_chat_completion(**BODY, stream=True))
+    first = client.create_chat_completion(**BODY, stream=True)
+    assert content(first.stream.result(SOON)) == "one two three"
+    wait_until(lambda: begun)
+    assert content(begun[0].stream.result(SOON)) == "one two three"
     wait_until(lambda: not threads())
