@@ -59,16 +59,15 @@ class Chunks:
         if not (self._to_come or self._at_end_of_chunk or self._trailing):
             # One alone, as it comes from a server that takes its time. The processor has forgotten
             # the steps below by then: 20 µs.
-            end = arrived.find(b"\r\n")
-            digits = arrived[:end]
+            digits, _, data = arrived.partition(b"\r\n")
             if (
-                0 < end < 9
+                data.endswith(b"\r\n")
+                and digits
                 and not digits.strip(_HEX)
-                and int(digits, 16) == len(arrived) - end - 4 > 0
-                and arrived.endswith(b"\r\n")
+                and int(digits, 16) == len(data) - 2 != 0
             ):
                 self._arrived = b""
-                return arrived[end + 2 : -2]
+                return data[:-2]
         parts: list[bytes] = []
         position, size = 0, len(arrived)
         quickly = True
