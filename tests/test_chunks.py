@@ -254,3 +254,18 @@ def test_any_data_in_any_chunks_in_any_pieces() -> None:
         found, said = outcome([cut] if cut else [])
         assert data.startswith(found)
         assert re.match("the connection ended", said)
+
+
+def test_takes_no_step_for_each_chunk_of_many_that_are_plain() -> None:
+    """A burst may have one for each event."""
+    lines: list[bytes] = []
+
+    class Watched(Chunks):
+        def _take_line(self, line: bytes) -> None:
+            lines.append(line)
+            super()._take_line(line)
+
+    chunks = Watched()
+    chunks.feed(b"3\r\nabc\r\n" * 1000 + b"0\r\n\r\n")
+    assert chunks.read() == b"abc" * 1000
+    assert lines == [b"0\r\n", b"\r\n"]
