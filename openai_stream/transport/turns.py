@@ -20,6 +20,7 @@ __all__ = ["Turns"]
 
 #: Bytes that are read in one turn. Who sends more than that at once has others wait the less.
 SHARE = 16384
+_RECORDS = 128  # of TLS that are read in one turn
 
 
 def _nothing() -> None:
@@ -34,8 +35,9 @@ class Turns:
     called would take its turn with each event. :meth:`take` gives what was fetched. If it gives
     nothing, :attr:`until` and :attr:`wants_write` say for how long, and for what, it is watched.
 
-    TLS is no different, but for two things: bytes may be there already that were decrypted with
-    others, which no look at the socket shows; and to read it may have to write.
+    TLS is no different, but for three things: a read gives one record at most, however small it is;
+    bytes may be there already that were decrypted with others, which no look at the socket shows;
+    and to read it may have to write.
 
     :param sock: not blocking from now on.
     :param call: times it, and aborts it.
@@ -94,9 +96,9 @@ class Turns:
             return
         self._has_more = self.wants_write = False
         try:
-            self._arrived = self._recv(SHARE)
-            if self._pending is not None:
-                self._has_more = self._pending() > 0
+            arrived = self._arrived = self._recv(SHARE)
+            if self._pending is not None and arrived:
+                self._fetch_records(arrived)
         except (BlockingIOError, ssl.SSLWantReadError):
             return
         except ssl.SSLWantWriteError:
@@ -108,6 +110,32 @@ class Turns:
         call = self._call
         call.end_read(self._since or call.begin_read())
         self._since = 0.0
+
+    def _fetch_records(self, arrived: bytes) -> None:
+        """Read the records that have come behind the first, as a plain socket would in one read: a
+        server that sends each event in one, or in several, is not to wait a round for each.
+        """
+        parts = [arrived]
+        size = len(arrived)
+        # What it does not come to is there without the socket showing it, perhaps.
+        self._has_more = True
+        try:
+            while size < SHARE and len(parts) < _RECORDS:
+                part = self._recv(SHARE - size)
+                if not part:
+                    break
+                parts.append(part)
+                size += len(part)
+        except ssl.SSLWantReadError:
+            self._has_more = False
+        except ssl.SSLWantWriteError:
+            self._has_more = False
+            self.wants_write = True
+        except Exception as error:
+            self._has_more = False
+            self._error = error  # for after what came before it
+        if len(parts) > 1:
+            self._arrived = b"".join(parts)
 
     def take(self) -> bytes | None:
         """What has arrived.

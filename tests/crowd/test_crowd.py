@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextvars
 import gc
 import queue
+import selectors
 import socket
 import threading
 import time
@@ -32,6 +33,7 @@ from openai_stream import (
     Timeout,
     retrying,
 )
+from openai_stream.stream.loop import Loop
 from openai_stream.testing import (
     Call,
     Hang,
@@ -109,6 +111,40 @@ def test_takes_what_tls_has_decrypted_already(tls_server: ScriptedServer) -> Non
                 got += next(pieces)
             assert got == LONG
             events.close()
+
+
+def test_reads_the_records_of_tls_that_have_come_together(
+    tls_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read gives one, however small. With others to be read, each would wait for them all."""
+    rounds = 0
+
+    class Counting(selectors.DefaultSelector):
+        def select(self, timeout: float | None = None) -> Any:
+            nonlocal rounds
+            rounds += 1
+            return super().select(timeout)
+
+    class Held:
+        def put(self, item: object) -> None:
+            held.set()
+            go.wait(SOON)
+
+    monkeypatch.setattr(Loop, "selector", Counting)
+    held, go = threading.Event(), threading.Event()
+    body = chunk(b"".join(frame(one) for one in chat_chunks("word " * 30)))
+    sends = [Send(body[at : at + 7]) for at in range(0, len(body), 7)]
+    tls_server.play(answer(WHOLE), [*answer([], done=False)[:1], *sends, *answer([])[1:]])
+    with reading(tls_server, 1) as client:
+        other = client.create_chat_completion(**BODY, stream=True, queue=Held())
+        assert held.wait(SOON)
+        events = client.create_chat_completion(**BODY, stream=True)
+        wait_until(lambda: tls_server.connections[1].sent > len(body))
+        rounds = 0
+        go.set()
+        assert text(events.stream) == "word " * 30
+        assert rounds < len(sends) / 20
+        other.result(SOON)
 
 
 def test_counts_the_bytes_of_the_wire(server: ScriptedServer, chat: Chat) -> None:
