@@ -121,8 +121,8 @@ class Attempts:
                     wait = retrying.backoff(retries)
                 purge(outcome.error, self.secrets)
                 _log.warning(
-                    "%s. Asking again in %.1f s (retry %d of %d)",
-                    str(outcome.error),  # not the error, which leads to frames and requests
+                    "%s Asking again in %.1f s (retry %d of %d)",
+                    retrying.sentence(outcome.error),
                     wait,
                     retries + 1,
                     self.max_retries,

@@ -19,6 +19,7 @@ __all__ = [
     "has_no_credit",
     "is_limit",
     "is_servers_own",
+    "sentence",
     "status_may_pass",
 ]
 
@@ -141,3 +142,12 @@ def backoff(retries: int) -> float:
     """
     most: float = min(8.0, 0.5 * 2**retries)
     return most * random.uniform(0.75, 1)  # noqa: S311
+
+
+def sentence(error: BaseException) -> str:
+    """What it says, to be followed by what is done about it.
+
+    As text: the record of an error itself would lead to frames, requests and what had come.
+    """
+    text = str(error)
+    return text if text.endswith("?") else f"{text.removesuffix('.')}."

@@ -286,3 +286,15 @@ def test_nothing_is_logged_where_nothing_is_asked_again(
     with pytest.raises(StreamAPIError):
         client.create_chat_completion(**BODY, stream=True, restarts=1).stream.result()
     assert records(caplog) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("no", "no."),
+        ("Is the server running?", "Is the server running?"),
+        ("too late.", "too late."),
+    ],
+)
+def test_an_error_is_followed_by_what_is_done_about_it(said: str, expected: str) -> None:
+    assert retrying.sentence(OpenAIStreamError(said)) == expected

@@ -162,8 +162,8 @@ class Answers:
 
     def _log_restart(self, error: StreamError, rest: bool) -> None:
         _log.warning(
-            "%s. Asking for the %s in %.1f s (restart %d of %d)",
-            str(error),  # not the error, which leads to frames and what had come
+            "%s Asking for the %s in %.1f s (restart %d of %d)",
+            retrying.sentence(error),
             "rest" if rest else "answer again",
             self._wait,
             self._restarts,
