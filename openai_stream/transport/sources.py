@@ -56,6 +56,7 @@ class FromWire:
         # What is not compressed goes past it: each call costs, with one event in a read.
         self._fed: Content | Framing = framing if decoding is None else self._content
         self._arrived: Callable[[], bytes | None] = response.arrived
+        self._turns: Turns | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -69,10 +70,14 @@ class FromWire:
         if arrived:
             self._content.feed(arrived)
         self._arrived = turns.take
+        self._turns = turns
         return turns
 
     def wait_again(self) -> None:
         """See :meth:`.body.Body.wait_again`."""
+        if self._turns is not None and self._turns.has_arrived:
+            self._content.feed(self._turns.take() or b"")
+        self._turns = None
         self._response.wait_again()
         self._arrived = self._response.arrived
 

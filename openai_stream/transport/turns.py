@@ -137,6 +137,11 @@ class Turns:
         if len(parts) > 1:
             self._arrived = b"".join(parts)
 
+    @property
+    def has_arrived(self) -> bool:
+        """Something was fetched that was not taken."""
+        return self._arrived is not None
+
     def take(self) -> bytes | None:
         """What has arrived.
 

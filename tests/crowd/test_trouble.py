@@ -23,6 +23,7 @@ from streaming import (
 
 from openai_stream import DONE, Client, EventQueue, Fallback, OpenAIStreamError, Restarted
 from openai_stream.protocol import StreamProtocol
+from openai_stream.stream.exit import live
 from openai_stream.stream.loop import Loop
 from openai_stream.stream.reader import Reader
 from openai_stream.stream.reading import Reading
@@ -206,6 +207,38 @@ def test_a_selector_that_fails_loses_no_stream(
         assert [event.to_dict() for event in events] == WHOLE[1:]
     assert [event.to_dict() for event in full] == WHOLE
     wait_until(lambda: not threads())
+
+
+def test_going_alone_loses_nothing_that_was_fetched(server: ScriptedServer, chat: Chat) -> None:
+    held, sent, go = threading.Event(), threading.Event(), threading.Event()
+
+    class Held:
+        def put(self, item: object) -> None:
+            held.set()
+            go.wait(SOON)
+
+    server.play(answer([Wait(sent), *WHOLE]), answer(WHOLE))
+    events = chat()
+    other = chat(queue=Held())
+    assert held.wait(SOON)  # so is the thread of both
+    sent.set()
+    readers = [one for one in live if isinstance(one, Reader)]
+    (reader,) = (one for one in readers if one._core is events.stream._core)
+    seat = reader._seat
+    assert seat is not None
+    turns = seat.turns
+    assert turns is not None
+
+    def fetched() -> bool:
+        turns.fetch()
+        return turns.has_arrived
+
+    wait_until(fetched)
+    seat.leave()
+    reader.go_alone()
+    assert content(events.stream.result(SOON)) == "one two three"
+    go.set()
+    other.result(SOON)
 
 
 def test_without_descriptors_each_has_a_thread(
