@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-import ctypes
 import enum
 import gc
 import pickle
 import queue
+import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -467,24 +468,32 @@ def test_gives_an_event_to_the_next_one_if_who_was_woken_for_it_is_interrupted(
     class Interrupt(BaseException):
         pass
 
+    def interrupt(*_: object) -> None:
+        raise Interrupt
+
     server.play(answer([Hang()]))
     events = chat()
-    names: queue.SimpleQueue[int] = queue.SimpleQueue()
+    this = threading.get_ident()
 
-    def first() -> Any:
-        names.put(threading.get_ident())
-        return events.get()
-
-    with threads(1, first) as (interrupted,):
+    def second() -> Any:
         wait_for_takers(events, 1)
         with threads(1, events.get) as (next_one,):
             wait_for_takers(events, 2)
-            # It is raised as soon as the thread runs again: woken, but before it has taken it.
-            name = ctypes.c_ulong(names.get())
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(name, ctypes.py_object(Interrupt))
+            # The first runs only when this thread waits: it is woken then, but has not taken it.
             events.put("an item")
-            assert next_one.result(SOON) == "an item"
-            assert isinstance(interrupted.exception(SOON), Interrupt)
+            signal.pthread_kill(this, signal.SIGUSR1)
+            return next_one.result(SOON)
+
+    usual, handler = sys.getswitchinterval(), signal.signal(signal.SIGUSR1, interrupt)
+    sys.setswitchinterval(1.0)
+    try:
+        with threads(1, second) as (asked,):
+            with pytest.raises(Interrupt):
+                events.get()
+            assert asked.result(SOON) == "an item"
+    finally:
+        sys.setswitchinterval(usual)
+        signal.signal(signal.SIGUSR1, handler)
     events.close()
 
 
