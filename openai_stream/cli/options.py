@@ -33,7 +33,7 @@ _NAMES = (
     (r": use headers=\{'Authorization': …\}", ": give the key in the environment"),
     (r", or give the path of a GGUF file as model_path", ", or give that of a file as --model"),
     (r"; a larger model needs a larger start_timeout", "; a smaller model starts sooner"),
-    (r"; if such (event|answer)s are to be expected, raise max_event_bytes.*$", ""),
+    (r"; if such \S+ are to be expected, raise max_event_bytes.*$", ""),
     (
         r": it ignores stream=True\. The answer is whole, and is this error's snapshot; .*$",
         ": it does not stream",

@@ -194,22 +194,22 @@ def test_total_holds_over_all(
     silent = stack.enter_context(ScriptedServer())
     silent.always(Hang() if read is whole else answer([chat_chunks(VOID)[0], Hang()]))
     limited, _ = failing(stack, "rate limit", read is not whole)
-    asked = {**ASKED, **LONG, "timeout": Timeout(idle=0.5, gap=0.5 if read is whole else 600,
-                                                 total=2)}  # fmt: skip
+    asked = {**ASKED, **LONG, "timeout": Timeout(idle=1.5, gap=1.5 if read is whole else 600,
+                                                 total=5)}  # fmt: skip
     # The real server keeps silent until its answer is whole.
     first = stack.enter_context(Client("k", silent.base_url, max_retries=0))
     fallbacks = [Fallback(limited), Fallback(local, model="any")]
     start = time.monotonic()
     with pytest.raises(OpenAIStreamError) as caught:
         read(first, {"model": "m", "fallbacks": fallbacks, **asked})
-    assert time.monotonic() - start < 2.5 * HELD_UP
+    assert time.monotonic() - start < 5.5 * HELD_UP
     error = caught.value
     if read is whole:
         assert isinstance(error, APITimeoutError)
     else:
         assert isinstance(error, StreamTimeoutError)
         assert error.deadline == "total"
-        assert time.monotonic() - start > 1.9
+        assert time.monotonic() - start > 4.9
         assert len(error.snapshot.choices[0].message.content) > 20  # what the model had said
     silence = APITimeoutError if read is whole else StreamTimeoutError
     assert [type(one) for one in error.earlier] == [silence, RateLimitError]
