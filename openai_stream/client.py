@@ -66,7 +66,7 @@ class Client(BaseClient):
     :param max_retries: how often a request is retried before its response has begun.
     :param max_event_bytes: the most bytes of one event after decompression, and of a body that is
         not streamed; one above 256 KiB may have an object or a list for each 64 of them. While it
-        is parsed it takes 6 to 10 times as much memory, at worst 30 times.
+        is parsed it takes 6 to 10 times as much memory, at worst 35 times.
     :param headers: sent with each request.
     :param session: a :class:`requests.Session` to use as it is, and not to close. The library can
         then stop and time a request only as far as that session's connections allow: in the body,

@@ -203,7 +203,7 @@ print((peak() - before) / limit)
 def test_the_peak_of_memory_is_as_documented(
     server: ScriptedServer, unit: str, place: str, dense: bool
 ) -> None:
-    """``docs/explanation/promises.rst`` and ``Client`` say: up to 30 times as much."""
+    """``docs/explanation/promises.rst`` and ``Client`` say: up to 35 times as much."""
     limit = 2**22
     containers = unit.count("{") + unit.count("[")
     count = (limit - SMALL) // (len(unit) + 1)
