@@ -6,14 +6,11 @@ whose key, the client knows; what is in a good response is not looked at.
 
 from __future__ import annotations
 
-import http.client
 import logging
 from collections.abc import Callable
 
 import attrs
 import requests
-import urllib3
-import urllib3.exceptions
 
 from . import retrying
 from .errors import (
@@ -29,6 +26,7 @@ from .redaction import Mask, Secrets, hiding_in_logs, is_secret, purge, shown
 from .request import Request
 from .status_errors import status_error
 from .transport import (
+    LEAKING,
     Aborted,
     Body,
     Expired,
@@ -37,6 +35,7 @@ from .transport import (
     Tap,
     cause_of,
     drop_tracebacks,
+    leave_alone,
     of_user,
     proxy_of,
     reason,
@@ -149,13 +148,7 @@ class Attempts:
         try:
             with hiding_in_logs(self.secrets):
                 response = send(session, made, prepared, call)
-        except (
-            requests.RequestException,
-            urllib3.exceptions.HTTPError,
-            http.client.HTTPException,
-            OSError,
-            ValueError,
-        ) as error:
+        except LEAKING as error:
             call.end_tap()
             if call.aborted:
                 raise Aborted from None
@@ -219,7 +212,7 @@ class Attempts:
             headers=request.headers,
             data=request.body or None,
             # Any ``auth`` keeps ``~/.netrc`` out.
-            auth=None if own else _leave_alone if request.anonymous else authorize,
+            auth=None if own else leave_alone if request.anonymous else authorize,
         )
         try:
             prepared = session.prepare_request(made)
@@ -270,11 +263,6 @@ class Attempts:
         keyed = any(map(is_secret, sent.headers))
         told = status_error(response, text, where, self.secrets, keyed, request.if_missing)
         return _Failure(told, told.retryable, told.retry_after)
-
-
-def _leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """An ``auth`` that does nothing, but for keeping ``~/.netrc`` out."""
-    return request
 
 
 def _take_error_in(response: requests.Response, call: NetworkCall) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -44,7 +43,7 @@ from .stream.ending import Callbacks
 from .stream.reader import Reader
 from .stream.state import Core
 from .timeouts import Timeout, without_stream
-from .transport import Session, Tap
+from .transport import Session, Tap, proxies_of
 from .unstreamed import ask
 
 __all__ = [
@@ -351,9 +350,7 @@ class BaseClient:
 
     def _passwords(self) -> Iterator[str]:
         """The passwords of proxies."""
-        proxies = urllib.request.getproxies()
-        proxies.update(self._session().proxies)
-        return of_proxies(proxies.values())
+        return of_proxies(proxies_of(self._session()))
 
     # -- connections --------------------------------------------------------------------------
 

@@ -7,20 +7,18 @@ error, a page of HTML or an answer that breaks off is passed on as it is.
 
 from __future__ import annotations
 
-import http.client
 import threading
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import requests
-import urllib3.exceptions
 
 from openai_stream._version import VERSION
 from openai_stream.errors import OpenAIStreamError
 from openai_stream.redaction import Mask, Secrets, hiding_in_logs, of_proxies, shown
 from openai_stream.timeouts import Timeout
 from openai_stream.transport import (
+    LEAKING,
     Aborted,
     Body,
     End,
@@ -30,6 +28,8 @@ from openai_stream.transport import (
     Session,
     Tap,
     cause_of,
+    leave_alone,
+    proxies_of,
     proxy_of,
     send,
 )
@@ -110,7 +110,7 @@ class Upstream:
             f"{base.rstrip('/')}{path}{'?' if query or mark else ''}{query}",
             headers=passed,
             data=body or None,
-            auth=_leave_alone,  # which keeps ``~/.netrc`` out
+            auth=leave_alone,
         )
         held = None if self._keep is None else _Held(self._recorder, self._keep)
         tap = self._recorder.tap if held is None else held.tap
@@ -165,7 +165,7 @@ class Passing:
             raises says that nobody wants more.
         """
         call, url = self._call, self._made.url
-        secrets = Secrets(tuple, lambda: of_proxies(_proxies(self._session)))
+        secrets = Secrets(tuple, lambda: of_proxies(proxies_of(self._session)))
         try:
             prepared = self._session.prepare_request(self._made)
             secrets.add_request(prepared.headers, prepared.url)
@@ -189,13 +189,7 @@ class Passing:
             self.failure = call.expiry()
         except OpenAIStreamError as error:
             self.failure = secrets(str(error))
-        except (
-            requests.RequestException,
-            urllib3.exceptions.HTTPError,
-            http.client.HTTPException,
-            OSError,
-            ValueError,
-        ) as error:
+        except LEAKING as error:
             said = call.expiry() if call.expired else cause_of(error, proxy_of(self._session, url))
             self.failure = said if isinstance(said, str) else secrets(said.said)
         finally:
@@ -253,12 +247,3 @@ class _Held:
         if exchange.status in range(200, 300):
             self._recorder.add(exchange)
             self._keep(exchange)
-
-
-def _proxies(session: Session) -> Iterator[str]:
-    yield from urllib.request.getproxies().values()
-    yield from session.proxies.values()
-
-
-def _leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request

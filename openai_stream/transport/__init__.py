@@ -41,16 +41,17 @@ from __future__ import annotations
 
 from .body import Body, can_take_turns, settle
 from .call import Aborted, NetworkCall
-from .causes import Cause, cause_of, drop_tracebacks, reason
+from .causes import LEAKING, Cause, cause_of, drop_tracebacks, reason
 from .deadlines import Deadline, Expired
 from .decoding import check_codings
 from .origin import Interrupted, of_user
 from .sending import send
-from .session import Session, proxy_of
+from .session import Session, leave_alone, proxies_of, proxy_of
 from .tap import End, Tap
 from .turns import Turns
 
 __all__ = [
+    "LEAKING",
     "Aborted",
     "Body",
     "Cause",
@@ -66,7 +67,9 @@ __all__ = [
     "cause_of",
     "check_codings",
     "drop_tracebacks",
+    "leave_alone",
     "of_user",
+    "proxies_of",
     "proxy_of",
     "reason",
     "send",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
@@ -15,7 +14,7 @@ import urllib3.exceptions
 from openai_stream.errors import ASK_AGAIN, StreamDecodeError, StreamInterruptedError
 
 from .call import Aborted, NetworkCall
-from .causes import reason
+from .causes import LEAKING, reason
 from .deadlines import Expired
 from .decoding import Decoding, codings_of
 from .origin import Interrupted, of_user
@@ -177,12 +176,7 @@ class Body:
             raise StreamDecodeError(
                 f"the server's compressed answer cannot be decompressed: {reason(error)}"
             ) from error
-        except (
-            urllib3.exceptions.HTTPError,
-            http.client.HTTPException,
-            OSError,
-            ValueError,
-        ) as error:
+        except LEAKING as error:
             if call.aborted:
                 raise Aborted from None
             users = of_user(error)

@@ -21,7 +21,10 @@ from openai_stream.redaction import shown
 
 from .deadlines import NO_TLS
 
-__all__ = ["Cause", "cause_of", "drop_tracebacks", "reason"]
+__all__ = ["LEAKING", "Cause", "cause_of", "drop_tracebacks", "reason"]
+
+#: What to send and to read raise that is not ours; the errors of ``requests`` are among them.
+LEAKING = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
 
 
 @attrs.frozen

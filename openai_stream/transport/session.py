@@ -13,7 +13,7 @@ import requests.cookies
 from .connection import POOLS
 from .sockets import socket_options
 
-__all__ = ["Session", "proxy_of"]
+__all__ = ["Session", "leave_alone", "proxies_of", "proxy_of"]
 
 _POOL = 10  # hosts, and idle connections kept to each; more may be open at once
 
@@ -116,3 +116,15 @@ def proxy_of(session: requests.Session, url: str) -> str | None:
     settings = session.merge_environment_settings(url, {}, True, None, None)
     proxy: str | None = requests.utils.select_proxy(url, settings["proxies"])
     return proxy
+
+
+def proxies_of(session: requests.Session) -> list[str | None]:
+    """The URLs of all proxies that the session may use, whatever it asks for."""
+    proxies = urllib.request.getproxies()
+    proxies.update(session.proxies)
+    return [*proxies.values()]
+
+
+def leave_alone(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """An ``auth`` that does nothing, but for keeping ``~/.netrc`` out."""
+    return request
