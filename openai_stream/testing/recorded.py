@@ -51,7 +51,6 @@ class RecordedAnswers:
     """A handler; see :meth:`~openai_stream.testing.ScriptedServer.answer_from`.
 
     May be called from many threads at once.
-
     """
 
     #: Answers the requests that were not recorded; otherwise that is status 404.

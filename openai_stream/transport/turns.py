@@ -49,7 +49,7 @@ class Turns:
         "_call",
         "_error",
         "_has_more",
-        "_pending",
+        "_is_tls",
         "_recv",
         "_since",
         "_sock",
@@ -62,13 +62,14 @@ class Turns:
     def __init__(self, sock: Any, call: NetworkCall, tap: Tap | None) -> None:
         self._sock = sock
         self._recv = sock.recv
-        self._pending: Callable[[], int] | None = getattr(sock, "pending", None)
+        pending: Callable[[], int] | None = getattr(sock, "pending", None)
+        self._is_tls = pending is not None
         self._call = call
         self._tap = tap
         self._since = 0.0  # when the wait began, if there is one
         self._arrived: bytes | None = None  # but not taken yet
         self._error: Exception | None = None  # in the place of that
-        self._has_more = self._pending is not None and self._pending() > 0
+        self._has_more = pending is not None and pending() > 0
         #: When the wait will have lasted long enough.
         self.until = 0.0
         #: It cannot be read before it can be written.
@@ -97,7 +98,7 @@ class Turns:
         self._has_more = self.wants_write = False
         try:
             arrived = self._arrived = self._recv(SHARE)
-            if self._pending is not None and arrived:
+            if self._is_tls and arrived:
                 self._fetch_records(arrived)
         except (BlockingIOError, ssl.SSLWantReadError):
             return
