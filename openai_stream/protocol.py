@@ -34,6 +34,9 @@ __all__ = ["StreamProtocol"]
 #: An event that is to be read as one that has no name.
 _OURS = object()
 
+#: What JSON calls what is no object, and no ``null``.
+_KINDS = {list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean"}
+
 
 class StreamProtocol:
     """One answer: :meth:`feed` it blocks as they arrive, until it has :attr:`ended` or the body is
@@ -211,7 +214,7 @@ class StreamProtocol:
                             continue
                         raise StreamDecodeError(
                             "the server sent an event that is not a JSON object: "
-                            f"its data is a {type(data).__name__}"
+                            f"its data is {_KINDS[type(data)]}"
                         )
                 elif "choices" not in data and ("error" in data or not (last and is_typed(data))):
                     if says_failure(data, known=server_event is None):
@@ -317,9 +320,10 @@ class StreamProtocol:
             return StreamInterruptedError(
                 f"the server ended the answer before its first event. {ASK_AGAIN}"
             )
+        came = "1 event" if self.events == 1 else f"{self.events} events"
         return StreamInterruptedError(
-            f"the server ended the answer after {self.events} events, before it was complete: its "
-            f"last event, or a finish_reason for every choice, is missing. {ASK_AGAIN}"
+            f"the server ended the answer after {came}, before it was complete: its last event, or "
+            f"a finish_reason for every choice, is missing. {ASK_AGAIN}"
         )
 
 

@@ -37,9 +37,9 @@ KEY = "sk-1"
 SAID = "the server sent an error in its answer: ***"
 NO_WORDS = "the server sent an error in its answer: without a message"
 NO_JSON = "the server sent an event whose data is not JSON"
-NO_OBJECT = "the server sent an event that is not a JSON object: its data is a "
+NO_OBJECT = "the server sent an event that is not a JSON object: its data is "
 CUT = (
-    "the server ended the answer after {} events, before it was complete: its last event, or a "
+    "the server ended the answer after {}, before it was complete: its last event, or a "
     f"finish_reason for every choice, is missing. {ASK_AGAIN}"
 )
 EMPTY = f"the server ended the answer before its first event. {ASK_AGAIN}"
@@ -178,10 +178,10 @@ def test_takes_chunks_of_one_event_for_several() -> None:
         (b'data: {"a":\ndata: 5\n\n', StreamDecodeError, f"{NO_JSON}: Expecting ',' delimiter"),
         (b'event: x\ndata: {"a"\n\n', StreamDecodeError, f"{NO_JSON}: Expecting ':' delimiter"),
         (b"event: x\ndata: [1\n\n", StreamDecodeError, f"{NO_JSON}: Expecting ',' delimiter"),
-        (b"data: 5\n\n", StreamDecodeError, f"{NO_OBJECT}int"),
-        (b'data: "x"\n\n', StreamDecodeError, f"{NO_OBJECT}str"),
-        (b"data: []\n\n", StreamDecodeError, f"{NO_OBJECT}list"),
-        (b"event: chat.completion.chunk\ndata: 5\n\n", StreamDecodeError, f"{NO_OBJECT}int"),
+        (b"data: 5\n\n", StreamDecodeError, f"{NO_OBJECT}a number"),
+        (b'data: "x"\n\n', StreamDecodeError, f"{NO_OBJECT}a string"),
+        (b"data: []\n\n", StreamDecodeError, f"{NO_OBJECT}an array"),
+        (b"event: chat.completion.chunk\ndata: 5\n\n", StreamDecodeError, f"{NO_OBJECT}a number"),
         (b"data: \xff\n\n", StreamDecodeError,
          "the server sent an event that is not UTF-8: invalid start byte"),
         (b"data: error: sk-1\n\n", StreamAPIError, SAID.replace("***", "error: ***")),
@@ -319,7 +319,7 @@ def test_a_response_that_failed_is_an_error(last: JSON) -> None:
 def test_done_completes_no_response() -> None:
     read = Read([frame(CREATED) + b"data: [DONE]\n\n"], RESPONSES)
     assert type(read.error) is StreamInterruptedError
-    assert read.said == CUT.format(1)
+    assert read.said == CUT.format("1 event")
 
 
 @pytest.mark.parametrize(
@@ -366,16 +366,16 @@ def test_guesses_nothing_at_an_unknown_endpoint(
     [
         (CHAT_COMPLETIONS, b"", True, EMPTY),
         (CHAT_COMPLETIONS, b"nothing\n\n", True, EMPTY),
-        (CHAT_COMPLETIONS, frame(CHUNK), True, CUT.format(1)),
-        (CHAT_COMPLETIONS, frame(CHUNK) * 2, True, CUT.format(2)),
+        (CHAT_COMPLETIONS, frame(CHUNK), True, CUT.format("1 event")),
+        (CHAT_COMPLETIONS, frame(CHUNK) * 2, True, CUT.format("2 events")),
         (CHAT_COMPLETIONS, frame(CHUNK) + frame(LAST), False, ""),
         (CHAT_COMPLETIONS, frame(CHUNK) + frame(LAST)[:-2], True, ""),
-        (CHAT_COMPLETIONS, frame(CHUNK) + frame(LAST)[:-2], False, CUT.format(1)),
+        (CHAT_COMPLETIONS, frame(CHUNK) + frame(LAST)[:-2], False, CUT.format("1 event")),
         (COMPLETIONS, b"", True, EMPTY),
         (RESPONSES, b"data: [DONE]\n\n", True, EMPTY),
         (ANY, b"data: 1\n\n", True, ""),
-        (ANY, b"data: 1\n\n", False, CUT.format(1)),
-        (ANY, b"data: 1\n\ndata: 2", True, CUT.format(1)),
+        (ANY, b"data: 1\n\n", False, CUT.format("1 event")),
+        (ANY, b"data: 1\n\ndata: 2", True, CUT.format("1 event")),
     ],
 )
 def test_knows_whether_the_end_is_one(

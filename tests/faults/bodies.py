@@ -353,10 +353,10 @@ def bad_events() -> Iterator[Row]:
     for name, data, cause in events:
         yield row(f"an event of {name}", b"data: " + data + b"\n\n", "not JSON", cause)
     for data, kind in [
-        (b"5", "int"), (b"[]", "list"), (b'"text"', "str"), (b"true", "bool"),
-        (b"1.5", "float"), (b" [1] ", "list"),
+        (b"5", "a number"), (b"[]", "an array"), (b'"text"', "a string"), (b"true", "a boolean"),
+        (b"1.5", "a number"), (b" [1] ", "an array"),
     ]:  # fmt: skip
-        said = f"not a JSON object: its data is a {kind}"
+        said = f"not a JSON object: its data is {kind}"
         yield row(f"an event of {data.decode()}", b"data: " + data + b"\n\n", said)
     for name, event in [
         ("UTF-8 that is none", b'data: {"a": "\xff"}\n\n'),
