@@ -124,6 +124,8 @@ def test_a_proxy_that_refuses(
         stream(client)
     assert isinstance(caught.value, APIConnectionError) or scheme == "http"
     assert "far.invalid" in str(caught.value)
+    if refusal in ("RST", "FIN"):
+        assert f"the proxy http://127.0.0.1:{proxy.port}" in str(caught.value)
     assert_no_password(caught.value, caplog)
 
 

@@ -98,10 +98,11 @@ def cause_of(error: Exception, proxy: str | None = None) -> Cause:
     if any(type(one) in _UNREADABLE for one in inner):
         # The server has answered, and to ask again would be paid for again.
         return Cause(APIConnectionError, f"no response that can be read: {why}", retry=False)
-    return Cause(
-        APIConnectionError,
-        f"no response: {why}. Is the server running, and the base URL right?",
-    )
+    if proxy:  # which of the two it was nothing tells
+        said = f"no response through the proxy {shown(proxy)}: {why}. Are it and the server running"
+    else:
+        said = f"no response: {why}. Is the server running"
+    return Cause(APIConnectionError, f"{said}, and is the base URL right?")
 
 
 _UNREADABLE = (http.client.HTTPException, http.client.LineTooLong, http.client.UnknownProtocol)
