@@ -61,12 +61,15 @@ def kept_for_subscribers(client: Client) -> None:
     assert list(events.stream.subscribe()) == list(events)
 
 
+@pytest.mark.parametrize("readers", [None, 1], ids=["own", "readers"])
 @pytest.mark.parametrize(
     "use", [to_its_end, result, called_back, kept_for_subscribers], ids=lambda use: use.__name__
 )
-def test_a_stream_leaves_nothing(server: ScriptedServer, use: Callable[[Client], Any]) -> None:
+def test_a_stream_leaves_nothing(
+    server: ScriptedServer, use: Callable[[Client], Any], readers: int | None
+) -> None:
     server.always(answer(CHUNKS))
-    with client_of(server) as client:
+    with client_of(server, readers=readers) as client:
         use(client)
         with garbage() as found:
             use(client)

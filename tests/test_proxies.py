@@ -152,7 +152,7 @@ def target(request: pytest.FixtureRequest, authority: trustme.CA) -> Iterator[Sc
         yield server
 
 
-@pytest.fixture(params=["own", "given"])
+@pytest.fixture(params=["own", "given", "readers"])
 def client(request: pytest.FixtureRequest, target: ScriptedServer) -> Iterator[Client]:
     with (
         requests.Session() as session,
@@ -161,6 +161,7 @@ def client(request: pytest.FixtureRequest, target: ScriptedServer) -> Iterator[C
             target.base_url,
             max_retries=0,
             session=session if request.param == "given" else None,
+            readers=1 if request.param == "readers" else None,
         ) as made,
     ):
         yield made

@@ -380,6 +380,8 @@ class Loop:
                 except BaseException as bug:
                     self._try(partial(seat.member.fail, bug))
             return
+        self._again.clear()
         for seat in list(self.seats):
             seat.mask = 0
+            seat.queued = False  # it may have failed between a turn and its note
             self._called.append(seat)
