@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from .registry import CONTESTANTS
 from .server import allow_many_files
 
 ROOT = Path(__file__).parents[1]
+
+
+class TooSlow(Exception):
+    """The time for a measurement is over."""
 
 
 class Worker:
@@ -32,8 +37,12 @@ class Worker:
     def __init__(self, python: str, name: str, base_url: str) -> None:
         self.name = name
         self.title = CONTESTANTS[name].title
-        self._process = subprocess.Popen(  # noqa: S603
-            [python, "-m", __name__, name, base_url],
+        self._command = [python, "-m", __name__, name, base_url]
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(  # noqa: S603
+            self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -41,13 +50,31 @@ class Worker:
             env=environment(),
         )
 
-    def measure(self, topic: str, **arguments: Any) -> Any:
-        """Have something measured, and wait for it."""
+    def measure(self, topic: str, within: float | None = None, **arguments: Any) -> Any:
+        """Have something measured, and wait for it.
+
+        :param within: seconds that it may take.
+        :raises TooSlow: it took longer; the next measurement is that of a new process.
+        """
         process = self._process
         assert process.stdin is not None
         process.stdin.write(json.dumps([topic, arguments]) + "\n")
         process.stdin.flush()
-        return self.answer()
+        if within is None:
+            return self.answer()
+        timer = threading.Timer(within, process.kill)
+        timer.start()
+        try:
+            return self.answer()
+        except RuntimeError:
+            if not timer.finished.is_set():
+                raise
+            self._end()
+            self._process = self._start()
+            self.answer()
+            raise TooSlow from None
+        finally:
+            timer.cancel()
 
     def answer(self) -> Any:
         """Wait for the next answer; the first says that the contestant is ready."""
@@ -62,6 +89,9 @@ class Worker:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._process.kill()
         self._process.communicate()
 

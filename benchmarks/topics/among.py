@@ -14,10 +14,12 @@ from benchmarks.arena import Arena, tell
 from benchmarks.contestants import Contestant, OursSharedQueue
 from benchmarks.events import Answer, read_stamp
 from benchmarks.report import Findings, Table, Target
+from benchmarks.worker import TooSlow
 
 NAMES = ("OursOneReader", "OursTwoReaders", "OursSharedQueue")
 STREAMS, RATE = 1_000, 4
 OTHERS, OTHERS_RATE = 100, 20
+_PATIENCE = 60.0  # seconds
 _ROOM = 256  # events of the flood that its queue holds
 
 STOP_NOTE = """\
@@ -124,7 +126,11 @@ def _stops(arena: Arena) -> tuple[Table, list[Target]]:
             models = [answer.model] * (STREAMS - stops)
             for n, name in enumerate(names):  # spread over all
                 models.insert(n * STREAMS // stops, replace(answer, name=name).model)
-            got = worker.measure("among", models=models)["stops"]
+            try:
+                got = worker.measure("among", within=_PATIENCE, models=models)["stops"]
+            except TooSlow:
+                tell(f"{worker.title}: not done after {_PATIENCE:.0f} seconds")
+                continue
             consumer = [(knew - called) / 1e6 for called, knew in got.values()]
             server = [(arena.server.closed(name) - got[name][0]) / 1e6 for name in got]
             figures = [

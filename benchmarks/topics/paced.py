@@ -22,7 +22,7 @@ from benchmarks.contestants import Contestant
 from benchmarks.events import Answer, read_stamp
 from benchmarks.registry import CONTESTANTS
 from benchmarks.report import Findings, Table, Target
-from benchmarks.worker import Worker
+from benchmarks.worker import TooSlow, Worker
 
 from . import among
 from .streams import resident
@@ -38,8 +38,8 @@ NAMES = (
     "Loop",
     "LoopAndQueue",
 )
-#: What falls behind so far that waiting for it tells nothing more.
-HOPELESS = {("OpenAI", 256), ("OpenAI", 500)}
+#: Seconds after which one has fallen behind so far that waiting for it tells nothing more.
+PATIENCE = 30.0
 #: Streams, and events a second of each.
 SCENES = ((1, 50), (100, 20), (256, 50), (500, 50), (1_000, 4))
 
@@ -60,7 +60,8 @@ Streams, and the events a second of each: *100 x 20* are 2,000 events a second. 
 before the first event is sent, and their events are spread evenly. *µs* of CPU per event, from the
 first to the last, of the client's process; *lag*, p99, in milliseconds from the server's ``send``
 to the consumer who has the event (the median is in brackets). Where that is a second or more, the
-client falls behind, and it grows as long as the events come. ``readers=`` and the threads by hand
+client falls behind, and it grows as long as the events come; a client of which nothing is shown had
+not taken all of them after {patience:.0f} seconds. ``readers=`` and the threads by hand
 have all events in one queue, which one thread takes from. The loops are bare: they show what one
 thread can do, and are no clients."""
 
@@ -176,7 +177,10 @@ _gates = itertools.count()
 
 
 class _Meeting:
-    """Has contestants read paced streams; each time behind a gate of its own."""
+    """Has contestants read paced streams; each time behind a gate of its own.
+
+    :raises TooSlow: it has not taken all of them after :data:`PATIENCE`.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -189,7 +193,8 @@ class _Meeting:
             gate=f"paced-{next(_gates)}",
             together=streams,
         )
-        return Paced(**worker.measure("paced", model=answer.model, streams=streams))
+        got = worker.measure("paced", within=PATIENCE, model=answer.model, streams=streams)
+        return Paced(**got)
 
 
 def run(arena: Arena) -> Findings:
@@ -210,11 +215,14 @@ def run(arena: Arena) -> Findings:
 def _scene(arena: Arena, meeting: _Meeting, streams: int, rate: int) -> Iterator[tuple[str, Paced]]:
     tell(f"{streams:,} streams, {rate} events a second each")
     # A process that had many streams keeps their memory: each scene has fresh ones.
-    names = [name for name in NAMES if (name, streams) not in HOPELESS]
-    with arena.workers(names) as workers:
+    with arena.workers(NAMES) as workers:
         for worker in workers:
             turns = arena.either(1, 2) if streams <= 100 else 1
-            got = [meeting.measure(worker, streams, rate) for _ in range(turns)]
+            try:
+                got = [meeting.measure(worker, streams, rate) for _ in range(turns)]
+            except TooSlow:
+                tell(f"{worker.title}: not done after {PATIENCE:.0f} seconds")
+                continue
             best = min(got, key=lambda one: one.cpu)
             best.lost = sum(one.lost for one in got)
             yield worker.name, best
@@ -226,7 +234,10 @@ def _capacities(arena: Arena, meeting: _Meeting) -> Iterator[tuple[str, float]]:
         for worker in workers:
 
             def holds(rate: int, worker: Worker = worker) -> bool:
-                got = meeting.measure(worker, CAPACITY_STREAMS, rate / CAPACITY_STREAMS)
+                try:
+                    got = meeting.measure(worker, CAPACITY_STREAMS, rate / CAPACITY_STREAMS)
+                except TooSlow:
+                    return False
                 if got.late > MOST_LAG:
                     tell(f"{worker.title}: {rate:,} a second are more than the server can send")
                     return False
@@ -271,7 +282,8 @@ def _paces(found: Found) -> Table:
         for of in found.values():
             row += ["", ""] if name not in of else [f"{of[name].cpu:.0f}", _lag(of[name])]
         rows.append([*row, str(sum(of[name].lost for of in found.values() if name in of))])
-    return Table("At a model's pace", NOTE, [*columns, "lost"], rows)
+    note = NOTE.format(patience=PATIENCE)
+    return Table("At a model's pace", note, [*columns, "lost"], rows)
 
 
 def _lag(paced: Paced) -> str:
