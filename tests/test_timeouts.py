@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import ssl
 import sys
@@ -690,7 +691,9 @@ def test_a_huge_number_is_no_limit(server: ScriptedServer, client: Client, huge:
 
 @pytest.mark.own_session("a read of it brings no more than 8 KiB")
 def test_total_loses_nothing_that_had_arrived(server: ScriptedServer, client: Client) -> None:
-    chunks = chat_chunks(["a"] * 150)  # which one read of the socket brings
+    # Which one read of the socket brings, also where it is the turn of others after 16 KiB.
+    chunks = chat_chunks(["a"] * 40)
+    assert 8192 < len(json.dumps(chunks)) < 16384
     server.play(answer(chunks, events_per_chunk=300))
     limit = LIMIT + HELD_UP  # for all to arrive
     events = stream(client, Timeout(total=limit), maxsize=1)
