@@ -14,8 +14,8 @@ NODE_BENCH ?= .node-bench
 PROMPT ?= Tell me about the sea
 # More for pytest, as in: make test ARGS="-k close -x"
 ARGS ?=
-# Processes that share the tests; 0 is none but the first.
-WORKERS ?= 2
+# Processes that share the tests, which wait more than they compute; 0 is none but the first.
+WORKERS ?= 5
 # How often each of the races is run.
 RUNS ?= 1000
 # Seconds of fuzzing, all targets together, and of the soak.
@@ -70,7 +70,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 # killed.
 test: $(VENV)/.installed ## all tests, with coverage
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadgroup --max-worker-restart 4 $(ARGS); \
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --max-worker-restart 4 $(ARGS); \
 	    status=$$?; \
 	    if [ $$status = 1 ]; then \
 	        echo "--- what failed, once more and alone:"; \

@@ -23,6 +23,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+import sharing
 from helpers import Chat
 from machine import EXAMPLES, HELD_UP
 from streaming import BODY
@@ -35,8 +36,6 @@ from openai_stream.testing import ScriptedServer
 # A project of its own, for an environment of its own.
 collect_ignore = ["separate_project"]
 
-#: Files in which one test may take half a minute.
-_LONG = {"test_cost", "test_dask", "test_docs", "test_proofs", "test_separate_project"}
 _LIMIT = 60.0
 _GRACE = 2.0
 _DESCRIPTORS = Path("/proc/self/fd")
@@ -80,17 +79,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes: one for what shares a model, for all races, and for
-    each example. These come first, and what takes long: at the end the other processes would wait
-    for them.
-    """
-    for item in items:
-        folder = item.path.parent
-        if folder.name in ("races", "real") or folder.parent.name == "examples":
-            item.add_marker(pytest.mark.xdist_group(folder.name))
-        elif item.path.stem in _LONG:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        items.sort(key=lambda item: sharing.in_order(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return sharing.scheduler(config, log)
 
 
 def pytest_collection_finish() -> None:

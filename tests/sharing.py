@@ -1,0 +1,51 @@
+"""Where tests run in several processes, which of them one process runs, one after the other.
+
+Those of a folder that share a model or need the machine for themselves; a test alone that takes
+long; of any other module some part, so that what the module makes once is made a few times.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import PurePosixPath
+from typing import Any
+
+__all__ = ["group_of", "in_order", "scheduler"]
+
+#: Folders whose tests are for one process.
+_TOGETHER = {"races", "real"}
+#: Files in which one test may take half a minute.
+_LONG = {"test_cost", "test_dask", "test_docs", "test_proofs", "test_separate_project"}
+_PARTS = 6  # of any other module
+
+
+def group_of(name: str) -> str:
+    """What is run together with the test of this name (its node id)."""
+    path = PurePosixPath(name.partition("::")[0])
+    if path.parent.name in _TOGETHER or path.parent.parent.name == "examples":
+        return str(path.parent)
+    if path.stem in _LONG:
+        return name
+    return f"{path}, part {zlib.crc32(name.encode()) % _PARTS}"
+
+
+def in_order(name: str) -> tuple[int, int]:
+    """To sort tests by: what takes long comes first, for at the end the other processes would wait
+    for it. The rest has no pattern: of neighbours some compute, and others wait.
+    """
+    group = group_of(name)
+    return ", part " in group, zlib.crc32(group.encode())
+
+
+def scheduler(config: Any, log: Any) -> Any:
+    """What gives groups to the processes of ``pytest-xdist``, whose own marker for them has no
+    effect with pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - a test run may be without it
+
+    class Groups(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False  # they are in order
+    return Groups(config, log)
