@@ -57,6 +57,10 @@ WHOLE = {
 }  # fmt: skip
 
 
+#: That of ``urlopen`` keeps the proxies which a process had at its first use, in another test.
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
 class Proxy:
     """The command while it runs; ``base_url`` is what programs are given."""
 
@@ -230,7 +234,7 @@ def test_passes_errors_on_and_records_them(
         by_ours(proxy.base_url)
     url = urllib.request.Request(f"{proxy.base_url}/x", method="POST", data=b"{}")  # noqa: S310
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(url, timeout=PATIENCE)  # noqa: S310
+        OPENER.open(url, timeout=PATIENCE)
     with caught.value as error:
         assert (error.code, error.headers["Location"]) == (307, "/elsewhere")
         assert error.read() == b"---"
@@ -320,7 +324,7 @@ def test_looks_into_nothing_that_is_compressed(
     strange = [head(200, {"Content-Encoding": "x-own", "Content-Length": "3"}) + b"\x00\xff\x01"]
     server.play(script, strange)
     assert by_ours(proxy.base_url) == "Blue as"
-    with urllib.request.urlopen(f"{proxy.base_url}/x", timeout=PATIENCE) as response:  # noqa: S310
+    with OPENER.open(f"{proxy.base_url}/x", timeout=PATIENCE) as response:
         assert response.read() == b"\x00\xff\x01"
     proxy.stop()
     assert [one.data for one in recording()] == [sent(script), sent(strange)]

@@ -14,7 +14,7 @@ def ask(question: str, client: openai_stream.Client | None = None) -> str:
             messages=[{"role": "user", "content": question}],
             stream=True,
             client=client,
-            timeout=openai_stream.Timeout(idle=0.5, gap=0.5),
+            timeout=openai_stream.Timeout(idle=0.5, gap=5),
         )
         for piece in events.text():
             text += piece
