@@ -21,6 +21,8 @@ RUNS ?= 1000
 # Seconds of fuzzing, all targets together, and of the soak.
 FUZZ_SECONDS ?= 3600
 SOAK_SECONDS ?= 1800
+# Thousands of tests start Python anew, and each start would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 # LOCAL=no leaves the real server out of the tests.
 LOCAL ?= yes
 
