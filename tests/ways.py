@@ -2,7 +2,8 @@
 
 ``own``: the library's own session, a thread for each stream; ``given``: a plain
 ``requests.Session`` of the user's; ``readers``: the own session, and two threads for all streams
-(``Client(readers=2)``). ``READERS=2 pytest …`` runs every test the last way, and none another way.
+(``Client(readers=2)``). ``READERS=2 pytest …`` runs every test the last way, and none another way;
+``WAYS="own given" pytest …`` leaves one out.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ __all__ = ["MARKERS", "READERS", "read_in", "read_together", "ways_of"]
 
 #: So many threads read the streams of each client that does not say so itself; 0: one a stream.
 READERS = int(os.environ.get("READERS", "0"))
+_WANTED = os.environ.get("WAYS", "own given readers").split()
 
 MARKERS = {
     "own_session": "a given session cannot do as much",
@@ -90,7 +92,7 @@ def ways_of(metafunc: pytest.Metafunc) -> list[str]:
         and _FIXTURES.intersection(metafunc.fixturenames)
     ):
         ways.append("readers")
-    return ways
+    return [way for way in ways if way in _WANTED] or ways[:1]
 
 
 def read_in(way: str, monkeypatch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
