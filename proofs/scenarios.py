@@ -409,6 +409,7 @@ _KINDS = {
 # The server ----------------------------------------------------------------------------------
 
 _BETWEEN = b"--- and ---"
+_REMEMBERED = 400.0  # seconds: those of the herd may wait for minutes before they begin anew
 _TRUSTED = "REQUESTS_CA_BUNDLE"
 
 
@@ -438,15 +439,16 @@ class _Player:
         number: int = request.json["user"]
         scenario, _ = draw(self._seed, number)
         with self._lock:
-            record = self._records.setdefault(number, _Record())
+            record = self._records.pop(number, None) or _Record()
+            self._records[number] = record  # behind those that were asked for earlier
             attempt = record.attempts
             record.attempts += 1
-            if len(self._records) > 10_000:
-                oldest = next(iter(self._records))
+            record.connection = request.connection
+            record.received_at = request.received_at
+            oldest = next(iter(self._records))
+            if request.received_at - self._records[oldest].received_at > _REMEMBERED:
                 del self._records[oldest]
                 self._forgotten.add(oldest)
-        record.connection = request.connection
-        record.received_at = request.received_at
         if attempt >= len(scenario.attempts):
             return error_answer(400, "one request more than the scenario has")
         script = scenario.attempts[attempt].script
@@ -459,7 +461,8 @@ class _Player:
 
     def _seen(self, number: int, closing: bool) -> Script:
         """What was seen of a scenario; if it is closing, when the connection is closed."""
-        record = self._records.get(number, _Record())
+        with self._lock:
+            record = self._records.get(number, _Record())
         connection = record.connection
         closed_at = None
         if connection is not None and closing and connection.closed.wait(30):
