@@ -208,7 +208,11 @@ def run(arena: Arena) -> Findings:
     return Findings(
         tables=tables + findings.tables,
         targets=_targets(found, capacity) + findings.targets,
-        drawn={"paced": _drawn(found), "capacity": capacity, **findings.drawn},
+        drawn={
+            "paced": _drawn(found),
+            "capacity": {_title(name): most for name, most in capacity.items()},
+            **findings.drawn,
+        },
     )
 
 
