@@ -28,7 +28,7 @@ from openai_stream.stream.loop import Loop
 from openai_stream.stream.reader import Reader
 from openai_stream.stream.reading import Reading
 from openai_stream.stream.sinks import QueueSink
-from openai_stream.testing import Hang, Reset, ScriptedServer, Wait, answer
+from openai_stream.testing import Hang, Reset, ScriptedServer, Wait, answer, chat_chunks
 from openai_stream.transport import Turns
 
 
@@ -206,6 +206,30 @@ def test_a_selector_that_fails_loses_no_stream(
         assert content(events.stream.result(SOON)) == "one two three"
         assert [event.to_dict() for event in events] == WHOLE[1:]
     assert [event.to_dict() for event in full] == WHOLE
+    wait_until(lambda: not threads())
+
+
+def test_a_failure_before_a_turn_takes_no_turn_away(
+    server: ScriptedServer, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It strikes when a stream no longer waits for another turn, but is noted as one that does."""
+    chunks = chat_chunks(["x" * 10_000] * 100)  # what one read brings takes more than a few turns
+    server.always(answer(chunks, encoding="gzip"))
+    struck = threading.Event()
+    work = Loop._round
+
+    def strike(loop: Loop) -> None:
+        if loop._again and not struck.is_set():
+            loop._again.popleft()
+            struck.set()
+            raise Planted("planted")
+        work(loop)
+
+    monkeypatch.setattr(Loop, "_round", strike)
+    streams = [chat() for _ in range(3)]
+    for events in streams:
+        assert [event.to_dict() for event in events] == chunks
+    assert struck.is_set()
     wait_until(lambda: not threads())
 
 
