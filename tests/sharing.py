@@ -15,26 +15,39 @@ __all__ = ["group_of", "in_order", "scheduler"]
 #: Folders whose tests are for one process.
 _TOGETHER = {"races", "real"}
 #: Files in which one test may take half a minute.
-_LONG = {"test_cost", "test_dask", "test_docs", "test_proofs", "test_separate_project"}
+_LONG = {
+    *("test_cost", "test_dask", "test_docs", "test_proofs", "test_random_classes"),
+    "test_separate_project",
+}
 _PARTS = 6  # of any other module
 
 
 def group_of(name: str) -> str:
     """What is run together with the test of this name (its node id)."""
-    path = PurePosixPath(name.partition("::")[0])
-    if path.parent.name in _TOGETHER or path.parent.parent.name == "examples":
-        return str(path.parent)
-    if path.stem in _LONG:
-        return name
-    return f"{path}, part {zlib.crc32(name.encode()) % _PARTS}"
+    return _group(name)[1]
 
 
-def in_order(name: str) -> tuple[int, int]:
+def in_order(name: str) -> tuple[bool, int]:
     """To sort tests by: what takes long comes first, for at the end the other processes would wait
     for it. The rest has no pattern: of neighbours some compute, and others wait.
     """
-    group = group_of(name)
-    return ", part " in group, zlib.crc32(group.encode())
+    is_part, group = _group(name)
+    return is_part, _number(group)
+
+
+def _group(name: str) -> tuple[bool, str]:
+    """Whether it is a part of a module, and what it is called."""
+    path = PurePosixPath(name.partition("::")[0])
+    if path.parent.name in _TOGETHER or path.parent.parent.name == "examples":
+        return False, str(path.parent)
+    if path.stem in _LONG:
+        return False, name
+    return True, f"{path}, part {_number(name) % _PARTS}"
+
+
+def _number(text: str) -> int:
+    """The same in each process, as its hash is not."""
+    return zlib.crc32(text.encode())
 
 
 def scheduler(config: Any, log: Any) -> Any:
