@@ -93,7 +93,7 @@ def chunks(pieces: list[str]) -> list[Any]:
     return [first, *made, last]
 
 
-@settings(max_examples=4 * EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(answers())
 @pytest.mark.limit(300)
 def test_grows_piece_by_piece(drawn: tuple[type, JSON, list[str]]) -> None:
