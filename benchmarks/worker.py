@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class TooSlow(Exception):
-    """The time for a measurement is over."""
+    """The time for a measurement is over; it says whose."""
 
 
 class Worker:
@@ -72,7 +72,7 @@ class Worker:
             self._end()
             self._process = self._start()
             self.answer()
-            raise TooSlow from None
+            raise TooSlow(f"{self.title}: not done after {within:.0f} seconds") from None
         finally:
             timer.cancel()
 

@@ -128,8 +128,8 @@ def _stops(arena: Arena) -> tuple[Table, list[Target]]:
                 models.insert(n * STREAMS // stops, replace(answer, name=name).model)
             try:
                 got = worker.measure("among", within=_PATIENCE, models=models)["stops"]
-            except TooSlow:
-                tell(f"{worker.title}: not done after {_PATIENCE:.0f} seconds")
+            except TooSlow as slow:
+                tell(str(slow))
                 continue
             consumer = [(knew - called) / 1e6 for called, knew in got.values()]
             server = [(arena.server.closed(name) - got[name][0]) / 1e6 for name in got]

@@ -224,8 +224,8 @@ def _scene(arena: Arena, meeting: _Meeting, streams: int, rate: int) -> Iterator
             turns = arena.either(1, 2) if streams <= 100 else 1
             try:
                 got = [meeting.measure(worker, streams, rate) for _ in range(turns)]
-            except TooSlow:
-                tell(f"{worker.title}: not done after {PATIENCE:.0f} seconds")
+            except TooSlow as slow:
+                tell(str(slow))
                 continue
             best = min(got, key=lambda one: one.cpu)
             best.lost = sum(one.lost for one in got)
