@@ -99,10 +99,15 @@ def cause_of(error: Exception, proxy: str | None = None) -> Cause:
         # The server has answered, and to ask again would be paid for again.
         return Cause(APIConnectionError, f"no response that can be read: {why}", retry=False)
     if proxy:  # which of the two it was nothing tells
-        said = f"no response through the proxy {shown(proxy)}: {why}. Are it and the server running"
-    else:
-        said = f"no response: {why}. Is the server running"
-    return Cause(APIConnectionError, f"{said}, and is the base URL right?")
+        return Cause(
+            APIConnectionError,
+            f"no response through the proxy {shown(proxy)}: {why}. Are the proxy and the server "
+            "running, and is the base URL right?",
+        )
+    return Cause(
+        APIConnectionError,
+        f"no response: {why}. Is the server running, and the base URL right?",
+    )
 
 
 _UNREADABLE = (http.client.HTTPException, http.client.LineTooLong, http.client.UnknownProtocol)
