@@ -463,13 +463,14 @@ class _Player:
         """What was seen of a scenario; if it is closing, when the connection is closed."""
         with self._lock:
             record = self._records.get(number, _Record())
+            forgotten = number in self._forgotten
         connection = record.connection
         closed_at = None
         if connection is not None and closing and connection.closed.wait(30):
             closed_at = connection.client_closed_at
         return json_answer(
             {
-                "attempts": None if number in self._forgotten else record.attempts,
+                "attempts": None if forgotten else record.attempts,
                 "received_at": record.received_at,
                 "sent_at": record.sent_at,
                 "closed_at": closed_at,
