@@ -14,6 +14,7 @@ import random
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection as Pipe
@@ -409,7 +410,7 @@ _KINDS = {
 # The server ----------------------------------------------------------------------------------
 
 _BETWEEN = b"--- and ---"
-_REMEMBERED = 400.0  # seconds: those of the herd may wait for minutes before they begin anew
+_REMEMBERED = 400.0  # seconds that a connection is known after its last request
 _TRUSTED = "REQUESTS_CA_BUNDLE"
 
 
@@ -417,7 +418,6 @@ _TRUSTED = "REQUESTS_CA_BUNDLE"
 class _Record:
     """What the server has seen of a scenario."""
 
-    attempts: int = 0
     connection: Connection | None = None
     #: When the last request was whole, and when all was sent that comes before a stall.
     received_at: float = 0.0
@@ -431,7 +431,7 @@ class _Player:
         self._seed = seed
         self._lock = threading.Lock()
         self._records: dict[int, _Record] = {}
-        self._forgotten: set[int] = set()
+        self._attempts: Counter[int] = Counter()  # for good: one may begin anew after minutes
 
     def __call__(self, request: Request) -> Script:
         if request.path.endswith("/seen"):
@@ -441,14 +441,13 @@ class _Player:
         with self._lock:
             record = self._records.pop(number, None) or _Record()
             self._records[number] = record  # behind those that were asked for earlier
-            attempt = record.attempts
-            record.attempts += 1
+            attempt = self._attempts[number]
+            self._attempts[number] += 1
             record.connection = request.connection
             record.received_at = request.received_at
             oldest = next(iter(self._records))
             if request.received_at - self._records[oldest].received_at > _REMEMBERED:
                 del self._records[oldest]
-                self._forgotten.add(oldest)
         if attempt >= len(scenario.attempts):
             return error_answer(400, "one request more than the scenario has")
         script = scenario.attempts[attempt].script
@@ -463,14 +462,14 @@ class _Player:
         """What was seen of a scenario; if it is closing, when the connection is closed."""
         with self._lock:
             record = self._records.get(number, _Record())
-            forgotten = number in self._forgotten
+            attempts = self._attempts[number]
         connection = record.connection
         closed_at = None
         if connection is not None and closing and connection.closed.wait(30):
             closed_at = connection.client_closed_at
         return json_answer(
             {
-                "attempts": None if forgotten else record.attempts,
+                "attempts": attempts,
                 "received_at": record.received_at,
                 "sent_at": record.sent_at,
                 "closed_at": closed_at,
