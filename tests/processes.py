@@ -18,7 +18,7 @@ pexpect = pytest.importorskip("pexpect")
 fdpexpect = pytest.importorskip("pexpect.fdpexpect")
 
 #: Seconds that anything may take on a slow machine.
-PATIENCE = 50
+PATIENCE = 120
 COMMAND = [sys.executable, "-m", "openai_stream"]
 #: Runs a line in a shell.
 SHELL = Callable[..., "subprocess.CompletedProcess[str]"]
