@@ -6,7 +6,6 @@ type checkers see them is told in :mod:`.signatures`.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable
@@ -30,7 +29,7 @@ __all__ = [
 F = TypeVar("F")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Streaming:
     """The arguments that only a stream has, with their defaults."""
 
@@ -245,7 +244,11 @@ def check_fields(body: Iterable[str]) -> None:
     :raises TypeError: saying which is meant.
     """
     for name in body:
-        if name not in _FIELDS and (near := difflib.get_close_matches(name, _NAMES, 1, _CLOSE)):
+        if name in _FIELDS:
+            continue
+        import difflib  # noqa: PLC0415 - most calls have no field that is not known
+
+        if near := difflib.get_close_matches(name, _NAMES, 1, _CLOSE):
             raise TypeError(
                 f"there is no argument {name!r}: did you mean {near[0]!r}? A field of the body "
                 "that has this name goes into extra_body"

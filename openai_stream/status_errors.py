@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import html
 import json
 import re
 from collections.abc import Callable
@@ -96,5 +95,7 @@ def _is_readable(text: str) -> bool:
 
 def _title(page: str) -> str | None:
     """The title of a page: the rest of it is not for people who read messages."""
+    import html  # noqa: PLC0415 - few servers answer with a page
+
     found = _TITLE.search(page[:_START])
     return html.unescape(found[1]).strip() or None if found else None

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import attrs
 
-from openai_stream.structured import JSONAnswer
+from openai_stream import structured
 
 from .fields import NONE_GIVEN
 from .logprobs import ChoiceLogprobs
@@ -354,4 +354,4 @@ class ChatCompletion(Whole):
             other type that msgspec can make of JSON.
         :raises StructuredOutputError: it is not JSON of that class; ``reason`` says why.
         """
-        return cast("T", JSONAnswer.of(self).parsed(cls))
+        return cast("T", structured.JSONAnswer.of(self).parsed(cls))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from openai_stream import structured
 from openai_stream.errors import CLOSED, StreamDecodeError
-from openai_stream.structured import NOTHING, GrowingJSON, JSONAnswer, convert, element_class
 from openai_stream.surrogates import Halves
 
 from .items import DONE, Restarted
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = [
     "check_every",
     "check_index",
-    "element_class",
     "items",
     "partials",
     "parts",
@@ -234,7 +233,7 @@ class _Arguments:
         """What is left when nothing more comes."""
         return self._of(self._reader.end())
 
-    def answer(self) -> JSONAnswer:
+    def answer(self) -> structured.JSONAnswer:
         """What the arguments say, in the place of the text."""
         return attrs.evolve(self._source.answer(), text="".join(self.so_far))
 
@@ -242,7 +241,7 @@ class _Arguments:
 class _Content(_Text):
     """The text of an answer that is JSON."""
 
-    def answer(self) -> JSONAnswer:
+    def answer(self) -> structured.JSONAnswer:
         """What the answer says."""
         return self._source.answer()
 
@@ -256,7 +255,7 @@ class _JSON:
     def __init__(self, source: Source, call: int | None = None) -> None:
         self._source = source
         self._pieces = _Content(source, 0) if call is None else _Arguments(source, call)
-        self.growing = GrowingJSON()
+        self.growing = structured.GrowingJSON()
         self.broken: ValueError | None = None
         #: The consumer has not seen all of the value.
         self.is_new = False
@@ -265,7 +264,7 @@ class _JSON:
         """Take in an event."""
         piece = self._pieces.add(event)
         if event.__class__ is Restarted:
-            self.growing, self.broken, self.is_new = GrowingJSON(), None, False
+            self.growing, self.broken, self.is_new = structured.GrowingJSON(), None, False
         elif piece:
             self._feed(piece)
 
@@ -285,7 +284,7 @@ class _JSON:
                 self.growing.feed(piece)
             except ValueError as error:
                 self.broken = error
-            self.is_new = self.growing.value is not NOTHING
+            self.is_new = self.growing.value is not structured.NOTHING
 
     def finish(self) -> Any:
         """The whole value.
@@ -361,6 +360,6 @@ def items(source: Source, name: str, cls: Any) -> Iterator[Any]:
 
 def _fitting(source: Source, element: Any, cls: Any, name: str, number: int) -> Any:
     try:
-        return convert(element, cls)
+        return structured.convert(element, cls)
     except ValueError as error:
         raise source.answer().error(f"{name}[{number - 1}]: {error}") from None

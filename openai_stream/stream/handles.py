@@ -11,9 +11,9 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
+from openai_stream import structured
 from openai_stream.arguments import check_function
 from openai_stream.errors import CLOSED
-from openai_stream.structured import JSONAnswer
 
 from .burst_queue import BurstQueue
 from .future import ResultFuture
@@ -199,7 +199,7 @@ class Stream(Generic[E, W]):
             cls = self._core.asked.cls
         if cls is None:
             raise TypeError("parsed() needs a class, as none was given to the call")
-        return JSONAnswer.of(self.result(timeout)).parsed(cls)
+        return structured.JSONAnswer.of(self.result(timeout)).parsed(cls)
 
     def snapshot(self) -> W:
         """A copy of the answer so far, at any time, also after a failure."""

@@ -6,7 +6,7 @@ import queue
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from openai_stream.structured import JSONAnswer
+from openai_stream import structured
 
 from .burst_queue import BurstQueue, Failure
 from .replay import SubscriberQueue
@@ -107,9 +107,9 @@ class Source:
         """What a finalizer does in the place of closing the stream: it waits for nothing."""
         self._core.handle_dropped()
 
-    def answer(self) -> JSONAnswer:
+    def answer(self) -> structured.JSONAnswer:
         """What the answer says, as far as it has come."""
-        return JSONAnswer.of(self._core.snapshot())
+        return structured.JSONAnswer.of(self._core.snapshot())
 
     def is_closed(self) -> bool:
         """The stream was closed before it had ended."""

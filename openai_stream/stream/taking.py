@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, cast
 
+from openai_stream import structured
+
 from . import consuming
 from .burst_queue import ENDS, BurstQueue, Failure
 from .items import DONE, Done
@@ -207,7 +209,7 @@ class TakingQueue(_Queue[E_co, W_co]):
         if not isinstance(name, str):
             raise TypeError(f"name must be a string, not {name!r}")
         cls = self._core.asked.cls
-        element = None if cls is None else consuming.element_class(cls, name)
+        element = None if cls is None else structured.element_class(cls, name)
         source = self._source()
         source.claim("items")
         return consuming.items(source, name, element)

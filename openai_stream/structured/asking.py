@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .schema import check_class, schema_name, strict_schema
-
 __all__ = ["take_class"]
 
 #: The argument, and the calls whose argument it is.
@@ -32,6 +30,12 @@ def take_class(body: dict[str, Any], argument: str | None) -> type | None:
     value = None if argument is None else body.get(argument)
     if argument is None or value is None or isinstance(value, Mapping):
         return None
+    from .schema import (  # noqa: PLC0415 - few calls ask for a class
+        check_class,
+        schema_name,
+        strict_schema,
+    )
+
     check_class(argument, value)
     cls: type = value
     schema = {"name": schema_name(cls), "strict": True, "schema": strict_schema(cls)}

@@ -28,7 +28,7 @@ _WHY = {
 }
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class JSONAnswer:
     """The text of an answer, a refusal, and why it ended early, if it did.
 
