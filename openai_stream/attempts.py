@@ -56,7 +56,7 @@ _ERROR_BODY = 1024 * 1024  # bytes of an error's body that are looked at
 _ERROR_BODY_SECONDS = 5.0  # and how long it may take: the status is the news, not the body
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Failure:
     """An attempt that brought no answer.
 
@@ -70,7 +70,7 @@ class _Failure:
     after: float | None = None
 
 
-@attrs.frozen(repr=False)
+@attrs.frozen(eq=False, repr=False)
 class Attempts:
     """How a client tries its requests.
 

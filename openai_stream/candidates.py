@@ -26,7 +26,7 @@ __all__ = ["Candidate", "Candidates", "stop"]
 _log = logging.getLogger("openai_stream")
 
 
-@attrs.frozen(repr=False)
+@attrs.frozen(eq=False, repr=False)
 class Candidate:
     """One that may be asked, and for what.
 

@@ -77,7 +77,7 @@ class MakesAccumulator(Protocol):
         """
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Endpoint(Generic[E, W]):
     """An endpoint that answers in one piece or as a stream of events.
 

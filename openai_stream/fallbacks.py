@@ -92,7 +92,7 @@ def take_fallbacks(arguments: dict[str, Any]) -> tuple[Fallback, ...]:
     return fallbacks
 
 
-@attrs.frozen(repr=False)
+@attrs.frozen(eq=False, repr=False)
 class Wanted:
     """What a call asks for, whoever is asked.
 

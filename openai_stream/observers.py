@@ -19,7 +19,7 @@ __all__ = ["Attempt", "Call", "Ended", "Observer", "Outcome", "Sent", "begin"]
 _log = logging.getLogger("openai_stream")
 
 
-@attrs.frozen(repr=False)
+@attrs.frozen(eq=False, repr=False)
 class Call:
     """A call that begins.
 
@@ -47,7 +47,7 @@ class Call:
         return body if isinstance(body, dict) else {}
 
 
-@attrs.define(repr=False)
+@attrs.define(eq=False, repr=False)
 class Attempt:
     """One request of a call.
 
@@ -75,7 +75,7 @@ class Attempt:
     error: str | None = None
 
 
-@attrs.frozen(repr=False)
+@attrs.frozen(eq=False, repr=False)
 class Sent:
     """Notes the requests that one of those who may be asked is sent. On whose thread asks it.
 
@@ -114,7 +114,7 @@ class Sent:
             attempts[-1].error = type(error).__qualname__
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Outcome:
     """How a call ended.
 

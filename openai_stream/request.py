@@ -37,7 +37,7 @@ __all__ = [
 Headers = Mapping[str, str | None]
 
 
-@attrs.frozen(repr=False)
+@attrs.frozen(eq=False, repr=False)
 class Request:
     """A request, as it is for each attempt."""
 

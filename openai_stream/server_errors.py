@@ -182,7 +182,7 @@ def _is_void(value: Any, depth: int = _DEPTH) -> bool:
 # What does it say? ----------------------------------------------------------------------------
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Said:
     """What was found so far, from the outside in; what is further in is nearer to the cause."""
 

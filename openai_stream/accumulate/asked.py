@@ -10,7 +10,7 @@ import attrs
 __all__ = ["UNKNOWN", "Asked"]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Asked:
     """What an accumulator may know of the request.
 

@@ -9,6 +9,7 @@ too, since nobody but the user knows.
 
 from __future__ import annotations
 
+import functools
 import re
 
 __all__ = ["SHORT", "hidden_header", "hidden_target", "is_harmless", "is_secret", "shown"]
@@ -16,22 +17,18 @@ __all__ = ["SHORT", "hidden_header", "hidden_target", "is_harmless", "is_secret"
 #: Shorter texts, as local servers are given for keys ("x", "none"), are a part of many words.
 SHORT = 8
 
-_SECRET = re.compile(
-    r"""
+_HIDDEN = r"""
     (?: .* (?: key | token | secrets? | auth | authori[sz]ation | authentication | passwords?
              | passwd | passphrase | credentials? | cookie | session | sessid | signature | bearer )
       | (?: .* [^a-z] )? (?: pass | pwd | pin | sid | sess | jwt | sig | hmac | otp ) )
     (?: [-_.]? (?: id | value | hash | base64 | sha\d+ | v?\d+ ) )*
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
+"""
 #: Of a query only: Azure's functions, and what OAuth sends back, are asked for with a ``code``.
-_SECRET_PARAMETER = re.compile("code", re.IGNORECASE)
+_IN_QUERY = "code"
 #: It is secret to nobody who may see the account, and worth knowing in an error. A recording goes
 #: to strangers.
-_IDENTIFYING = re.compile(r"(.+-)?organi[sz]ation(-id)?|openai-project", re.IGNORECASE)
-_HARMLESS = re.compile(
-    r"""
+_IDENTIFYING = r"(.+-)?organi[sz]ation(-id)?|openai-project"
+_HARMLESS = r"""
     # what HTTP itself needs, and what requests sends
     accept(-.+)? | allow | cache-control | connection | content-.+ | date | dnt | expect | host
     | keep-alive | location | pragma | range | referer | server | te | trailer | transfer-encoding
@@ -43,10 +40,18 @@ _HARMLESS = re.compile(
     | x-stainless-.+ | (.+[-_])?(version | beta | model | region | environment | env | language
     | locale | name | title | type | format | mode | provider | platform | os | arch | runtime
     | count | priority | tier | timeout | retries | ttl | enabled)
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
+"""
 _PARAMETER = re.compile(r"(?<=[?&])([^=&#\s\"']*)=([^&#\s\"']*)")
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern, from its first use on: to compile these takes longer than to import a room."""
+    return re.compile(pattern, re.IGNORECASE | re.VERBOSE)
+
+
+def _says(pattern: str, name: str) -> bool:
+    return _compiled(pattern).fullmatch(name.strip()) is not None
 
 
 def is_secret(name: str, *, parameter: bool = False, identifying: bool = False) -> bool:
@@ -55,24 +60,23 @@ def is_secret(name: str, *, parameter: bool = False, identifying: bool = False) 
     :param parameter: it is that of a query.
     :param identifying: whether what names the account counts as well.
     """
-    name = name.strip()
-    if _HARMLESS.fullmatch(name):
+    if _says(_HARMLESS, name):
         return False
-    return bool(
-        _SECRET.fullmatch(name)
-        or (parameter and _SECRET_PARAMETER.fullmatch(name))
-        or (identifying and _IDENTIFYING.fullmatch(name))
+    return (
+        _says(_HIDDEN, name)
+        or (parameter and _says(_IN_QUERY, name))
+        or (identifying and _says(_IDENTIFYING, name))
     )
 
 
 def is_harmless(name: str) -> bool:
     """Whether what stands under this name may be shown, whoever sent it."""
-    return bool(_HARMLESS.fullmatch(name.strip()) or _IDENTIFYING.fullmatch(name.strip()))
+    return _says(_HARMLESS, name) or _says(_IDENTIFYING, name)
 
 
 def hidden_header(name: str) -> bool:
     """Whether the value of a header of a request is to be left out of what strangers may read."""
-    return not is_harmless(name) or bool(_IDENTIFYING.fullmatch(name.strip()))
+    return not is_harmless(name) or _says(_IDENTIFYING, name)
 
 
 def hidden_target(target: str) -> str:

@@ -26,7 +26,7 @@ __all__ = ["Callbacks", "Ending"]
 _log = logging.getLogger("openai_stream")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Callbacks:
     """The user's functions for the end, called on the reader thread whatever the sink is.
 

@@ -40,7 +40,7 @@ class Stats:
     bytes: int
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Received:
     """Figures of one answer, or of several one after another.
 

@@ -27,7 +27,7 @@ __all__ = ["LEAKING", "Cause", "cause_of", "drop_tracebacks", "reason"]
 LEAKING = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Cause:
     """Why there is no response.
 

@@ -25,7 +25,7 @@ _GZIP = ("gzip", "x-gzip")
 _GZIP_BITS = zlib.MAX_WBITS + 16  # how zlib is told that it is gzip
 _MAGIC = b"\x1f\x8b"
 # What some call the coding of a body that has none: its charset, or what e-mails have.
-_NO_CODING = re.compile(
+_NO_CODING = (
     r"(identity|none|null|binary|[78]bit|text|plain|chunked"
     r"|utf[-_]?8|(us-)?ascii|iso-8859-\d+|latin-?1|windows-125\d)?"
 )
@@ -36,7 +36,7 @@ def codings_of(header: str) -> list[str]:
     section 8.4), without those that are none.
     """
     names = (name.strip() for name in header.lower().split(","))
-    return [name for name in names if not _NO_CODING.fullmatch(name)]
+    return [name for name in names if not re.fullmatch(_NO_CODING, name)]
 
 
 def check_codings(header: str, clean: Callable[[str], str]) -> None:
