@@ -18,6 +18,7 @@ Anything else is a deviation. It ends the run with status 1, and names the numbe
 from __future__ import annotations
 
 import argparse
+import ctypes
 import faulthandler
 import gc
 import importlib.metadata
@@ -31,7 +32,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -58,6 +59,7 @@ _HERDS = ("readers", "readers, TLS")
 _SAMPLE = 5.0  # seconds between two looks at memory
 _LEVEL = 2.0  # MiB by which the memory may rise over the last third
 _STATM = Path("/proc/self/statm")
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 _DESCRIPTORS = Path("/proc/self/fd")
 
 
@@ -79,6 +81,8 @@ class Report:
     deviations: list[str] = attrs.field(factory=list)
     #: MiB resident, every few seconds.
     memory: list[float] = attrs.field(factory=list)
+    #: Blocks of memory that Python holds, at the same moments.
+    blocks: list[int] = attrs.field(factory=list)
     threads_before: int = 0
     threads_after: int = 0
     descriptors_before: int = 0
@@ -88,12 +92,22 @@ class Report:
 
     @property
     def rise(self) -> float:
-        """MiB by which the memory rises over the last third: the median slope between two looks.
+        """MiB by which the memory rises over the last third."""
+        return self._rise(self.memory)
+
+    @property
+    def rise_of_blocks(self) -> float:
+        """Blocks by which Python holds more over the last third."""
+        return self._rise(self.blocks)
+
+    @staticmethod
+    def _rise(looks: Sequence[float]) -> float:
+        """The median slope between two looks of the last third, over that third.
 
         Least squares would take one peak for a slope: where the machine holds all readers up for
         seconds, what a flood has sent meanwhile is taken at once. A leak goes on and on.
         """
-        last = self.memory[len(self.memory) * 2 // 3 :]
+        last = looks[len(looks) * 2 // 3 :]
         slopes = [
             (later - one) / (at_later - at)
             for (at, one), (at_later, later) in itertools.combinations(enumerate(last), 2)
@@ -207,9 +221,15 @@ class _Soak:
 
 
 def _memory() -> float:
-    """MiB that are resident; 0 where the system does not tell."""
+    """MiB that are resident; 0 where the system does not tell.
+
+    Without what the allocator keeps for later, where it can be told to give that back: its heaps,
+    one for a few threads, go on filling up with holes for half an hour, which looks like a leak.
+    """
     if not _STATM.exists():
         return 0.0
+    if _trim is not None:
+        _trim(0)
     pages = int(_STATM.read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
@@ -278,10 +298,12 @@ def _soak(
             if streams is None:
                 gc.collect()
                 report.memory.append(_memory())
+                report.blocks.append(sys.getallocatedblocks())
             if now - minute >= 60:
                 minute = now
                 say(
                     f"{now - start:6.0f} s  {report.streams:8,} streams  {_memory():6.1f} MiB  "
+                    f"{sys.getallocatedblocks() / 1000:5.0f} thousand blocks  "
                     f"{threading.active_count():4} threads  {_descriptors():4} descriptors"
                 )
         for worker in crew:
@@ -382,7 +404,8 @@ def main() -> int:
         print(
             f"memory {report.memory[0]:.1f} MiB at first, {max(report.memory):.1f} at most, "
             f"{report.memory[-1]:.1f} at last, "
-            f"{report.rise:+.2f} over the last third"
+            f"{report.rise:+.2f} over the last third; {report.rise_of_blocks / 1000:+.1f} thousand "
+            f"blocks of {report.blocks[-1] / 1000:.0f}"
         )
     print(
         f"threads {report.threads_before} before, {report.threads_after} after; "
