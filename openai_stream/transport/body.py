@@ -242,7 +242,7 @@ class Body:
                 whole = not block
         except (Aborted, Expired, StreamDecodeError, StreamInterruptedError):
             call.forgive()
-        if whole and call.leave():
+        if whole and not self._source.has_excess and call.leave():
             call.end_tap("open")
             self._release()
         else:

@@ -36,6 +36,11 @@ class Chunks:
         #: The body is whole.
         self.ended = False
 
+    @property
+    def has_excess(self) -> bool:
+        """See :attr:`.framing.Framing.has_excess`."""
+        return self.ended and bool(self._arrived)
+
     def feed(self, arrived: bytes) -> None:
         """See :meth:`.framing.Framing.feed`."""
         self._arrived += arrived

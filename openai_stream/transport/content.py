@@ -53,6 +53,11 @@ class Content:
         return self._framing.ended
 
     @property
+    def has_excess(self) -> bool:
+        """See :attr:`.framing.Framing.has_excess`."""
+        return self._framing.has_excess
+
+    @property
     def is_whole(self) -> bool:
         """At its end: the body itself said that it ends there, so it was not cut unnoticed."""
         decoding = self._decoding

@@ -31,6 +31,10 @@ class Framing(Protocol):
     #: The body is whole; what :meth:`read` has not given by then is not part of it.
     ended: bool
 
+    @property
+    def has_excess(self) -> bool:
+        """Bytes have come behind the end of the body: whose they are, nobody can tell."""
+
     def feed(self, arrived: bytes) -> None:
         """Take in what has arrived, not empty."""
 
@@ -64,6 +68,11 @@ class Counted:
         self._to_come = size
         self.ended = not size
 
+    @property
+    def has_excess(self) -> bool:
+        """See :attr:`Framing.has_excess`."""
+        return self.ended and bool(self._arrived)
+
     def feed(self, arrived: bytes) -> None:
         """See :meth:`Framing.feed`."""
         self._arrived += arrived
@@ -94,6 +103,11 @@ class Unbounded:
     def __init__(self) -> None:
         self._arrived = b""
         self.ended = False
+
+    @property
+    def has_excess(self) -> bool:
+        """See :attr:`Framing.has_excess`: there is nothing behind such an end."""
+        return False
 
     def feed(self, arrived: bytes) -> None:
         """See :meth:`Framing.feed`."""

@@ -27,6 +27,10 @@ class Source(Protocol):
     def is_whole(self) -> bool:
         """At its end: the body itself said that it ends there."""
 
+    @property
+    def has_excess(self) -> bool:
+        """At its end: bytes came behind it, which the next answer is not to begin with."""
+
     def read(self) -> bytes | None:
         """What has arrived; waits for the first byte.
 
@@ -61,6 +65,11 @@ class FromWire:
     @property
     def is_whole(self) -> bool:
         return self._content.is_whole
+
+    @property
+    def has_excess(self) -> bool:
+        turns = self._turns
+        return self._content.has_excess or (turns is not None and turns.has_excess)
 
     def take_turns(self) -> Turns | None:
         """See :meth:`.body.Body.take_turns`."""
@@ -110,6 +119,8 @@ class FromUrllib3:
     :param is_coded: it is compressed.
     """
 
+    has_excess = False  # urllib3 looks at its connections by itself
+
     def __init__(
         self,
         raw: urllib3.BaseHTTPResponse,
@@ -143,6 +154,8 @@ class FromIterator:
     """A response that a hook has read already, or one that a recorder such as VCR made: it has
     nothing of urllib3's but its bytes.
     """
+
+    has_excess = False
 
     def __init__(self, blocks: Iterator[bytes], is_framed: bool) -> None:
         self._blocks = blocks
