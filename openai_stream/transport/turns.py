@@ -143,6 +143,11 @@ class Turns:
         """Something was fetched that was not taken."""
         return self._arrived is not None
 
+    @property
+    def has_excess(self) -> bool:
+        """More has come than was taken, or than a look at the socket would show."""
+        return self._arrived is not None or (self._is_tls and self._sock.pending() > 0)
+
     def take(self) -> bytes | None:
         """What has arrived.
 
@@ -154,7 +159,9 @@ class Turns:
         call = self._call
         if call.aborted:
             raise Aborted
-        if self._has_more:
+        if self._has_more or (self._since and monotonic() >= self.until):
+            # Whoever watches may have been held up for longer than the limit: what came meanwhile
+            # is there, and nobody has looked.
             self.fetch()
         arrived, self._arrived = self._arrived, None
         if arrived is None:

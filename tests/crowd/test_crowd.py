@@ -113,6 +113,37 @@ def test_takes_what_tls_has_decrypted_already(tls_server: ScriptedServer) -> Non
             events.close()
 
 
+@pytest.mark.parametrize("deadline", ["idle", "gap"])
+def test_what_came_while_the_reader_was_held_up_is_no_silence(
+    server: ScriptedServer, deadline: str
+) -> None:
+    """A ``put`` of one keeps the reader from another for longer than that one may wait."""
+    held, go = threading.Event(), threading.Event()
+    limit = 0.5 + HELD_UP / 4
+
+    class Held:
+        def put(self, item: object) -> None:
+            held.set()
+            go.wait(SOON)
+
+    begun = answer(WHOLE[:1], done=False)[:-1]
+    server.play([*begun, Wait(held), *[chunk(frame(one)) for one in WHOLE[1:]], Hang()])
+    with reading(server, 1) as client:
+        events = client.create_chat_completion(
+            **BODY, stream=True, timeout=Timeout(**{deadline: limit})
+        )
+        events.get(timeout=SOON)
+        server.play(answer(WHOLE))
+        other = client.create_chat_completion(**BODY, stream=True, queue=Held())
+        assert held.wait(SOON)
+        threading.Event().wait(1.5 * limit)
+        go.set()
+        assert [events.get(timeout=SOON) for _ in WHOLE[1:]]
+        with pytest.raises(StreamTimeoutError):  # from then on it is one
+            events.get(timeout=SOON)
+        other.result(SOON)
+
+
 def test_reads_the_records_of_tls_that_have_come_together(
     tls_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
