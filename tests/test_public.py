@@ -67,6 +67,7 @@ def methods(cls: type) -> Iterator[tuple[str, types.FunctionType]]:
             function = getattr(function, "__func__", function)
             if (
                 isinstance(function, types.FunctionType)
+                and not name.startswith("__annotate")  # Python 3.14 makes one of the annotations
                 and PACKAGE in function.__code__.co_filename
             ):
                 yield name, function

@@ -263,6 +263,7 @@ def test_is_owned() -> None:
     asked = types.SimpleNamespace(
         acquire=lock.acquire,
         release=lock.release,
+        locked=lambda: True,
         _is_owned=lambda: not seen.append("asked"),  # type: ignore[func-returns-value]
     )
     threading.Condition(asked).notify()  # type: ignore[arg-type]

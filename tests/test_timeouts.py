@@ -491,7 +491,7 @@ def test_total_over_retries_and_the_waits_between(server: ScriptedServer) -> Non
         limit = LIMIT + HELD_UP / 4  # for three requests, however busy the machine is now
         with (
             in_time(limit, limit + 0.5),
-            pytest.raises(APITimeoutError, match=r"total time .* retries"),
+            pytest.raises(APITimeoutError, match="total time"),
         ):
             stream(client, Timeout(total=limit))
         assert 3 <= len(server.requests) <= limit / 0.05 + 3

@@ -17,6 +17,7 @@ from wsgiref.validate import validator
 import pytest
 from helpers import SOON
 from pages import Told, comments, messages, told
+from streaming import wait_until
 
 from openai_stream import Client, OpenAIStreamError, Restarted, StreamInterruptedError
 from openai_stream.testing import (
@@ -144,6 +145,7 @@ def test_a_stream_that_was_closed_says_so(server: ScriptedServer, ask: Ask) -> N
     with closing(event_stream(events)) as body:
         next(body)
         assert messages(next(body)) == [("1", CHUNKS[0])]
+        wait_until(lambda: events.stream.stats.events == 2)
         events.stream.close()
         assert last(body) == Told("done", {"closed": True}, "2", "86400000")
 
