@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -87,6 +88,13 @@ def wait_for_lines(path: Path, count: int) -> int:
             return lines
         time.sleep(0.005)
     raise TimeoutError(f"no {count} answers")
+
+
+def summary_of(said: str) -> str:
+    """What a batch says at its end, without the lines on how far it is, which come every ten
+    seconds: on a busy machine there are some.
+    """
+    return re.sub(r"^\d+/\d+, .*\n", "", said, flags=re.MULTILINE)
 
 
 def check_all(path: Path, count: int) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches import BATCH, Faulty, check_all, content, echo, read, wait_for_lines, write
+from batches import BATCH, Faulty, check_all, content, echo, read, summary_of, wait_for_lines, write
 from click.testing import CliRunner, Result
 from processes import COMMAND, PATIENCE, Terminal
 
@@ -68,9 +68,8 @@ def test_500_prompts_with_faults_killed_half_way(
     before, asked = len(read_whole_lines(answers)), len(server.requests)
     result = run(*BATCH)
     assert (result.returncode, result.stdout) == (0, "")
-    # Above it is how far it was, if it took long.
-    last = result.stderr.splitlines()[-1]
-    assert last.startswith(f"{500 - before} answers ({before} were there already), 0 fail")
+    said = summary_of(result.stderr)
+    assert said.startswith(f"{500 - before} answers ({before} were there already), 0 fail")
     check_all(answers, 500)
     assert set(faulty.faults) == {"none", "rate limit", "error", "cut", "reset"}
     faults = faulty.faults.total() - faulty.faults["none"]
@@ -162,7 +161,7 @@ def test_a_second_run_does_what_is_missing(
     )
     result = invoke(*BATCH, "-c", "1")
     assert result.exit_code == 4
-    assert result.stderr.startswith("1 answer, 6 failures, ")
+    assert summary_of(result.stderr).startswith("1 answer, 6 failures, ")
     first, refused, *others = read(tmp_path / "answers.jsonl")
     assert refused["custom_id"] == "b"
     assert refused["response"]["status_code"] == 400
@@ -184,7 +183,7 @@ def test_a_second_run_does_what_is_missing(
     server.always(echo)
     result = invoke(*BATCH, "-c", "1")
     assert result.exit_code == 0
-    assert result.stderr.startswith("2 answers (1 were there already), 0 failures, ")
+    assert summary_of(result.stderr).startswith("2 answers (1 were there already), 0 failures, ")
     records = read(tmp_path / "answers.jsonl")
     assert records[0] == first
     assert [content(record) for record in records[1:]] == ["answer to 2", "answer to mended"]
@@ -486,7 +485,7 @@ def test_ctrl_c(
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 130
-    assert said.startswith("1 answer, 0 failures")
+    assert summary_of(said).startswith("1 answer, 0 failures")
     assert said.count("\n") == 1
     assert all(connection.client_closed.wait(20) for connection in server.connections)
     server.always(echo)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches import BATCH, content, echo, read, write
+from batches import BATCH, content, echo, read, summary_of, write
 from processes import PATIENCE
 
 from openai_stream.testing import (
@@ -143,7 +143,7 @@ def test_takes_what_the_apis_own_batches_answered(
     server.always(handler)
     result = run(*BATCH)
     assert result.returncode == 0
-    assert result.stderr.startswith("2 answers (2 were there already)")
+    assert summary_of(result.stderr).startswith("2 answers (2 were there already)")
     assert len(server.requests) == 2
     assert "asked otherwise" not in result.stderr
 
@@ -356,5 +356,5 @@ def test_prompts_that_are_answered_cost_little_memory(
         timeout=PATIENCE,
         check=True,
     )
-    assert result.stderr.startswith("1 answer (19999 were there already)")
+    assert summary_of(result.stderr).startswith("1 answer (19999 were there already)")
     assert int(result.stdout) < 120_000  # KiB

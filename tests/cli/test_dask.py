@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("distributed")
 
 import psutil
-from batches import BATCH, Faulty, check_all, echo, read, wait_for_lines, write
+from batches import BATCH, Faulty, check_all, echo, read, summary_of, wait_for_lines, write
 from processes import COMMAND, PATIENCE
 
 from openai_stream.testing import (
@@ -62,7 +62,7 @@ def test_500_prompts_with_faults_and_a_worker_killed(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=PATIENCE,
         check=False,
     )
     assert (result.returncode, result.stdout) == (0, ""), result.stderr
@@ -177,7 +177,7 @@ def test_an_existing_cluster(
     write(tmp_path / "prompts.jsonl", [f"question {n}" for n in range(1, 6)])
     result = run(*BATCH, "--dask", scheduler.address)
     assert result.returncode == 4, result.stderr
-    assert result.stderr.startswith("4 answers, 1 failure, ")
+    assert summary_of(result.stderr).startswith("4 answers, 1 failure, ")
     (failed,) = (record for record in read(tmp_path / "answers.jsonl") if record["error"])
     assert failed["error"]["type"] == "BadRequestError"
     keys = {request.headers["authorization"] for request in server.requests}
@@ -187,7 +187,7 @@ def test_an_existing_cluster(
         prompts.write('{"id": "nan", "prompt": "a", "seed": NaN}\n')
     result = run(*BATCH, "--dask", scheduler.address)
     assert result.returncode == 4, result.stderr
-    assert result.stderr.startswith("1 answer (4 were there already), 1 failure, ")
+    assert summary_of(result.stderr).startswith("1 answer (4 were there already), 1 failure, ")
     records = read(tmp_path / "answers.jsonl")
     assert [record["custom_id"] for record in records if record["error"]] == ["nan"]
     assert len(records) == 6
@@ -214,7 +214,7 @@ def test_ctrl_c_closes_the_streams_of_the_workers(
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 130, said
-    assert said.startswith("1 answer, 0 failures, ")
+    assert summary_of(said).startswith("1 answer, 0 failures, ")
     # One worker with one thread had three of them at once, on a connection each.
     assert all(connection.client_closed.wait(PATIENCE) for connection in server.connections)
     assert len(server.connections) >= 3
@@ -237,7 +237,7 @@ def test_the_scheduler_goes_away(
     ) as process:
         server.wait_for_requests(2, PATIENCE)
         scheduler.process.kill()
-        said = process.communicate(timeout=PATIENCE)[1]
+        said = summary_of(process.communicate(timeout=PATIENCE)[1])
     assert process.returncode == 1
     assert said.count("\n") == 2, said
     summary, error = said.splitlines()
