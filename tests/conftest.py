@@ -56,13 +56,7 @@ _stderr = pytest.StashKey[int]()
 _failed = pytest.StashKey[bool]()
 
 
-hypothesis.settings.register_profile(
-    "ours",
-    max_examples=EXAMPLES,
-    # Both tell that the machine is busy, not that something is wrong.
-    deadline=None,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
-)
+hypothesis.settings.register_profile("ours", max_examples=EXAMPLES)
 hypothesis.settings.load_profile("ours")
 
 

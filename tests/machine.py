@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
+
 _LEAST = float(os.environ.get("HELD_UP", "1"))
 
 
@@ -47,3 +49,10 @@ HELD_UP = _HeldUp()
 
 #: How many examples of its own ``hypothesis`` tries a property with.
 EXAMPLES = int(os.environ.get("EXAMPLES", "50"))
+
+#: For a property whose values take long to draw: a busy machine is no error.
+calmly = hypothesis.settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)

@@ -161,7 +161,7 @@ def test_first_is_met_while_a_response_is_in_progress(
 ) -> None:
     server.play(later)
     limit = LIMIT + HELD_UP / 4  # for the headers to come, however busy the machine is
-    with in_time(limit, limit + LATEST):
+    with in_time(limit, limit + LATEST - LIMIT):
         error = read(partial(client.create_response, **RESPONSE, timeout=Timeout(first=limit)))
     assert isinstance(error, StreamTimeoutError)
     assert error.deadline == "first"

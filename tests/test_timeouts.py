@@ -486,15 +486,16 @@ def test_total_while_a_request_is_sent() -> None:
 
 @pytest.mark.own_thread("it never comes to read a stream")
 def test_total_over_retries_and_the_waits_between(server: ScriptedServer) -> None:
-    server.always(error_answer(500, "later", headers={"retry-after-ms": "50"}))
+    limit = LIMIT + HELD_UP / 4  # for three requests, however busy the machine is now
+    # The third of three waits is not over by then: it ends in that one.
+    server.always(error_answer(500, "later", headers={"retry-after-ms": str(int(350 * limit))}))
     with client_of(server.base_url, max_retries=1000) as client:
-        limit = LIMIT + HELD_UP / 4  # for three requests, however busy the machine is now
         with (
             in_time(limit, limit + 0.5),
-            pytest.raises(APITimeoutError, match="total time"),
+            pytest.raises(APITimeoutError, match=r"total time .* retries"),
         ):
             stream(client, Timeout(total=limit))
-        assert 3 <= len(server.requests) <= limit / 0.05 + 3
+        assert len(server.requests) == 3
     server.always(error_answer(500, "later", headers={"Retry-After": "50"}))
     with client_of(server.base_url, max_retries=1000) as client:
         for nowait in (True, False):

@@ -62,7 +62,7 @@ def test_500_prompts_with_faults_and_a_worker_killed(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=2 * PATIENCE,
         check=False,
     )
     assert (result.returncode, result.stdout) == (0, ""), result.stderr

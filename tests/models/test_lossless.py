@@ -11,8 +11,9 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from machine import calmly
 
 from openai_stream import models
 from openai_stream.models import (
@@ -24,9 +25,6 @@ from openai_stream.models import (
     ResponseEvent,
     shapes,
 )
-
-#: A busy machine is no error.
-calmly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 CLASSES: list[type[Model]] = [
     cls

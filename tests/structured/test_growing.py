@@ -12,6 +12,7 @@ import pytest
 from growing_json import begins
 from hypothesis import given
 from hypothesis import strategies as st
+from machine import calmly
 
 from openai_stream.structured import NOTHING, GrowingJSON
 
@@ -33,6 +34,7 @@ def pieces(text: str, dice: random.Random) -> Iterator[str]:
         text = text[size:]
 
 
+@calmly
 @given(VALUES, st.booleans(), st.sampled_from([None, 1]), st.randoms(use_true_random=False))
 def test_grows_to_the_whole(value: Any, ascii: bool, indent: int | None, dice: Any) -> None:
     text = json.dumps(value, ensure_ascii=ascii, indent=indent)

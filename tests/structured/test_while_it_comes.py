@@ -14,6 +14,7 @@ import pytest
 from helpers import JSON
 from hypothesis import given
 from hypothesis import strategies as st
+from machine import calmly
 
 from openai_stream import (
     ChatCompletion,
@@ -206,6 +207,7 @@ def test_says_why_it_cannot_be_parsed(whole: Any, reason: str, said: str) -> Non
 # partials ------------------------------------------------------------------------------------
 
 
+@calmly
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
