@@ -28,6 +28,18 @@ BODY: dict[str, Any] = {"model": "any", "messages": [{"role": "user", "content":
 FLOOD = Repeat(chunk(frame(chat_chunks(["x" * 10_000])[1])))
 
 
+class HeldQueue:
+    """A queue of others whose ``put`` keeps the thread that reads, until it is let go."""
+
+    def __init__(self) -> None:
+        self.held = threading.Event()
+        self.go = threading.Event()
+
+    def put(self, item: object) -> None:
+        self.held.set()
+        self.go.wait(SOON)
+
+
 def nothing(*_: object) -> None:
     """A callback."""
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import pytest
 from helpers import SOON, Chat
 from machine import HELD_UP
-from streaming import BODY, FLOOD, WHOLE, content, reading, saw_the_close, wait_until
+from streaming import BODY, FLOOD, WHOLE, HeldQueue, content, reading, saw_the_close, wait_until
 
 from openai_stream import (
     DONE,
@@ -118,27 +118,21 @@ def test_what_came_while_the_reader_was_held_up_is_no_silence(
     server: ScriptedServer, deadline: str
 ) -> None:
     """A ``put`` of one keeps the reader from another for longer than that one may wait."""
-    held, go = threading.Event(), threading.Event()
+    holding = HeldQueue()
     limit = 0.5 + HELD_UP / 4
-
-    class Held:
-        def put(self, item: object) -> None:
-            held.set()
-            go.wait(SOON)
-
     begun = answer(WHOLE[:1], done=False)[:-1]
-    server.play([*begun, Wait(held), *[chunk(frame(one)) for one in WHOLE[1:]], Hang()])
+    server.play([*begun, Wait(holding.held), *[chunk(frame(one)) for one in WHOLE[1:]], Hang()])
     with reading(server, 1) as client:
         events = client.create_chat_completion(
             **BODY, stream=True, timeout=Timeout(**{deadline: limit})
         )
         events.get(timeout=SOON)
         server.play(answer(WHOLE))
-        other = client.create_chat_completion(**BODY, stream=True, queue=Held())
-        assert held.wait(SOON)
-        threading.Event().wait(1.5 * limit)
-        go.set()
-        assert [events.get(timeout=SOON) for _ in WHOLE[1:]]
+        other = client.create_chat_completion(**BODY, stream=True, queue=holding)
+        assert holding.held.wait(SOON)
+        time.sleep(1.5 * limit)
+        holding.go.set()
+        assert [events.get(timeout=SOON).to_dict() for _ in WHOLE[1:]] == WHOLE[1:]
         with pytest.raises(StreamTimeoutError):  # from then on it is one
             events.get(timeout=SOON)
         other.result(SOON)
@@ -156,23 +150,18 @@ def test_reads_the_records_of_tls_that_have_come_together(
             rounds += 1
             return super().select(timeout)
 
-    class Held:
-        def put(self, item: object) -> None:
-            held.set()
-            go.wait(SOON)
-
     monkeypatch.setattr(Loop, "selector", Counting)
-    held, go = threading.Event(), threading.Event()
+    holding = HeldQueue()
     body = chunk(b"".join(frame(one) for one in chat_chunks("word " * 30)))
     sends = [Send(body[at : at + 7]) for at in range(0, len(body), 7)]
     tls_server.play(answer(WHOLE), [*answer([], done=False)[:1], *sends, *answer([])[1:]])
     with reading(tls_server, 1) as client:
-        other = client.create_chat_completion(**BODY, stream=True, queue=Held())
-        assert held.wait(SOON)
+        other = client.create_chat_completion(**BODY, stream=True, queue=holding)
+        assert holding.held.wait(SOON)
         events = client.create_chat_completion(**BODY, stream=True)
         wait_until(lambda: tls_server.connections[1].sent > len(body))
         rounds = 0
-        go.set()
+        holding.go.set()
         assert text(events.stream) == "word " * 30
         assert rounds < len(sends) / 20
         other.result(SOON)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from helpers import SOON
-from streaming import BODY, WHOLE, content, wait_until
+from streaming import BODY, WHOLE, HeldQueue, content, wait_until
 
 from openai_stream import ChatCompletionChunk, Client, EventQueue
 from openai_stream.testing import (
@@ -63,26 +63,19 @@ def test_what_tls_has_decrypted_is_seen(tls_server: ScriptedServer) -> None:
     stray = b"".join(one for one in answer(chat_chunks("stray")) if isinstance(one, bytes))
     second = comment + end + stray
     second += b" " * (_RECORD - len(second))
-    held, go = threading.Event(), threading.Event()
-
-    class Held:
-        def put(self, item: object) -> None:
-            held.set()
-            go.wait(SOON)
-
-    more = threading.Event()
+    holding, more = HeldQueue(), threading.Event()
     begun = answer(chat_chunks("first"), done=False)[:-1]
     tls_server.play([*begun, Wait(more), Send(first), Send(second)])
     with Client(api_key="test", base_url=tls_server.base_url, readers=1) as client:
         events = ask(client)
         events.get(timeout=SOON)
         tls_server.play(answer(WHOLE), answer(chat_chunks("second")))
-        other = client.create_chat_completion(**BODY, stream=True, queue=Held())
-        assert held.wait(SOON)  # the reader does not come to read
+        other = client.create_chat_completion(**BODY, stream=True, queue=holding)
+        assert holding.held.wait(SOON)  # the reader does not come to read
         sent = tls_server.connections[0].sent
         more.set()
         wait_until(lambda: tls_server.connections[0].sent >= sent + len(first) + len(second))
-        go.set()
+        holding.go.set()
         assert content(events.stream.result(SOON)) == "first"
         other.result(SOON)
         assert content(ask(client).stream.result(SOON)) == "second"

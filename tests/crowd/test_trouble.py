@@ -14,6 +14,7 @@ from helpers import SOON, Chat
 from streaming import (
     BODY,
     WHOLE,
+    HeldQueue,
     content,
     reading,
     saw_the_close,
@@ -234,17 +235,11 @@ def test_a_failure_before_a_turn_takes_no_turn_away(
 
 
 def test_going_alone_loses_nothing_that_was_fetched(server: ScriptedServer, chat: Chat) -> None:
-    held, sent, go = threading.Event(), threading.Event(), threading.Event()
-
-    class Held:
-        def put(self, item: object) -> None:
-            held.set()
-            go.wait(SOON)
-
+    holding, sent = HeldQueue(), threading.Event()
     server.play(answer([Wait(sent), *WHOLE]), answer(WHOLE))
     events = chat()
-    other = chat(queue=Held())
-    assert held.wait(SOON)  # so is the thread of both
+    other = chat(queue=holding)
+    assert holding.held.wait(SOON)  # so is the thread of both
     sent.set()
     readers = [one for one in live if isinstance(one, Reader)]
     (reader,) = (one for one in readers if one._core is events.stream._core)
@@ -261,7 +256,7 @@ def test_going_alone_loses_nothing_that_was_fetched(server: ScriptedServer, chat
     seat.leave()
     reader.go_alone()
     assert content(events.stream.result(SOON)) == "one two three"
-    go.set()
+    holding.go.set()
     other.result(SOON)
 
 
