@@ -238,17 +238,20 @@ def check_number(name: str, value: Any) -> None:
         raise ValueError(f"{name} must not be negative: {value}")
 
 
+def _near(name: str) -> list[str]:
+    """The argument of ours that it may be a misspelling of, if any."""
+    import difflib  # noqa: PLC0415 - most calls have no field that is not known
+
+    return difflib.get_close_matches(name, _NAMES, 1, _CLOSE)
+
+
 def check_fields(body: Iterable[str]) -> None:
     """Refuse a field of the body that is an argument of ours, misspelled.
 
     :raises TypeError: saying which is meant.
     """
     for name in body:
-        if name in _FIELDS:
-            continue
-        import difflib  # noqa: PLC0415 - most calls have no field that is not known
-
-        if near := difflib.get_close_matches(name, _NAMES, 1, _CLOSE):
+        if name not in _FIELDS and (near := _near(name)):
             raise TypeError(
                 f"there is no argument {name!r}: did you mean {near[0]!r}? A field of the body "
                 "that has this name goes into extra_body"

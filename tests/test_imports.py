@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 _LATER = (
     "difflib",
     "html",
@@ -52,15 +50,14 @@ except AttributeError as error:
     assert error == "module 'openai_stream.structured' has no attribute 'nothing'"
 
 
-@pytest.mark.parametrize("threads", [16])
-def test_many_threads_use_it_for_the_first_time(threads: int) -> None:
+def test_many_threads_use_it_for_the_first_time() -> None:
     """Each of them waits for the one that imports, and none for another."""
-    code = f"""
+    code = """
 import faulthandler, threading
 faulthandler.dump_traceback_later(60, exit=True)
 from openai_stream import ChatCompletion, structured
-answer = ChatCompletion.from_dict({{"choices": [{{"message": {{"content": "[1]"}}}}]}})
-barrier = threading.Barrier({threads})
+answer = ChatCompletion.from_dict({"choices": [{"message": {"content": "[1]"}}]})
+barrier = threading.Barrier(16)
 def use(number):
     barrier.wait()
     if number % 2:
@@ -70,9 +67,9 @@ def use(number):
         growing.feed("[1]")
         found.append(growing.value)
 found = []
-crowd = [threading.Thread(target=use, args=(number,)) for number in range({threads})]
+crowd = [threading.Thread(target=use, args=(number,)) for number in range(16)]
 for thread in crowd: thread.start()
 for thread in crowd: thread.join()
-print(found == [[1]] * {threads})
+print(found == [[1]] * 16)
 """
     assert _python(code) == "True\n"

@@ -17,14 +17,14 @@ __all__ = ["SHORT", "hidden_header", "hidden_target", "is_harmless", "is_secret"
 #: Shorter texts, as local servers are given for keys ("x", "none"), are a part of many words.
 SHORT = 8
 
-_HIDDEN = r"""
+_PRIVATE = r"""
     (?: .* (?: key | token | secrets? | auth | authori[sz]ation | authentication | passwords?
              | passwd | passphrase | credentials? | cookie | session | sessid | signature | bearer )
       | (?: .* [^a-z] )? (?: pass | pwd | pin | sid | sess | jwt | sig | hmac | otp ) )
     (?: [-_.]? (?: id | value | hash | base64 | sha\d+ | v?\d+ ) )*
 """
 #: Of a query only: Azure's functions, and what OAuth sends back, are asked for with a ``code``.
-_IN_QUERY = "code"
+_PRIVATE_IN_QUERY = "code"
 #: It is secret to nobody who may see the account, and worth knowing in an error. A recording goes
 #: to strangers.
 _IDENTIFYING = r"(.+-)?organi[sz]ation(-id)?|openai-project"
@@ -63,8 +63,8 @@ def is_secret(name: str, *, parameter: bool = False, identifying: bool = False) 
     if _says(_HARMLESS, name):
         return False
     return (
-        _says(_HIDDEN, name)
-        or (parameter and _says(_IN_QUERY, name))
+        _says(_PRIVATE, name)
+        or (parameter and _says(_PRIVATE_IN_QUERY, name))
         or (identifying and _says(_IDENTIFYING, name))
     )
 

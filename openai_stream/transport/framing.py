@@ -99,15 +99,11 @@ class Unbounded:
     __slots__ = ("_arrived", "ended")
 
     tells_end = False
+    has_excess = False  # there is nothing behind such an end
 
     def __init__(self) -> None:
         self._arrived = b""
         self.ended = False
-
-    @property
-    def has_excess(self) -> bool:
-        """See :attr:`Framing.has_excess`: there is nothing behind such an end."""
-        return False
 
     def feed(self, arrived: bytes) -> None:
         """See :meth:`Framing.feed`."""

@@ -146,7 +146,7 @@ class Turns:
     @property
     def has_excess(self) -> bool:
         """More has come than was taken, or than a look at the socket would show."""
-        return self._arrived is not None or (self._is_tls and self._sock.pending() > 0)
+        return self.has_arrived or (self._is_tls and self._sock.pending() > 0)
 
     def take(self) -> bytes | None:
         """What has arrived.
