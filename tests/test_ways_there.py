@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import select
 import socket
 import ssl
 import time
@@ -41,6 +42,7 @@ from openai_stream.testing import (
     chat_chunks,
     error_answer,
 )
+from openai_stream.transport.connection import TLSConnection
 
 
 @pytest.fixture
@@ -286,6 +288,36 @@ def test_a_stop_in_the_handshake(server: ScriptedServer) -> None:
         assert events.get(timeout=SOON) is DONE
         assert connection.client_closed.wait(SOON)
         assert time.monotonic() - start < 0.3 + HELD_UP
+
+
+class _Late(ssl.SSLContext):
+    """Begins TLS when the other end is gone."""
+
+    def wrap_socket(self, sock: socket.socket, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        poll = select.poll()
+        poll.register(sock, 0)  # a hang-up is told unasked, and not taken away by looking
+        assert poll.poll(SOON * 1000)
+        return super().wrap_socket(sock, *args, **kwargs)
+
+
+def test_a_server_that_is_gone_before_the_handshake_leaves_no_socket(
+    server: ScriptedServer,
+) -> None:
+    """Some Pythons lose the socket that takes the descriptor over."""
+    made = []
+
+    class Kept(ssl.SSLSocket):
+        def __new__(cls, *args: Any, **kwargs: Any) -> Kept:
+            made.append(super().__new__(cls, *args, **kwargs))
+            return made[-1]
+
+    context = _Late(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = Kept
+    server.on_connect(Reset())
+    connection = TLSConnection("127.0.0.1", server.port, ssl_context=context)
+    with pytest.raises(OSError, match="reset"):
+        connection.connect()
+    assert [one.fileno() for one in made] == [-1]
 
 
 @pytest.mark.usefixtures("trusted")

@@ -22,6 +22,8 @@ from functools import cached_property
 from typing import Any, NoReturn, ParamSpec, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
+from openai_stream.transport import close_half_made
+
 from .polling import HANG_UP, poller
 from .sent import Sent
 
@@ -236,15 +238,18 @@ class Connection:
         context = context or self._host.ssl_context
         if context is None:
             raise ValueError("a TLS handshake needs a context: neither step nor server has one")
-        # Of a client that is gone already, ``ssl`` would leave the socket open on some Pythons.
-        self._attempt(select.POLLIN, self._socket.getpeername)
-        secured = self._attempt(
-            select.POLLIN,
-            context.wrap_socket,
-            self._socket,
-            server_side=True,
-            do_handshake_on_connect=False,
-        )
+        try:
+            secured = self._attempt(
+                select.POLLIN,
+                context.wrap_socket,
+                self._socket,
+                server_side=True,
+                do_handshake_on_connect=False,
+            )
+        except Ended:
+            if self.error is not None:
+                close_half_made(self.error)
+            raise
         self._socket = secured
         self._attempt(select.POLLIN, secured.do_handshake)
 

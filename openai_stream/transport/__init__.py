@@ -47,6 +47,7 @@ from .decoding import check_codings
 from .origin import Interrupted, of_user
 from .sending import send
 from .session import Session, leave_alone, proxies_of, proxy_of
+from .sockets import close_half_made
 from .tap import End, Tap
 from .turns import Turns
 
@@ -66,6 +67,7 @@ __all__ = [
     "can_take_turns",
     "cause_of",
     "check_codings",
+    "close_half_made",
     "drop_tracebacks",
     "leave_alone",
     "of_user",

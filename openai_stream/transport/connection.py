@@ -16,6 +16,7 @@ from .current import current_call
 from .deadlines import Expired
 from .origin import Interrupted, by_handler, is_timeout
 from .response import Response
+from .sockets import close_half_made
 
 __all__ = ["POOLS", "Connection"]
 
@@ -111,6 +112,7 @@ class TLSConnection(Connection, urllib3.connection.HTTPSConnection):
         try:
             super().connect()
         except BaseException as error:
+            close_half_made(error)
             if call is not None:
                 call.leave()
                 if is_timeout(error) and not isinstance(error, Expired):

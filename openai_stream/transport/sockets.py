@@ -5,11 +5,13 @@ from __future__ import annotations
 import _socket
 import contextlib
 import socket
+import ssl
+from traceback import walk_tb
 from typing import Any
 
 import urllib3.connection
 
-__all__ = ["BLOCK", "shut", "shut_all", "socket_options"]
+__all__ = ["BLOCK", "close_half_made", "shut", "shut_all", "socket_options"]
 
 BLOCK = 65536  # bytes asked for at once: what the kernel holds mostly fits
 
@@ -37,6 +39,18 @@ def shut_all(socks: list[socket.socket]) -> None:
     for sock in socks:
         with contextlib.suppress(OSError, ValueError):  # one that has failed already
             shut(sock)
+
+
+def close_half_made(error: BaseException) -> None:
+    """Close the socket that ``ssl`` began to make when it raised.
+
+    If the other end is gone before the handshake, some Pythons raise out of a socket that nobody
+    has yet, and that has taken the descriptor over.
+    """
+    for frame, _ in walk_tb(error.__traceback__):
+        made = frame.f_locals.get("self")
+        if isinstance(made, ssl.SSLSocket):
+            made.close()
 
 
 def socket_options() -> list[tuple[int, int, int]]:
