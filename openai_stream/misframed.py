@@ -18,7 +18,7 @@ __all__ = ["is_done", "meant", "unframed"]
 
 _Event: Any = sseclient.Event
 _START = 65536  # characters of a body in which its first event is looked for
-_DATA = re.compile(r"^data:[ \t]*([{\[\"].*)", re.MULTILINE)
+_DATA = r"(?m)^data:[ \t]*([{\[\"].*)"
 
 
 def is_done(data: str) -> bool:
@@ -46,5 +46,5 @@ def unframed(text: str) -> str:
     """The data of the first event, if a body that should be JSON is an event stream."""
     if not begins_event_stream(text[:_START].encode(errors="replace")):
         return text
-    found = _DATA.search(text)
+    found = re.search(_DATA, text)
     return text if found is None else found[1]

@@ -124,9 +124,9 @@ def merge(*layers: Headers) -> Headers:
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 #: What is given for a URL if two arguments changed places.
-_LIKE_A_KEY = re.compile(r"(sk-|eyJ).*|[\w+=-]{16,}", re.DOTALL)
-_LIKE_A_URL = re.compile(r"https?://", re.IGNORECASE)
-_LIKE_A_HEADER = re.compile(r"bearer\s", re.IGNORECASE)
+_LIKE_A_KEY = r"(?s)(sk-|eyJ).*|[\w+=-]{16,}"
+_LIKE_A_URL = r"(?i)https?://"
+_LIKE_A_HEADER = r"(?i)bearer\s"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 
 
@@ -158,12 +158,12 @@ def check_key(name: str, key: Any) -> None:
     :raises ConfigurationError: naming the argument.
     """
     check_header_value(name, key)
-    if _LIKE_A_URL.match(key):
+    if re.match(_LIKE_A_URL, key):
         raise ConfigurationError(
             f"{name} looks like a URL: the server's address goes into base_url=… (of AzureClient: "
             "endpoint=…)"
         )
-    if _LIKE_A_HEADER.match(key):
+    if re.match(_LIKE_A_HEADER, key):
         raise ConfigurationError(
             f"{name} begins with 'Bearer ', which is added by itself: give the key alone"
         )
@@ -226,7 +226,7 @@ def check_url(name: str, url: Any) -> None:
     if not good or re.search(r"[\x00-\x20\x7f]", url):
         raise ConfigurationError(
             f"{name} must be a URL such as https://api.openai.com/v1, with its scheme: "
-            f"{'***' if _LIKE_A_KEY.fullmatch(url) else shown(url)!r}{_what_is_wrong(url)}"
+            f"{'***' if re.fullmatch(_LIKE_A_KEY, url) else shown(url)!r}{_what_is_wrong(url)}"
         )
     if parts.username is not None or parts.password is not None:
         raise ConfigurationError(

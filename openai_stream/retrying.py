@@ -26,7 +26,7 @@ __all__ = [
 # 520 to 530 are Cloudflare's for a server behind it that fails, 529 is an overloaded one's.
 _RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, *range(520, 525), 529, 530})
 
-_BAD_STATUS = re.compile(r"[45]\d\d", re.ASCII)
+_BAD_STATUS = r"(?a)[45]\d\d"
 
 #: Types and codes of an account that is used up: to ask again is no use to anybody.
 _NO_CREDIT = frozenset(
@@ -128,7 +128,7 @@ def is_servers_own(code: str | None, kind: str | None, body: Any) -> bool:
         return type(choices) is list and any(
             type(choice) is dict and failed_reason(choice) for choice in choices
         )
-    if code is not None and _BAD_STATUS.fullmatch(code):
+    if code is not None and re.fullmatch(_BAD_STATUS, code):
         return int(code) in _RETRIED
     own = any(name and _plain(name) in _SERVERS_OWN for name in (code, kind))
     return own or is_limit(code, kind)

@@ -338,7 +338,7 @@ def clip(text: str, length: int = 500) -> str:
 
 # When to ask again ----------------------------------------------------------------------------
 
-_SECONDS = re.compile(r"\s*(\d{1,12}(?:\.\d*)?|\.\d+)\s*", re.ASCII)
+_SECONDS = r"(?a)\s*(\d{1,12}(?:\.\d*)?|\.\d+)\s*"
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -346,10 +346,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
     :returns: ``None`` for what is neither a number of seconds nor a date that is still to come.
     """
-    if number := _SECONDS.fullmatch(headers.get("retry-after-ms", "")):
+    if number := re.fullmatch(_SECONDS, headers.get("retry-after-ms", "")):
         return float(number[1]) / 1000
     value = headers.get("retry-after", "")
-    if number := _SECONDS.fullmatch(value):
+    if number := re.fullmatch(_SECONDS, value):
         return float(number[1])
     with contextlib.suppress(ValueError, OverflowError, TypeError):
         if date := email.utils.parsedate_tz(value):

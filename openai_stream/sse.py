@@ -39,12 +39,12 @@ _UNCLEAR = re.compile(
     rb"[ \t]*)?",
     re.IGNORECASE,
 )
-_BEGINNING = re.compile(rb"\s*(?:(?:data|event|id|retry|error)[ \t]*[:\r\n]|:)", re.IGNORECASE)
+_BEGINNING = rb"(?i)\s*(?:(?:data|event|id|retry|error)[ \t]*[:\r\n]|:)"
 
 
 def begins_event_stream(head: bytes) -> bool:
     """Whether a body begins as an event stream does: with a comment or a field."""
-    return _BEGINNING.match(head) is not None
+    return re.match(_BEGINNING, head) is not None
 
 
 def _is_whole(data: bytes) -> bool:

@@ -25,8 +25,8 @@ _HINTS = {
     402: "The account has no credit; until it has, asking again does not help",
     429: "Slow down, or look at the account's limits",
 }
-_PAGE = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
-_TITLE = re.compile(r"<title\b[^>]*>([^<]*)", re.IGNORECASE)
+_PAGE = r"(?is)\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b"
+_TITLE = r"(?i)<title\b[^>]*>([^<]*)"
 _START = 65536  # characters of a page in which its title is looked for
 
 
@@ -52,7 +52,7 @@ def status_error(
         body = cleaned(json.loads(unframed(text)), clean)
     said, kind, code = error_fields(body)
     if isinstance(body, str):
-        said = _title(body) if _PAGE.match(body) else body if _is_readable(body) else None
+        said = _title(body) if re.match(_PAGE, body) else body if _is_readable(body) else None
     elif said is None and body:
         said = json.dumps(body)
     headers = requests.structures.CaseInsensitiveDict(cleaned_headers(response.headers, clean))
@@ -97,5 +97,5 @@ def _title(page: str) -> str | None:
     """The title of a page: the rest of it is not for people who read messages."""
     import html  # noqa: PLC0415 - few servers answer with a page
 
-    found = _TITLE.search(page[:_START])
+    found = re.search(_TITLE, page[:_START])
     return html.unescape(found[1]).strip() or None if found else None

@@ -20,8 +20,8 @@ __all__ = ["Strays"]
 _STRANGE = re.compile(
     rb"\n(?:[ \t]*[{\[]|error[ \t]*:|event:[ \t]*error[ \t]*(?:\n|\Z)|id:[^\n]*\0)", re.IGNORECASE
 )
-_ERROR = re.compile(rb"error[ \t]*: ?", re.IGNORECASE)
-_ERROR_EVENT = re.compile(rb"event:[ \t]*error[ \t]*", re.IGNORECASE)
+_ERROR = rb"(?i)error[ \t]*: ?"
+_ERROR_EVENT = rb"(?i)event:[ \t]*error[ \t]*"
 
 
 class Strays:
@@ -63,7 +63,7 @@ class Strays:
                 if b'"choices"' not in frame:  # else it has gone on, and there was no event
                     kept.append(b"event: error")
                 self.await_data = False
-            elif not has_data and any(map(_ERROR_EVENT.fullmatch, kept)):
+            elif not has_data and any(re.fullmatch(_ERROR_EVENT, line) for line in kept):
                 self.await_data = True
                 strays = [("error", text, place) for _, text, place in strays]
             if strays and clean:
@@ -99,7 +99,7 @@ def _sifted(frame: bytes) -> tuple[list[bytes], list[tuple[str, bytes, int]]]:
             strays.append(("json", line, len(kept)))
             if len(strays) == 1 and lines[number + 1 :]:  # it may go on over more lines
                 strays.append(("json", b"\n".join(lines[number:]), len(kept)))
-        elif field := _ERROR.match(line):
+        elif field := re.match(_ERROR, line):
             strays.append(("error", line[field.end() :], len(kept)))
         elif not (line.startswith(b"id:") and b"\0" in line):  # WHATWG: it is ignored
             kept.append(line)

@@ -84,7 +84,7 @@ SMALL = 2**18
 _BYTES_EACH = 64
 
 _WINDOW = 2**16
-_STRING = re.compile(rb'"[^"]*"?')
+_STRING = rb'"[^"]*"?'
 
 
 def _brackets(text: bytes) -> int:
@@ -102,7 +102,7 @@ def _has_more(text: bytes, most: int) -> bool:
     is_inside = False
     for start in range(0, len(text), _WINDOW):
         window = b'"' * is_inside + text[start : start + _WINDOW]
-        count += _brackets(_STRING.sub(b"", window))
+        count += _brackets(re.sub(_STRING, b"", window))
         if count > most:
             return True
         is_inside = window.count(b'"') % 2 == 1

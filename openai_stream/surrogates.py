@@ -11,7 +11,7 @@ import re
 
 __all__ = ["Halves", "joined"]
 
-_HALF = re.compile("[\ud800-\udfff]")
+_HALF = "[\ud800-\udfff]"
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -48,7 +48,7 @@ class Halves:
         if "\ud800" <= piece[-1:] <= "\udbff":
             self.held = piece[-1]
             piece = piece[:-1]
-        return _HALF.sub(_REPLACEMENT, piece)
+        return re.sub(_HALF, _REPLACEMENT, piece)
 
     def end(self) -> str:
         """What is left at the end: nothing, or the replacement of a half that stayed alone."""

@@ -9,7 +9,6 @@ too, since nobody but the user knows.
 
 from __future__ import annotations
 
-import functools
 import re
 
 __all__ = ["SHORT", "hidden_header", "hidden_target", "is_harmless", "is_secret", "shown"]
@@ -41,17 +40,11 @@ _HARMLESS = r"""
     | locale | name | title | type | format | mode | provider | platform | os | arch | runtime
     | count | priority | tier | timeout | retries | ttl | enabled)
 """
-_PARAMETER = re.compile(r"(?<=[?&])([^=&#\s\"']*)=([^&#\s\"']*)")
-
-
-@functools.cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """A pattern, from its first use on: to compile these takes longer than to import a room."""
-    return re.compile(pattern, re.IGNORECASE | re.VERBOSE)
+_PARAMETER = r"(?<=[?&])([^=&#\s\"']*)=([^&#\s\"']*)"
 
 
 def _says(pattern: str, name: str) -> bool:
-    return _compiled(pattern).fullmatch(name.strip()) is not None
+    return re.fullmatch(pattern, name.strip(), re.IGNORECASE | re.VERBOSE) is not None
 
 
 def is_secret(name: str, *, parameter: bool = False, identifying: bool = False) -> bool:
@@ -91,7 +84,7 @@ def hidden_target(target: str) -> str:
             value = "*" * len(value)
         return f"{name}={value}"
 
-    return _PARAMETER.sub(hide, target)
+    return re.sub(_PARAMETER, hide, target)
 
 
 def shown(url: str | None) -> str:

@@ -35,28 +35,22 @@ _PIECE = 16  # characters; shorter pieces of a secret are not looked for
 _WINDOW = _PIECE // 2  # each piece has one of these in it that begins at a multiple of its length
 _REQUESTS = 8  # whose headers are remembered: those of the newest attempts
 
-_ESCAPED = re.compile(
-    rb"""
+_ESCAPED = rb"""(?ix)
     \\+ (?: u00 ([0-9a-f]{2}) | x ([0-9a-f]{2}) | (["'/]) )
     | % (?:25)* ([0-9a-f]{2})
     | & (?:amp;)* \# (?: x 0* ([0-9a-f]{2}) | 0* (\d{2,3}) ) ;
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
+"""
 #: What may become one, at the end of what has come so far.
-_HALF_ESCAPED = re.compile(
-    rb"""
+_HALF_ESCAPED = rb"""(?ix)
     (?: \\+ (?: u0{0,2} [0-9a-f]? | x [0-9a-f]? )?
       | % (?:25)* [0-9a-f]?
       | & [\#;a-z0-9]{0,24}
     ) \Z
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
+"""
 #: Such "keys" hide nothing, and stars in their place would break numbers, literals and the sizes of
 #: chunks.
-_PLACEHOLDER = re.compile(r"[0-9a-f]{1,4}|null|true|false", re.IGNORECASE)
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_PLACEHOLDER = r"(?i)[0-9a-f]{1,4}|null|true|false"
+_NOT_ASCII = r"[^\x00-\x7f]"
 
 
 class Secrets:
@@ -138,7 +132,7 @@ class Mask:
     def __init__(self, texts: Iterable[str]) -> None:
         kept = {text for text in texts if text}
         short = (text for text in kept if len(text) < SHORT)
-        words = [_encoded(text) for text in short if not _PLACEHOLDER.fullmatch(text)]
+        words = [_encoded(text) for text in short if not re.fullmatch(_PLACEHOLDER, text)]
         self._words = sorted(words, reverse=True)  # before those that they begin with
         self._word = re.compile(rb"(?<!\w)(?:%b)(?!\w)" % b"|".join(map(re.escape, self._words)))
         self._forms = {form for text in kept if len(text) >= SHORT for form in _forms(text)}
@@ -197,7 +191,7 @@ class Mask:
             )
         )
         if self._forms:
-            half = _HALF_ESCAPED.search(data)
+            half = re.search(_HALF_ESCAPED, data)
             end = half.start() if half else size
             plain, starts = _unescaped(data[:end])
             plain = plain.lower()
@@ -213,7 +207,7 @@ class Mask:
     ) -> list[tuple[int, int]]:
         """Where secrets are, in order, without overlaps."""
         found = list(self._found(data.lower(), pieces))
-        if self._forms and _ESCAPED.search(data):
+        if self._forms and re.search(_ESCAPED, data):
             plain, starts = _unescaped(data)
             found += [
                 (starts[begin], starts[end]) for begin, end in self._found(plain.lower(), pieces)
@@ -248,7 +242,7 @@ def _forms(text: str) -> Iterator[bytes]:
         yield data.replace(b"\\", b"\\\\").lower()
     if not text.isascii():
         yield text.encode("latin-1", "replace").lower()
-        yield _NOT_ASCII.sub("\ufffd", text).encode().lower()
+        yield re.sub(_NOT_ASCII, "\ufffd", text).encode().lower()
     # In base64 three bytes are four letters, wherever it begins: the first that is all its own.
     for offset, first in ((0, 0), (1, 2), (2, 3)):
         letters = base64.b64encode(bytes(offset) + data)
@@ -262,7 +256,7 @@ def _unescaped(data: bytes) -> tuple[bytes, list[int] | range]:
     parts: list[bytes] = []
     starts: list[int] = []
     position = 0
-    for found in _ESCAPED.finditer(data):
+    for found in re.finditer(_ESCAPED, data):
         u, x, itself, percent, hexadecimal, decimal = found.groups()
         if decimal and int(decimal) > 255:
             continue

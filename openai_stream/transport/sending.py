@@ -85,7 +85,7 @@ def _timed(
         response = seen.response
     except requests.exceptions.RetryError as error:
         seen.close()
-        if (status := _TOO_MANY.search(str(error))) is None:
+        if (status := re.search(_TOO_MANY, str(error))) is None:
             raise
         response = _bare_response(int(status[1]), prepared)
     except BaseException:
@@ -106,7 +106,7 @@ def _given(call: NetworkCall, seen: _Seen) -> GivenWait:
 
 
 #: A ``Retry`` of urllib3's that a session's adapter has was used up: it drops the answers.
-_TOO_MANY = re.compile(r"too many (\d{3}) error responses")
+_TOO_MANY = r"too many (\d{3}) error responses"
 
 
 def _bare_response(status: int, prepared: requests.PreparedRequest) -> requests.Response:
