@@ -12,6 +12,8 @@ Start reading at :func:`create_chat_completion`, :class:`EventQueue`, :class:`St
 PYTEST_DONT_REWRITE
 """
 
+from typing import TYPE_CHECKING
+
 from .api import (
     cancel_response,
     create_chat_completion,
@@ -20,10 +22,8 @@ from .api import (
     resume_response,
     retrieve_response,
 )
-from .azure import AzureClient
 from .below import check as check_libraries
 from .client import Client
-from .combining import combine
 from .errors import (
     APIConnectionError,
     APIStatusError,
@@ -46,20 +46,30 @@ from .errors import (
     StructuredOutputError,
     UnprocessableEntityError,
 )
-from .fallbacks import Fallback
-from .models import (
-    ChatCompletion,
-    ChatCompletionChunk,
-    Completion,
-    Response,
-    ResponseEvent,
-    ServerEvent,
-)
+from .models import ChatCompletion, ChatCompletionChunk
 from .publishing import publish
 from .stream.handles import EventQueue, Stream
 from .stream.items import DONE, Done, Restarted, ShutDown, Tagged
 from .stream.stats import Stats
 from .timeouts import Timeout
+
+if TYPE_CHECKING:
+    from .azure import AzureClient
+    from .combining import combine
+    from .fallbacks import Fallback
+    from .models import Completion, Response, ResponseEvent, ServerEvent
+else:
+    from .first_use import at_first_use
+
+    __getattr__, __dir__ = at_first_use(
+        globals(),
+        {
+            ".azure": ("AzureClient",),
+            ".combining": ("combine",),
+            ".fallbacks": ("Fallback",),
+            ".models": ("Completion", "Response", "ResponseEvent", "ServerEvent"),
+        },
+    )
 
 __all__ = [
     "DONE",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from . import models
 from .arguments import signature, typed
 from .base_client import BaseClient
 from .client import Client
-from .models import Response
 from .redaction import forgets
-from .signatures import CreateChatCompletion, CreateCompletion, CreateResponse, ResumeResponse
 from .timeouts import Timeout
+
+if TYPE_CHECKING:
+    from .signatures import CreateChatCompletion, CreateCompletion, CreateResponse, ResumeResponse
 
 __all__ = [
     "cancel_response",
@@ -41,7 +43,7 @@ def _client(client: BaseClient | None) -> BaseClient:
         return _default
 
 
-@typed(CreateChatCompletion[BaseClient], _FUNCTION)
+@typed(lambda: CreateChatCompletion[BaseClient], _FUNCTION)
 @forgets
 def create_chat_completion(*, client: BaseClient | None = None, **arguments: Any) -> Any:
     """Ask for a chat completion: ``POST /chat/completions``.
@@ -88,7 +90,7 @@ def create_chat_completion(*, client: BaseClient | None = None, **arguments: Any
     return _client(client).create_chat_completion(**arguments)
 
 
-@typed(CreateCompletion[BaseClient], _FUNCTION)
+@typed(lambda: CreateCompletion[BaseClient], _FUNCTION)
 @forgets
 def create_completion(*, client: BaseClient | None = None, **arguments: Any) -> Any:
     """Ask for a text completion: ``POST /completions``.
@@ -101,7 +103,7 @@ def create_completion(*, client: BaseClient | None = None, **arguments: Any) -> 
     return _client(client).create_completion(**arguments)
 
 
-@typed(CreateResponse[Client], _FUNCTION)
+@typed(lambda: CreateResponse[Client], _FUNCTION)
 @forgets
 def create_response(*, client: Client | None = None, **arguments: Any) -> Any:
     """Ask for a response: ``POST /responses``.
@@ -115,7 +117,7 @@ def create_response(*, client: Client | None = None, **arguments: Any) -> Any:
 
 
 @typed(
-    ResumeResponse[Client],
+    lambda: ResumeResponse[Client],
     signature(
         "id", optional="starting_after", stream=False, client=True, body=False, fallbacks=False
     ),
@@ -159,7 +161,7 @@ def retrieve_response(
     timeout: Timeout | float | None = None,
     extra_headers: Mapping[str, str | None] | None = None,
     extra_query: Mapping[str, Any] | None = None,
-) -> Response:
+) -> models.Response:
     """Return a response that the server keeps: ``GET /responses/{id}``.
 
     A response that was requested with ``background=True`` runs at the server. It is returned
@@ -189,7 +191,7 @@ def cancel_response(
     timeout: Timeout | float | None = None,
     extra_headers: Mapping[str, str | None] | None = None,
     extra_query: Mapping[str, Any] | None = None,
-) -> Response:
+) -> models.Response:
     """Stop a response that runs in the background: ``POST /responses/{id}/cancel``.
 
     The arguments are those of :func:`retrieve_response`. A response that has already ended is

@@ -200,8 +200,13 @@ def signature(
     )
 
 
-def typed(kind: type[F], signature: inspect.Signature) -> Callable[[Callable[..., Any]], F]:
-    """A decorator: the function is of that kind for type checkers, and has that signature."""
+def typed(
+    kind: Callable[[], type[F]], signature: inspect.Signature
+) -> Callable[[Callable[..., Any]], F]:
+    """A decorator: the function is of that kind for type checkers, and has that signature.
+
+    :param kind: never called, so that what it gives is imported for type checkers only.
+    """
 
     def decorate(function: Callable[..., Any]) -> F:
         function.__signature__ = signature  # type: ignore[attr-defined]

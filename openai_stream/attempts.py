@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 import requests
@@ -21,7 +22,6 @@ from .errors import (
     StreamError,
     StreamTimeoutError,
 )
-from .observers import Sent
 from .redaction import Mask, Secrets, hiding_in_logs, is_secret, purge, shown
 from .request import Request
 from .status_errors import status_error
@@ -43,17 +43,29 @@ from .transport import (
     settle,
 )
 
-__all__ = ["Attempts", "Trace"]
+if TYPE_CHECKING:
+    from .observers import Sent
+
+__all__ = ["Attempts", "TapMaker", "Trace"]
 
 Trace = Callable[[requests.PreparedRequest, requests.Response | None], object]
-#: Makes what looks at an attempt's bytes, of its request and of what hides the secrets in them.
-MakeTap = Callable[[requests.PreparedRequest, Mask], Tap]
-
 _log = logging.getLogger("openai_stream")
 
 _LONGEST_RETRY_AFTER = 60.0  # seconds; a server that wants more gets no further attempt
 _ERROR_BODY = 1024 * 1024  # bytes of an error's body that are looked at
 _ERROR_BODY_SECONDS = 5.0  # and how long it may take: the status is the news, not the body
+
+
+class TapMaker(Protocol):
+    """Who may have the attempts of a client told: a recorder.
+
+    :param path: where it writes.
+    """
+
+    path: str
+
+    def tap(self, request: requests.PreparedRequest, mask: Mask) -> Tap:
+        """What looks at an attempt's bytes; of its request, and of what hides the secrets."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -80,7 +92,7 @@ class Attempts:
     :param secrets: what must show nowhere; what the requests have of it is added here.
     :param max_retries: attempts after the first.
     :param trace: the user's function.
-    :param tap: makes what looks at an attempt's bytes.
+    :param taps: makes what looks at an attempt's bytes.
     :param sent: notes each attempt, where anybody observes.
     """
 
@@ -89,7 +101,7 @@ class Attempts:
     secrets: Secrets
     max_retries: int
     trace: Trace | None
-    tap: MakeTap | None = None
+    taps: TapMaker | None = None
     sent: Sent | None = None
 
     def open(
@@ -143,8 +155,8 @@ class Attempts:
         users: BaseException | None = None
         made, prepared = self._prepared(session, request)
         self.secrets.add_request(prepared.headers, prepared.url)
-        if self.tap is not None:
-            call.tap = self.tap(prepared, self.secrets.mask())
+        if self.taps is not None:
+            call.tap = self.taps.tap(prepared, self.secrets.mask())
         try:
             with hiding_in_logs(self.secrets):
                 response = send(session, made, prepared, call)

@@ -9,19 +9,19 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import attrs
 import requests
 
-from .attempts import Trace
+from .attempts import TapMaker, Trace
 from .base_client import (
     MOST_EVENT_BYTES,
     BaseClient,
     Key,
-    TapMaker,
     from_environment,
     keys_kept,
 )
 from .errors import ConfigurationError
+from .publishing import publish
 from .redaction import forgets_what_it_is_made_of, shown
 from .request import Headers, check_key, check_url, with_query
-from .stream.crowd import Crowds
+from .stream.crowds import Crowds
 from .timeouts import Timeout, timeout_of
 from .transport import Session
 
@@ -131,3 +131,6 @@ class AzureClient(BaseClient):
     def _keys(self) -> list[str | None]:
         token = self.azure_ad_token if isinstance(self.azure_ad_token, str) else None
         return [*super()._keys(), token]
+
+
+publish(globals(), "openai_stream")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .endpoints import can_be_id
+from . import endpoints
 from .errors import StreamDecodeError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Background:
         response = event.get("response")
         if self.ident is None and type(response) is dict:
             ident = response.get("id")
-            self.ident = ident if can_be_id(ident) else None
+            self.ident = ident if endpoints.can_be_id(ident) else None
         number = event.get("sequence_number")
         if type(number) is int and self._counts:
             said = (kind, event.get("delta"))

@@ -11,20 +11,19 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 import requests
 
-from . import observers
+from . import endpoints, observers
 from ._version import VERSION
 from .accumulate import Asked
 from .arguments import Streaming, signature, typed
-from .attempts import Attempts, Trace
+from .attempts import Attempts, TapMaker, Trace
 from .candidates import Candidate, Candidates
-from .endpoints import CHAT_COMPLETIONS, COMPLETIONS, Endpoint, any_endpoint
+from .endpoints import Endpoint
 from .errors import ConfigurationError, OpenAIStreamError, StreamError
-from .fallbacks import ARGUMENTS, Fallback, Wanted, take_fallbacks
-from .redaction import Mask, Secrets, forget_locals, forgets, of_proxies, purge, shown
+from .redaction import Secrets, forget_locals, forgets, of_proxies, purge, shown
 from .request import (
     Headers,
     Request,
@@ -35,23 +34,26 @@ from .request import (
     merge,
     with_query,
 )
-from .signatures import CreateChatCompletion, CreateCompletion
 from .stored import in_background
-from .stream.crowd import Crowds
+from .stream.crowds import Crowds
 from .stream.door import choose
 from .stream.ending import Callbacks
 from .stream.reader import Reader
 from .stream.state import Core
 from .timeouts import Timeout, without_stream
-from .transport import Session, Tap, proxies_of
+from .transport import Session, proxies_of
 from .unstreamed import ask
+from .wanted import ARGUMENTS, Wanted, take_fallbacks
+
+if TYPE_CHECKING:
+    from .fallbacks import Fallback
+    from .signatures import CreateChatCompletion, CreateCompletion
 
 __all__ = [
     "METHOD",
     "MOST_EVENT_BYTES",
     "BaseClient",
     "Key",
-    "TapMaker",
     "from_environment",
     "keys_kept",
     "start_taps",
@@ -74,18 +76,6 @@ def from_environment(*names: str) -> str | None:
 
 #: A key, or what gives one for each attempt.
 Key = str | Callable[[], "str | None"] | None
-
-
-class TapMaker(Protocol):
-    """Who may have the attempts of a client told: a recorder.
-
-    :param path: where it writes.
-    """
-
-    path: str
-
-    def tap(self, request: requests.PreparedRequest, mask: Mask) -> Tap:
-        """What looks at an attempt's bytes; of its request, and of what hides the secrets."""
 
 
 def keys_kept() -> deque[str]:
@@ -150,15 +140,15 @@ class BaseClient:
 
     # -- calls --------------------------------------------------------------------------------
 
-    @typed(CreateChatCompletion[NoReturn], METHOD)
+    @typed(lambda: CreateChatCompletion[NoReturn], METHOD)
     def create_chat_completion(self, **arguments: Any) -> Any:
         """``POST /chat/completions``. See :func:`openai_stream.create_chat_completion`."""
-        return self._call(CHAT_COMPLETIONS, arguments)
+        return self._call(endpoints.CHAT_COMPLETIONS, arguments)
 
-    @typed(CreateCompletion[NoReturn], METHOD)
+    @typed(lambda: CreateCompletion[NoReturn], METHOD)
     def create_completion(self, **arguments: Any) -> Any:
         """``POST /completions``. See :func:`openai_stream.create_completion`."""
-        return self._call(COMPLETIONS, arguments)
+        return self._call(endpoints.COMPLETIONS, arguments)
 
     @forgets
     def post(self, path: str, body: Any, **arguments: Any) -> Any:
@@ -175,9 +165,7 @@ class BaseClient:
         unknown = arguments.keys() - _POST_ARGUMENTS
         if unknown:
             raise TypeError(f"post() takes no argument {min(unknown)!r}: put it into the body")
-        if not isinstance(path, str):
-            raise TypeError(f"path must be a string, not {path!r}")
-        return self._call(any_endpoint("/" + path.lstrip("/")), arguments, body)
+        return self._call(endpoints.any_endpoint(path), arguments, body)
 
     def _call(
         self, endpoint: Endpoint[E, W], arguments: dict[str, Any], body: Any = ARGUMENTS
@@ -203,7 +191,11 @@ class BaseClient:
             secrets.outside = None
 
     def _call_with(
-        self, secrets: Secrets, endpoint: Endpoint[E, W], arguments: dict[str, Any], body: Any
+        self,
+        secrets: Secrets,
+        endpoint: Endpoint[E, W],
+        arguments: dict[str, Any],
+        body: Any,
     ) -> Any:
         stream = arguments.pop("stream", False)
         streaming = Streaming.taken_from(arguments)
@@ -326,7 +318,7 @@ class BaseClient:
             secrets=secrets,
             max_retries=self.max_retries,
             trace=self.trace,
-            tap=None if self._tap_maker is None else self._tap_maker.tap,
+            taps=self._tap_maker,
             sent=sent,
         )
 

@@ -6,8 +6,6 @@ At run time any other field goes into the body as well. A type checker takes it 
 Source: OpenAI API reference, "Chat Completions", "Completions (legacy)" and "Responses".
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, TypedDict
 

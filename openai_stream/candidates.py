@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 import requests
@@ -16,10 +17,12 @@ from . import retrying
 from .accumulate import Asked
 from .background import Background
 from .errors import OpenAIStreamError
-from .observers import Sent
 from .redaction import Secrets, purge
 from .timeouts import Timeout
 from .transport import NetworkCall, drop_tracebacks
+
+if TYPE_CHECKING:
+    from .observers import Sent
 
 __all__ = ["Candidate", "Candidates", "stop"]
 

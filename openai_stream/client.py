@@ -5,32 +5,32 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 import requests
 
+from . import endpoints, models
 from .arguments import check_number, check_stream_arguments, signature, typed
-from .attempts import Trace
+from .attempts import TapMaker, Trace
 from .base_client import (
     METHOD,
     MOST_EVENT_BYTES,
     BaseClient,
     Key,
-    TapMaker,
     from_environment,
     keys_kept,
 )
-from .endpoints import RESPONSES, any_endpoint, stored_response
 from .errors import ConfigurationError
-from .models import Response
 from .redaction import forgets, forgets_what_it_is_made_of, shown
 from .request import Headers, check_header_value, check_key, check_url
-from .signatures import CreateResponse, ResumeResponse, StreamAny
-from .stream.crowd import Crowds
+from .stream.crowds import Crowds
 from .timeouts import Timeout, timeout_of
 from .transport import Session
+
+if TYPE_CHECKING:
+    from .signatures import CreateResponse, ResumeResponse, StreamAny
 
 __all__ = ["Client"]
 
@@ -128,12 +128,12 @@ class Client(BaseClient):
                 check_header_value(name, value)
         super()._check()
 
-    @typed(CreateResponse[NoReturn], METHOD)
+    @typed(lambda: CreateResponse[NoReturn], METHOD)
     def create_response(self, **arguments: Any) -> Any:
         """``POST /responses``. See :func:`openai_stream.create_response`."""
-        return self._call(RESPONSES, arguments)
+        return self._call(endpoints.RESPONSES, arguments)
 
-    @typed(ResumeResponse[NoReturn], _RESUME)
+    @typed(lambda: ResumeResponse[NoReturn], _RESUME)
     @forgets
     def resume_response(
         self,
@@ -152,7 +152,8 @@ class Client(BaseClient):
                 "resume_response() takes no fallbacks: no other server has the response"
             )
         arguments["stream"] = True
-        return self._call(stored_response(id, "GET", after=starting_after), arguments, {})
+        endpoint = endpoints.stored_response(id, "GET", after=starting_after)
+        return self._call(endpoint, arguments, {})
 
     @forgets
     def retrieve_response(
@@ -162,7 +163,7 @@ class Client(BaseClient):
         timeout: Timeout | float | None = None,
         extra_headers: Headers | None = None,
         extra_query: Mapping[str, Any] | None = None,
-    ) -> Response:
+    ) -> models.Response:
         """``GET /responses/{id}``. See :func:`openai_stream.retrieve_response`.
 
         .. versionadded:: 0.1
@@ -177,7 +178,7 @@ class Client(BaseClient):
         timeout: Timeout | float | None = None,
         extra_headers: Headers | None = None,
         extra_query: Mapping[str, Any] | None = None,
-    ) -> Response:
+    ) -> models.Response:
         """``POST /responses/{id}/cancel``. See :func:`openai_stream.cancel_response`.
 
         .. versionadded:: 0.1
@@ -192,16 +193,17 @@ class Client(BaseClient):
         timeout: Timeout | float | None,
         extra_headers: Headers | None,
         extra_query: Mapping[str, Any] | None,
-    ) -> Response:
+    ) -> models.Response:
         arguments = {
             "timeout": timeout,
             "extra_headers": extra_headers,
             "extra_query": extra_query,
         }
-        response: Response = self._call(stored_response(ident, method, action), arguments, {})
+        endpoint = endpoints.stored_response(ident, method, action)
+        response: models.Response = self._call(endpoint, arguments, {})
         return response
 
-    @typed(StreamAny, signature("self", "path", "body", stream=False, body=False))
+    @typed(lambda: StreamAny, signature("self", "path", "body", stream=False, body=False))
     @forgets
     def stream(self, path: str, body: Any, **arguments: Any) -> Any:
         """Stream any other endpoint that answers with JSON server-sent events.
@@ -217,10 +219,8 @@ class Client(BaseClient):
         :raises OpenAIStreamError: as :func:`create_chat_completion` does.
         """
         check_stream_arguments("stream", arguments, "put it into the body")
-        if not isinstance(path, str):
-            raise TypeError(f"path must be a string, not {path!r}")
         arguments["stream"] = True
-        return self._call(any_endpoint("/" + path.lstrip("/")), arguments, body)
+        return self._call(endpoints.any_endpoint(path), arguments, body)
 
     def _url(self, endpoint: str, body: Any) -> str:
         assert self.base_url is not None

@@ -27,6 +27,7 @@ from .models import (
     ResponseEvent,
     ServerEvent,
 )
+from .publishing import publish
 from .server_errors import api_error, says_failure
 from .stream.items import DONE, Done, Restarted
 
@@ -242,3 +243,6 @@ def _not_an_event(value: Any) -> str:
         name = "to_dict" if hasattr(value, "to_dict") else "model_dump"
         return f"combine() takes events or dicts, not {kind}: give it event.{name}()"
     return f"combine() takes events or dicts, not {kind}"
+
+
+publish(globals(), "openai_stream")

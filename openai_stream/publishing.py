@@ -7,27 +7,30 @@ from __future__ import annotations
 
 import inspect
 import types
-import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 __all__ = ["publish"]
 
 
-def publish(module: Mapping[str, Any]) -> None:
-    """Give what a module makes public that module as its own.
+def publish(module: Mapping[str, Any], under: str = "", names: Iterable[str] = ()) -> None:
+    """Give what a module makes public the module that users import it from as its own.
 
     :param module: its ``globals()``, with ``__all__``.
+    :param under: the name of that module; default: its own. A module that comes with its first use
+        says it, as those above it have not imported it.
+    :param names: default: all that it makes public.
     """
-    for name in module["__all__"]:
-        thing = module[name]
+    for name in names or module["__all__"]:
+        # What comes with its first use is published by the module that brings it.
+        thing = module.get(name)
         if not isinstance(thing, (type, types.FunctionType)):
             continue
         if not thing.__module__.startswith("openai_stream"):
             continue  # of the standard library, under a name of ours
         if isinstance(thing, type):
             _resolve(thing)
-        thing.__module__ = module["__name__"]
+        thing.__module__ = under or module["__name__"]
 
 
 def _resolve(cls: type) -> None:
@@ -35,7 +38,5 @@ def _resolve(cls: type) -> None:
 
     ``typing`` looks for what they name in the module that the class says it is of.
     """
-    own = inspect.get_annotations(cls)
-    if any(isinstance(hint, str) for hint in own.values()):
-        hints = typing.get_type_hints(cls, include_extras=True)
-        cls.__annotations__ = {name: hints[name] for name in own}
+    if any(isinstance(hint, str) for hint in inspect.get_annotations(cls).values()):
+        cls.__annotations__ = inspect.get_annotations(cls, eval_str=True)

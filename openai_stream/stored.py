@@ -8,9 +8,10 @@ from typing import Any
 import attrs
 import requests
 
+from . import endpoints
 from .attempts import Attempts
 from .background import Background
-from .endpoints import Endpoint, stored_response
+from .endpoints import Endpoint
 from .request import Headers, Request, merge, with_query
 from .timeouts import Timeout
 from .transport import NetworkCall
@@ -52,7 +53,7 @@ def in_background(
         )
 
     def resume(call: NetworkCall, ident: str, last: int | None) -> requests.Response:
-        stored = stored_response(ident, "GET", after=last)
+        stored = endpoints.stored_response(ident, "GET", after=last)
         return attempts.open(about(stored, stored.query(request.query)), call)
 
     def cancel(ident: str, within: float | None) -> None:
@@ -62,7 +63,7 @@ def in_background(
         limits = Timeout(connect=seconds, idle=seconds, gap=seconds, total=seconds)
         once = attrs.evolve(attempts, max_retries=0, sent=None)
         call = NetworkCall(limits, streaming=False)
-        stored = stored_response(ident, "POST", "/cancel")
+        stored = endpoints.stored_response(ident, "POST", "/cancel")
         once.open(about(stored, request.query), call, max_bytes)
 
     ends = (*endpoint.last, *endpoint.failed)

@@ -1,42 +1,31 @@
-"""The text that an event adds to an answer.
+"""The text that an event adds to an answer of choices.
 
 One function an endpoint for an event by itself, and one class for the events of an answer, one
-after the other, where it depends on those before. Joined, it is the text of the whole answer.
+after the other, where it depends on those before. Joined, it is the text of the whole answer. Those
+of a response are in :mod:`.response_texts`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .accumulate import Asked, is_reason
-from .models import (
-    ChatCompletionChunk,
-    ChunkChoice,
-    Completion,
-    CompletionChoice,
-    Delta,
-    Message,
-    Response,
-    ResponseEvent,
-    as_sent,
-)
+from .models import ChatCompletionChunk, ChunkChoice, Delta, Message, as_sent
+
+if TYPE_CHECKING:
+    from .models import Completion, CompletionChoice
 
 __all__ = [
     "ChoiceTexts",
-    "ResponseTexts",
     "chat_text",
     "completion_text",
     "message_text",
-    "response_text",
     "whole_message",
 ]
 
 #: The types of content parts that are text.
 _TEXT_PARTS = ("text", "output_text")
-
-
-# Choices -------------------------------------------------------------------------------------
 
 
 def chat_text(chunk: ChatCompletionChunk, index: int) -> str | None:
@@ -136,56 +125,3 @@ class ChoiceTexts:
                     said = _of_message(choice) or said
                     self._has_text = bool(said)
         return said
-
-
-# Responses -----------------------------------------------------------------------------------
-
-
-def response_text(event: ResponseEvent, index: int) -> str | None:
-    """The text that an event adds to the response, which is all choice 0."""
-    if event.type == "response.output_text.delta" and index == 0:
-        return event.delta if isinstance(event.delta, str) else None
-    return None
-
-
-class ResponseTexts:
-    """The text that an event adds to those before it.
-
-    It comes in deltas. A server that sends none gives it in the events that close a text, a part
-    or an item, or in the last event: whichever is the first to have some is where all is read.
-    """
-
-    def __init__(self, index: int) -> None:
-        self._index = index
-        self._source: str | None = None
-
-    def __call__(self, event: ResponseEvent) -> str | None:
-        if self._index != 0:
-            return None
-        kind = event.type
-        if kind == "response.output_text.delta":
-            self._source = kind
-            return event.delta if isinstance(event.delta, str) else None
-        if self._source in (None, kind):
-            text = _closed_text(kind, event)
-            if text:
-                self._source = kind
-                return text
-        return None
-
-
-def _closed_text(kind: str | None, event: ResponseEvent) -> str | None:
-    """The whole text that an event closes."""
-    if kind == "response.output_text.done":
-        return event.text
-    if kind == "response.content_part.done":
-        return _text_of_output([{"type": "message", "content": [event.part]}])
-    if kind == "response.output_item.done":
-        return _text_of_output([] if event.item is None else [event.item])
-    if kind in ("response.completed", "response.incomplete", "response.done"):
-        return None if event.response is None else event.response.output_text
-    return None
-
-
-def _text_of_output(output: list[dict[str, Any]]) -> str:
-    return Response.from_dict({"output": output}).output_text

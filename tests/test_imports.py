@@ -5,14 +5,31 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 _LATER = (
     "difflib",
     "html",
+    "openai_stream.accumulate.responses",
+    "openai_stream.azure",
     "openai_stream.cli",
+    "openai_stream.combining",
+    "openai_stream.endpoints.any",
+    "openai_stream.endpoints.chat_completions",
+    "openai_stream.endpoints.completions",
+    "openai_stream.endpoints.responses",
+    "openai_stream.fallbacks",
     "openai_stream.local",
+    "openai_stream.models.completions",
+    "openai_stream.models.responses",
+    "openai_stream.models.server_event",
+    "openai_stream.observers.calls",
     "openai_stream.otel",
     "openai_stream.parts",
     "openai_stream.recordings",
+    "openai_stream.redaction.answers",
+    "openai_stream.signatures",
+    "openai_stream.stream.crowd",
     "openai_stream.structured.growing",
     "openai_stream.structured.json_answer",
     "openai_stream.structured.schema",
@@ -33,21 +50,74 @@ def test_what_few_programs_use_comes_with_its_first_use() -> None:
     assert not set(_LATER) & set(loaded)
 
 
-def test_a_room_that_comes_late_has_all_that_it_says() -> None:
-    code = """
-from openai_stream import structured
-print(*(getattr(structured, name).__name__ for name in structured.__all__ if name != "NOTHING"))
+#: Packages with names that come with their first use.
+_PACKAGES = (
+    "openai_stream",
+    "openai_stream.accumulate",
+    "openai_stream.endpoints",
+    "openai_stream.models",
+    "openai_stream.observers",
+    "openai_stream.redaction",
+    "openai_stream.structured",
+)
+
+
+@pytest.mark.parametrize("package", _PACKAGES)
+def test_a_package_has_all_that_it_says(package: str) -> None:
+    """In a process that has used nothing of it; also what type checkers are told, and ``dir``."""
+    code = f"""
+import ast, importlib, inspect
+module = importlib.import_module({package!r})
+assert "__getattr__" in vars(module)
+shown = set(dir(module))
+found = [name for name in module.__all__ if name not in vars(module)]
+for name in module.__all__:
+    getattr(module, name)
+assert set(module.__all__) <= shown and set(found) <= set(vars(module))
+(told,) = [
+    node for node in ast.parse(inspect.getsource(module)).body
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+]
+names = [alias.name for line in told.body for alias in line.names]
+assert set(found) <= set(names) <= set(module.__all__), (names, found)
 try:
-    structured.nothing
+    module.nothing
 except AttributeError as error:
     print(error)
 """
-    names, error = _python(code).splitlines()
-    assert names == (
-        "GrowingJSON JSONAnswer check_class convert element_class schema_name strict_schema "
-        "take_class"
-    )
-    assert error == "module 'openai_stream.structured' has no attribute 'nothing'"
+    assert _python(code) == f"module '{package}' has no attribute 'nothing'\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "public"),
+    [
+        ("azure", "AzureClient", "openai_stream"),
+        ("combining", "combine", "openai_stream"),
+        ("fallbacks", "Fallback", "openai_stream"),
+        ("models.completions", "Completion", "openai_stream"),
+        ("models.completions", "CompletionChoice", "openai_stream.models"),
+        ("models.responses", "Response", "openai_stream"),
+        ("models.responses", "ResponseUsage", "openai_stream.models"),
+        ("models.server_event", "ServerEvent", "openai_stream"),
+    ],
+)
+def test_says_its_public_module_whichever_way_it_comes(module: str, name: str, public: str) -> None:
+    code = f"""
+from openai_stream.{module} import {name}
+import pickle, {public}
+assert {name!r} not in vars({public})  # nobody has asked for it there
+print({name}.__module__, pickle.loads(pickle.dumps({name})) is {name} is {public}.{name})
+"""
+    assert _python(code) == f"{public} True\n"
+
+
+def test_types_of_what_comes_late_are_found() -> None:
+    code = """
+import typing, openai_stream
+for function in (openai_stream.retrieve_response, openai_stream.Client.cancel_response):
+    assert typing.get_type_hints(function)["return"] is openai_stream.Response
+"""
+    assert _python(code) == ""
 
 
 def test_many_threads_use_it_for_the_first_time() -> None:

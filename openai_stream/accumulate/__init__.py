@@ -6,9 +6,17 @@ answer are left to others; what the accumulators promise to threads is told in :
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .asked import UNKNOWN, Asked
 from .choices import ChatAccumulator, CompletionAccumulator, is_reason
-from .responses import ResponseAccumulator
+
+if TYPE_CHECKING:
+    from .responses import ResponseAccumulator
+else:
+    from openai_stream.first_use import at_first_use
+
+    __getattr__, __dir__ = at_first_use(globals(), {".responses": ("ResponseAccumulator",)})
 
 __all__ = [
     "UNKNOWN",

@@ -1,7 +1,10 @@
 """The objects of the OpenAI API as classes: ``from_dict`` reads one, ``to_dict`` gives it back.
 
-Nothing in here knows where the dicts come from, or how events add up to an answer.
+Nothing in here knows where the dicts come from, or how events add up to an answer. Those of the
+other endpoints than the first come with their first use.
 """
+
+from typing import TYPE_CHECKING
 
 from openai_stream.publishing import publish
 
@@ -23,25 +26,46 @@ from .chat import (
     ToolCallDelta,
     URLCitation,
 )
-from .completions import Completion, CompletionChoice, CompletionLogprobs
 from .logprobs import ChoiceLogprobs, TokenLogprob, TopLogprob
 from .model import Model
 from .model import as_sent as as_sent
 from .model import unread as unread
 from .plain_json import copied as copied
-from .responses import (
-    IncompleteDetails,
-    InputTokensDetails,
-    OutputTokensDetails,
-    Response,
-    ResponseError,
-    ResponseEvent,
-    ResponseUsage,
-)
-from .server_event import ServerEvent
 from .usage import CompletionTokensDetails, PromptTokensDetails, Usage
 from .whole import HTTP
 from .whole import brought_by as brought_by
+
+if TYPE_CHECKING:
+    from .completions import Completion, CompletionChoice, CompletionLogprobs
+    from .responses import (
+        IncompleteDetails,
+        InputTokensDetails,
+        OutputTokensDetails,
+        Response,
+        ResponseError,
+        ResponseEvent,
+        ResponseUsage,
+    )
+    from .server_event import ServerEvent
+else:
+    from openai_stream.first_use import at_first_use
+
+    __getattr__, __dir__ = at_first_use(
+        globals(),
+        {
+            ".completions": ("Completion", "CompletionChoice", "CompletionLogprobs"),
+            ".responses": (
+                "IncompleteDetails",
+                "InputTokensDetails",
+                "OutputTokensDetails",
+                "Response",
+                "ResponseError",
+                "ResponseEvent",
+                "ResponseUsage",
+            ),
+            ".server_event": ("ServerEvent",),
+        },
+    )
 
 __all__ = [
     "HTTP",

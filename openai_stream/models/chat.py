@@ -13,7 +13,6 @@ from openai_stream import structured
 from .fields import NONE_GIVEN
 from .logprobs import ChoiceLogprobs
 from .model import Model, missing, wire
-from .next_turn import assistant_param
 from .usage import Usage
 from .whole import Whole
 
@@ -302,6 +301,8 @@ class Message(Model):
 
         .. versionadded:: 0.1
         """
+        from .next_turn import assistant_param  # noqa: PLC0415 - many programs ask but once
+
         return assistant_param(self.to_dict())
 
 

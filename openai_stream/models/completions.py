@@ -8,6 +8,8 @@ from typing import Any
 
 import attrs
 
+from openai_stream.publishing import publish
+
 from .fields import NONE_GIVEN
 from .model import Model, wire
 from .usage import Usage
@@ -72,3 +74,7 @@ class Completion(Whole):
     system_fingerprint: str | None = attrs.field(default=None, repr=False)
     #: In a stream only in the last chunk, if it was asked for in ``stream_options``.
     usage: Usage | None = None
+
+
+publish(globals(), "openai_stream.models")
+publish(globals(), "openai_stream", ("Completion",))

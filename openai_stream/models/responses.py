@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 import attrs
 
 from openai_stream import structured
+from openai_stream.publishing import publish
 
 from .fields import NONE_GIVEN
 from .model import Model, wire
@@ -286,3 +287,7 @@ class ResponseEvent(Model):
     size: str | None = attrs.field(default=None, repr=False)
     #: ``"incomplete"`` of a part that was cut short.
     status: str | None = None
+
+
+publish(globals(), "openai_stream.models")
+publish(globals(), "openai_stream", ("Response", "ResponseEvent"))

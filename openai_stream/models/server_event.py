@@ -6,6 +6,8 @@ from typing import Any
 
 import attrs
 
+from openai_stream.publishing import publish
+
 from .plain_json import clipped
 
 __all__ = ["ServerEvent"]
@@ -33,3 +35,6 @@ class ServerEvent:
         if self.id is not None:
             texts.append(f"id={clipped(self.id)}")
         return f"{type(self).__name__}({', '.join(texts)})"
+
+
+publish(globals(), "openai_stream")

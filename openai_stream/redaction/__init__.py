@@ -11,11 +11,19 @@ goes along with the call. Nothing of this runs for an answer that is well, unles
 
 from __future__ import annotations
 
-from .answers import AnswerWithout
+from typing import TYPE_CHECKING
+
 from .failures import forget_locals, forgets, forgets_what_it_is_made_of, purge
 from .logs import hiding_in_logs, without_secrets
 from .names import hidden_header, hidden_target, is_harmless, is_secret, shown
 from .secrets import HIDDEN, Mask, Secrets, cleaned, cleaned_headers, of_headers, of_proxies, of_url
+
+if TYPE_CHECKING:
+    from .answers import AnswerWithout
+else:
+    from openai_stream.first_use import at_first_use
+
+    __getattr__, __dir__ = at_first_use(globals(), {".answers": ("AnswerWithout",)})
 
 __all__ = [
     "HIDDEN",

@@ -12,12 +12,11 @@ called; so it never finds a thread that has ended.
 
 from __future__ import annotations
 
-import os
 import threading
 
 from .loop import Loop, Member, Seat
 
-__all__ = ["Crowd", "Crowds", "Member", "Seat"]
+__all__ = ["Crowd", "Member", "Seat"]
 
 
 class Crowd:
@@ -59,22 +58,3 @@ class Crowd:
     def is_here(self) -> bool:
         """Whether this is one of its threads. Without the lock: that cannot change meanwhile."""
         return any(loop.is_here() for loop in [*self._loops])
-
-
-class Crowds:
-    """The crowds of a client: one a process, for a forked child has no threads of its parent's."""
-
-    def __init__(self) -> None:
-        self._crowds: dict[int, Crowd] = {}
-
-    def here(self, threads: int | None) -> Crowd | None:
-        """The one of this process.
-
-        :param threads: how many; ``None`` for no crowd.
-        """
-        if threads is None:
-            return None
-        process = os.getpid()
-        crowd = self._crowds.get(process)
-        # Without a lock, which might have been held at the fork: of two one is dropped unused.
-        return crowd or self._crowds.setdefault(process, Crowd(threads))

@@ -12,8 +12,8 @@ from typing import Any
 
 import attrs
 
+from openai_stream import observers
 from openai_stream.errors import OpenAIStreamError, StreamError
-from openai_stream.observers import Ended, Outcome
 from openai_stream.redaction import Secrets, purge, shown
 from openai_stream.transport import drop_tracebacks
 
@@ -54,7 +54,7 @@ class Ending:
         sink: Sink,
         callbacks: Callbacks,
         secrets: Secrets,
-        ended: Ended | None,
+        ended: observers.Ended | None,
     ) -> None:
         self._core = core
         self._sink = sink
@@ -115,7 +115,7 @@ class Ending:
             core = self._core
             first = core.stats().first_event_seconds
             chunks = core.figures.chunk_seconds
-            self._ended(Outcome(error, core.snapshot, first, chunks, whole))
+            self._ended(observers.Outcome(error, core.snapshot, first, chunks, whole))
 
     def complete(self, error: StreamError) -> None:
         """Add what the reader does not know: where it was, and what had come."""

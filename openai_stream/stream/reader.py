@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openai_stream.candidates import Candidates
 from openai_stream.errors import OpenAIStreamError
@@ -20,12 +20,14 @@ from openai_stream.observers import Ended
 from openai_stream.transport import Aborted, can_take_turns
 
 from .answers import Answers
-from .crowd import Crowd, Seat
 from .ending import Callbacks, Ending
 from .exit import Exit, live
 from .reading import Reading, Wait
 from .sinks import Sink, SinkFailed
 from .state import Core
+
+if TYPE_CHECKING:
+    from .crowd import Crowd, Seat
 
 __all__ = ["Reader"]
 

@@ -1,22 +1,15 @@
-"""Who is told of each call: when it begins, and how it ended. For instrumentation.
-
-One function at most, :data:`observer`. Where there is none a call looks once, and nothing else
-happens; what one raises is logged, and the call goes on.
-"""
+"""What an observer is told of a call: how it was asked, with which requests, and how it ended."""
 
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-__all__ = ["Attempt", "Call", "Ended", "Observer", "Outcome", "Sent", "begin"]
-
-_log = logging.getLogger("openai_stream")
+__all__ = ["Attempt", "Call", "Outcome", "Sent"]
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -131,36 +124,3 @@ class Outcome:
     first_event_seconds: float | None = None
     chunk_seconds: Sequence[float] = ()
     whole: bool = False
-
-
-#: Called with the outcome, once, on the thread where the call ends, before anybody else knows.
-Ended = Callable[[Outcome], object]
-#: Called on the caller's thread.
-Observer = Callable[[Call], Ended]
-
-#: The one that there is. A forked child inherits it.
-observer: Observer | None = None
-
-
-def begin(call: Call) -> Ended | None:
-    """Tell that a call begins.
-
-    :returns: what is to be told how it ended: the first time counts, and it never raises.
-    """
-    told = observer
-    if told is None:  # it went while this call looked
-        return None
-    try:
-        ended = [told(call)]
-    except Exception:
-        _log.exception("an observer of calls raised")
-        return None
-
-    def tell(outcome: Outcome) -> None:
-        if ended:
-            try:
-                ended.pop()(outcome)
-            except Exception:
-                _log.exception("an observer of calls raised")
-
-    return tell
