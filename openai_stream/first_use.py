@@ -1,17 +1,31 @@
-"""Names of a package that come with their first use: most programs use none of them.
+"""What comes with its first use: most programs use none of it.
 
-A module that gives such names is imported when one of them is asked for, by any thread; the import
-system has the others wait. What a reader thread may need is there before the thread is started: an
-import may fail while the interpreter shuts down.
+A module is imported when something of it is asked for, by any thread; others that ask wait. What a
+reader thread may need is there before the thread is started: an import may fail while the
+interpreter shuts down.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-__all__ = ["at_first_use"]
+__all__ = ["at_first_use", "importing"]
+
+#: Held by whoever imports at a first use, and by whoever forks. Python does not renew the locks of
+#: modules in a child: one that is forked while another thread imports a module would wait for that
+#: thread for ever when it imports the same module. Not a plain lock: one import may cause another.
+importing = threading.RLock()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=importing.acquire,
+        after_in_parent=importing.release,
+        after_in_child=importing.release,
+    )
 
 
 def at_first_use(
@@ -30,8 +44,9 @@ def at_first_use(
     def __getattr__(name: str) -> Any:
         if name not in module_of:
             raise AttributeError(f"module {package['__name__']!r} has no attribute {name!r}")
-        found = getattr(import_module(module_of[name], package["__name__"]), name)
-        package[name] = found
+        with importing:
+            module = import_module(module_of[name], package["__name__"])
+        found = package[name] = getattr(module, name)
         return found
 
     def __dir__() -> list[str]:

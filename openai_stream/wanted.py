@@ -10,6 +10,7 @@ import attrs
 from . import observers
 from .arguments import check_fields
 from .endpoints import Endpoint
+from .first_use import importing
 from .request import Headers, Request, check_headers, merge, take_mapping
 from .structured import take_class
 from .timeouts import Timeout, timeout_of
@@ -27,7 +28,8 @@ def take_fallbacks(arguments: dict[str, Any]) -> tuple[Fallback, ...]:
     """
     if "fallbacks" not in arguments:
         return ()
-    from .fallbacks import check_fallbacks  # noqa: PLC0415 - most calls have none
+    with importing:
+        from .fallbacks import check_fallbacks  # noqa: PLC0415 - most calls have none
 
     return check_fallbacks(arguments.pop("fallbacks"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -15,7 +16,6 @@ _LATER = (
     "openai_stream.cli",
     "openai_stream.combining",
     "openai_stream.endpoints.any",
-    "openai_stream.endpoints.chat_completions",
     "openai_stream.endpoints.completions",
     "openai_stream.endpoints.responses",
     "openai_stream.fallbacks",
@@ -143,3 +143,33 @@ for thread in crowd: thread.join()
 print(found == [[1]] * 16)
 """
     assert _python(code) == "True\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_that_is_forked_in_the_middle_of_a_first_use() -> None:
+    """Python renews no lock of a module: the child would wait for a thread that it has not."""
+    code = """
+import importlib.abc, os, signal, sys, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+import openai_stream
+
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "openai_stream.azure" and threading.current_thread() is thread:
+            begun.set()
+            forking.wait(0.5)  # it cannot be told that the fork waits: it is over first, or after
+
+begun, forking = threading.Event(), threading.Event()
+sys.meta_path.insert(0, Slow())
+thread = threading.Thread(target=lambda: openai_stream.AzureClient)
+thread.start()
+begun.wait()
+if pid := os.fork():
+    forking.set()
+    thread.join()
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+else:
+    signal.alarm(20)
+    os._exit(openai_stream.AzureClient.__module__ != "openai_stream")
+"""
+    assert _python(code) == "0\n"

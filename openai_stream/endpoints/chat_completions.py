@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from openai_stream.accumulate import Asked, ChatAccumulator
 from openai_stream.content import choices_content
+from openai_stream.first_use import importing
 from openai_stream.models import ChatCompletion, ChatCompletionChunk
 from openai_stream.texts import ChoiceTexts, chat_text
 
@@ -19,7 +20,8 @@ __all__ = ["CHAT_COMPLETIONS"]
 
 
 def _chat_parts(asked: Asked, choice: int) -> PartsReader:
-    from openai_stream.parts.choices import ChatParts  # noqa: PLC0415
+    with importing:
+        from openai_stream.parts.choices import ChatParts  # noqa: PLC0415
 
     return ChatParts(asked, choice)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from openai_stream.accumulate import Asked, CompletionAccumulator
 from openai_stream.content import choices_content
+from openai_stream.first_use import importing
 from openai_stream.models import Completion
 from openai_stream.texts import ChoiceTexts, completion_text
 
@@ -19,7 +20,8 @@ __all__ = ["COMPLETIONS"]
 
 
 def _completion_parts(asked: Asked, choice: int) -> PartsReader:
-    from openai_stream.parts.choices import CompletionParts  # noqa: PLC0415
+    with importing:
+        from openai_stream.parts.choices import CompletionParts  # noqa: PLC0415
 
     return CompletionParts(asked, choice)
 

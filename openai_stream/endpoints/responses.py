@@ -9,6 +9,7 @@ import attrs
 
 from openai_stream.accumulate import UNKNOWN, Asked, ResponseAccumulator
 from openai_stream.content import response_content
+from openai_stream.first_use import importing
 from openai_stream.models import Response, ResponseEvent
 from openai_stream.response_texts import ResponseTexts, response_text
 
@@ -21,8 +22,9 @@ __all__ = ["RESPONSES", "can_be_id", "stored_response"]
 
 
 def _response_parts(asked: Asked, choice: int) -> PartsReader:
-    from openai_stream.parts.pieces import NoParts  # noqa: PLC0415
-    from openai_stream.parts.responses import ResponseParts  # noqa: PLC0415
+    with importing:
+        from openai_stream.parts.pieces import NoParts  # noqa: PLC0415
+        from openai_stream.parts.responses import ResponseParts  # noqa: PLC0415
 
     return ResponseParts() if choice == 0 else NoParts()
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import attrs
 
 from openai_stream import structured
+from openai_stream.first_use import importing
 
 from .fields import NONE_GIVEN
 from .logprobs import ChoiceLogprobs
@@ -301,7 +302,8 @@ class Message(Model):
 
         .. versionadded:: 0.1
         """
-        from .next_turn import assistant_param  # noqa: PLC0415 - many programs ask but once
+        with importing:
+            from .next_turn import assistant_param  # noqa: PLC0415 - many programs ask but once
 
         return assistant_param(self.to_dict())
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from openai_stream.first_use import importing
+
 if TYPE_CHECKING:
     from .crowd import Crowd
 
@@ -24,7 +26,8 @@ class Crowds:
         """
         if threads is None:
             return None
-        from .crowd import Crowd  # noqa: PLC0415 - most clients have no readers
+        with importing:
+            from .crowd import Crowd  # noqa: PLC0415 - most clients have no readers
 
         process = os.getpid()
         crowd = self._crowds.get(process)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from openai_stream.first_use import importing
+
 __all__ = ["take_class"]
 
 #: The argument, and the calls whose argument it is.
@@ -30,11 +32,12 @@ def take_class(body: dict[str, Any], argument: str | None) -> type | None:
     value = None if argument is None else body.get(argument)
     if argument is None or value is None or isinstance(value, Mapping):
         return None
-    from .schema import (  # noqa: PLC0415 - few calls ask for a class
-        check_class,
-        schema_name,
-        strict_schema,
-    )
+    with importing:
+        from .schema import (  # noqa: PLC0415 - few calls ask for a class
+            check_class,
+            schema_name,
+            strict_schema,
+        )
 
     check_class(argument, value)
     cls: type = value
