@@ -46,7 +46,6 @@ from .errors import (
     StructuredOutputError,
     UnprocessableEntityError,
 )
-from .models import ChatCompletion, ChatCompletionChunk
 from .publishing import publish
 from .stream.handles import EventQueue, Stream
 from .stream.items import DONE, Done, Restarted, ShutDown, Tagged
@@ -57,7 +56,14 @@ if TYPE_CHECKING:
     from .azure import AzureClient
     from .combining import combine
     from .fallbacks import Fallback
-    from .models import Completion, Response, ResponseEvent, ServerEvent
+    from .models import (
+        ChatCompletion,
+        ChatCompletionChunk,
+        Completion,
+        Response,
+        ResponseEvent,
+        ServerEvent,
+    )
 else:
     from .first_use import at_first_use
 
@@ -67,7 +73,14 @@ else:
             ".azure": ("AzureClient",),
             ".combining": ("combine",),
             ".fallbacks": ("Fallback",),
-            ".models": ("Completion", "Response", "ResponseEvent", "ServerEvent"),
+            ".models": (
+                "ChatCompletion",
+                "ChatCompletionChunk",
+                "Completion",
+                "Response",
+                "ResponseEvent",
+                "ServerEvent",
+            ),
         },
     )
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 _LATER = (
     "difflib",
     "html",
+    "openai_stream.accumulate.choices",
     "openai_stream.accumulate.responses",
     "openai_stream.azure",
     "openai_stream.cli",
     "openai_stream.combining",
     "openai_stream.endpoints.any",
+    "openai_stream.endpoints.chat_completions",
     "openai_stream.endpoints.completions",
     "openai_stream.endpoints.responses",
     "openai_stream.fallbacks",
     "openai_stream.local",
+    "openai_stream.models.chat",
     "openai_stream.models.completions",
     "openai_stream.models.responses",
     "openai_stream.models.server_event",
@@ -94,11 +98,14 @@ except AttributeError as error:
         ("azure", "AzureClient", "openai_stream"),
         ("combining", "combine", "openai_stream"),
         ("fallbacks", "Fallback", "openai_stream"),
+        ("models.chat", "ChatCompletion", "openai_stream"),
+        ("models.chat", "Delta", "openai_stream.models"),
         ("models.completions", "Completion", "openai_stream"),
         ("models.completions", "CompletionChoice", "openai_stream.models"),
         ("models.responses", "Response", "openai_stream"),
         ("models.responses", "ResponseUsage", "openai_stream.models"),
         ("models.server_event", "ServerEvent", "openai_stream"),
+        ("models.usage", "Usage", "openai_stream.models"),
     ],
 )
 def test_says_its_public_module_whichever_way_it_comes(module: str, name: str, public: str) -> None:
@@ -143,6 +150,16 @@ for thread in crowd: thread.join()
 print(found == [[1]] * 16)
 """
     assert _python(code) == "True\n"
+
+
+@pytest.mark.parametrize("readers", ["0", "1"])
+def test_a_reader_thread_imports_nothing_of_ours(readers: str) -> None:
+    """An import may fail while the interpreter shuts down."""
+    program = Path(__file__).with_name("reader_imports.py")
+    found = subprocess.run(
+        [sys.executable, program, readers], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert found.stdout == "\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

@@ -9,14 +9,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .asked import UNKNOWN, Asked
-from .choices import ChatAccumulator, CompletionAccumulator, is_reason
 
 if TYPE_CHECKING:
+    from .choices import ChatAccumulator, CompletionAccumulator, is_reason
     from .responses import ResponseAccumulator
 else:
     from openai_stream.first_use import at_first_use
 
-    __getattr__, __dir__ = at_first_use(globals(), {".responses": ("ResponseAccumulator",)})
+    __getattr__, __dir__ = at_first_use(
+        globals(),
+        {
+            ".choices": ("ChatAccumulator", "CompletionAccumulator", "is_reason"),
+            ".responses": ("ResponseAccumulator",),
+        },
+    )
 
 __all__ = [
     "UNKNOWN",

@@ -1,19 +1,19 @@
 """The endpoints that stream: for each its path, its classes, how it adds up, and its text.
 
-A new endpoint is a new module here; "To add an endpoint" in CONTRIBUTING.rst says what else. Except
-for chat completions, which most programs ask for, each comes with its first use, and its classes
-with it. What is common to all (frames, errors in the stream, ``[DONE]``) is the protocol's.
+A new endpoint is a new module here; "To add an endpoint" in CONTRIBUTING.rst says what else. Each
+comes with its first use, and its classes with it. What is common to all (frames, errors in the
+stream, ``[DONE]``) is the protocol's.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .chat_completions import CHAT_COMPLETIONS
 from .endpoint import Accumulator, Endpoint
 
 if TYPE_CHECKING:
     from .any import any_endpoint
+    from .chat_completions import CHAT_COMPLETIONS
     from .completions import COMPLETIONS
     from .responses import RESPONSES, can_be_id, stored_response
 else:
@@ -23,6 +23,7 @@ else:
         globals(),
         {
             ".any": ("any_endpoint",),
+            ".chat_completions": ("CHAT_COMPLETIONS",),
             ".completions": ("COMPLETIONS",),
             ".responses": ("RESPONSES", "can_be_id", "stored_response"),
         },

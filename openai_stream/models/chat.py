@@ -10,6 +10,7 @@ import attrs
 
 from openai_stream import structured
 from openai_stream.first_use import importing
+from openai_stream.publishing import publish
 
 from .fields import NONE_GIVEN
 from .logprobs import ChoiceLogprobs
@@ -358,3 +359,7 @@ class ChatCompletion(Whole):
         :raises StructuredOutputError: it is not JSON of that class; ``reason`` says why.
         """
         return cast("T", structured.JSONAnswer.of(self).parsed(cls))
+
+
+publish(globals(), "openai_stream.models")
+publish(globals(), "openai_stream", ("ChatCompletion", "ChatCompletionChunk"))

@@ -5,6 +5,8 @@ Source: OpenAI API reference, "Chat Completions".
 
 import attrs
 
+from openai_stream.publishing import publish
+
 from .fields import NONE_GIVEN
 from .model import Model, wire
 
@@ -55,3 +57,6 @@ class ChoiceLogprobs(Model):
     content: list[TokenLogprob] = NONE_GIVEN
     #: For the tokens of ``refusal``.
     refusal: list[TokenLogprob] = NONE_GIVEN
+
+
+publish(globals(), "openai_stream.models")

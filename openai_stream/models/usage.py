@@ -2,6 +2,8 @@
 
 import attrs
 
+from openai_stream.publishing import publish
+
 from .model import Model, wire
 
 __all__ = ["CompletionTokensDetails", "PromptTokensDetails", "Usage"]
@@ -66,3 +68,6 @@ class Usage(Model):
     total_tokens: int | None = None
     completion_tokens_details: CompletionTokensDetails | None = None
     prompt_tokens_details: PromptTokensDetails | None = None
+
+
+publish(globals(), "openai_stream.models")
