@@ -9,9 +9,12 @@ from benchmarks.arena import Arena, tell
 from benchmarks.report import Findings, Table, Target
 from benchmarks.worker import ROOT, environment
 
+#: The classes of an endpoint come with its first use, which is the first call otherwise.
+_READY = "from openai_stream import ChatCompletion, endpoints; endpoints.CHAT_COMPLETIONS"
 #: What is shown, the statement, the distribution that is installed, the environment that has it.
 PACKAGES = (
     ("openai-stream", "import openai_stream", "openai-stream", ""),
+    ("openai-stream, ready for a chat", _READY, "", ""),
     ("requests, sseclient-py, attrs", "import requests, sseclient, attrs", "", ""),
     ("openai", "import openai", "openai", ""),
     ("httpx-sse and httpx", "import httpx_sse", "httpx-sse httpx", ""),
@@ -82,7 +85,7 @@ def run(arena: Arena) -> Findings:
         rows.append(
             [title, f"{best[title]:.0f}", f"{best['openai-stream'] / best[title]:.2f}", size, count]
         )
-    dependencies = PACKAGES[1][0]
+    dependencies = PACKAGES[2][0]
     return Findings(
         tables=[
             Table(
@@ -93,14 +96,12 @@ def run(arena: Arena) -> Findings:
             )
         ],
         targets=[
-            Target(
-                "``import openai_stream``",
-                dependencies,
-                1.25,
-                best["openai-stream"] / best[dependencies],
+            Target(name, dependencies, 1.25, best[title] / best[dependencies])
+            for name, title in (
+                ("``import openai_stream``", PACKAGES[0][0]),
+                ("``import openai_stream``, and what a chat needs", PACKAGES[1][0]),
             )
         ],
-        drawn={"import": best},
     )
 
 
