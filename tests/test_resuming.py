@@ -194,7 +194,11 @@ def test_a_break_after_every_event_in_turn(
         return script[:-1] if fault in ("silence", "keep-alives only") else script
 
     server.always(one_more)
-    timeout = Timeout(idle=0.15) if FAULTS[fault] and isinstance(FAULTS[fault][-1], Hang) else None
+    timeout = (
+        Timeout(idle=0.15 * HELD_UP)
+        if FAULTS[fault] and isinstance(FAULTS[fault][-1], Hang)
+        else None
+    )
     events = client.create_response(**BODY, stream=True, restarts=LAST, timeout=timeout)
     items = list(events)
     assert [item.to_dict() for item in items] == EVENTS
@@ -219,7 +223,7 @@ def test_each_fault_by_name_after_each_event(
     server: ScriptedServer, client: Client, name: str, read: Callable[..., list[Any]]
 ) -> None:
     silent = name in ("keep_alives", "stall")
-    timeout = Timeout(idle=0.2, gap=0.2) if silent else None
+    timeout = Timeout(idle=0.2 * HELD_UP, gap=0.2 * HELD_UP) if silent else None
     for broken in range(1, len(EVENTS)):
         server.play(answer(EVENTS, fault=NAMED[name](after=broken), done=False), whole)
         items = read(
