@@ -22,7 +22,12 @@ from .arguments import Streaming, signature, typed
 from .attempts import Attempts, TapMaker, Trace
 from .candidates import Candidate, Candidates
 from .endpoints import Endpoint
-from .errors import ConfigurationError, OpenAIStreamError, StreamError
+from .errors import (
+    APIConnectionError,
+    ConfigurationError,
+    OpenAIStreamError,
+    StreamError,
+)
 from .redaction import Secrets, forget_locals, forgets, of_proxies, purge, shown
 from .request import (
     Headers,
@@ -143,12 +148,12 @@ class BaseClient:
     @typed(lambda: CreateChatCompletion[NoReturn], METHOD)
     def create_chat_completion(self, **arguments: Any) -> Any:
         """``POST /chat/completions``. See :func:`openai_stream.create_chat_completion`."""
-        return self._call(endpoints.CHAT_COMPLETIONS, arguments)
+        return self._call(lambda: endpoints.CHAT_COMPLETIONS, arguments)
 
     @typed(lambda: CreateCompletion[NoReturn], METHOD)
     def create_completion(self, **arguments: Any) -> Any:
         """``POST /completions``. See :func:`openai_stream.create_completion`."""
-        return self._call(endpoints.COMPLETIONS, arguments)
+        return self._call(lambda: endpoints.COMPLETIONS, arguments)
 
     @forgets
     def post(self, path: str, body: Any, **arguments: Any) -> Any:
@@ -165,13 +170,14 @@ class BaseClient:
         unknown = arguments.keys() - _POST_ARGUMENTS
         if unknown:
             raise TypeError(f"post() takes no argument {min(unknown)!r}: put it into the body")
-        return self._call(endpoints.any_endpoint(path), arguments, body)
+        return self._call(lambda: endpoints.any_endpoint(path), arguments, body)
 
     def _call(
-        self, endpoint: Endpoint[E, W], arguments: dict[str, Any], body: Any = ARGUMENTS
+        self, find: Callable[[], Endpoint[E, W]], arguments: dict[str, Any], body: Any = ARGUMENTS
     ) -> Any:
         """Make a call.
 
+        :param find: gives the endpoint, which it may have to import.
         :param body: the request's; otherwise what is left of the arguments.
         """
         secrets = Secrets(self._keys, self._passwords)
@@ -179,7 +185,7 @@ class BaseClient:
             secrets.outside = id(outside)
         del outside
         try:
-            return self._call_with(secrets, endpoint, arguments, body)
+            return self._call_with(secrets, find, arguments, body)
         except BaseException as error:
             # Some report errors with the locals of each frame, this one's and its caller's too.
             arguments.clear()
@@ -193,14 +199,18 @@ class BaseClient:
     def _call_with(
         self,
         secrets: Secrets,
-        endpoint: Endpoint[E, W],
+        find: Callable[[], Endpoint[E, W]],
         arguments: dict[str, Any],
         body: Any,
     ) -> Any:
         stream = arguments.pop("stream", False)
         streaming = Streaming.taken_from(arguments)
         streaming.check(stream)
-        fallbacks = take_fallbacks(arguments)
+        try:
+            endpoint = find()
+            fallbacks = take_fallbacks(arguments)
+        except OSError as error:  # no descriptor is left: there would be no connection either
+            raise APIConnectionError(f"what the call needs is not imported: {error}") from error
         wanted = Wanted.taken_from(arguments, endpoint, stream, body)
         request = self._prepare(wanted)
         first = self._candidate(secrets, wanted, request)

@@ -131,7 +131,7 @@ class Client(BaseClient):
     @typed(lambda: CreateResponse[NoReturn], METHOD)
     def create_response(self, **arguments: Any) -> Any:
         """``POST /responses``. See :func:`openai_stream.create_response`."""
-        return self._call(endpoints.RESPONSES, arguments)
+        return self._call(lambda: endpoints.RESPONSES, arguments)
 
     @typed(lambda: ResumeResponse[NoReturn], _RESUME)
     @forgets
@@ -152,8 +152,9 @@ class Client(BaseClient):
                 "resume_response() takes no fallbacks: no other server has the response"
             )
         arguments["stream"] = True
-        endpoint = endpoints.stored_response(id, "GET", after=starting_after)
-        return self._call(endpoint, arguments, {})
+        return self._call(
+            lambda: endpoints.stored_response(id, "GET", after=starting_after), arguments, {}
+        )
 
     @forgets
     def retrieve_response(
@@ -199,8 +200,9 @@ class Client(BaseClient):
             "extra_headers": extra_headers,
             "extra_query": extra_query,
         }
-        endpoint = endpoints.stored_response(ident, method, action)
-        response: models.Response = self._call(endpoint, arguments, {})
+        response: models.Response = self._call(
+            lambda: endpoints.stored_response(ident, method, action), arguments, {}
+        )
         return response
 
     @typed(lambda: StreamAny, signature("self", "path", "body", stream=False, body=False))
@@ -220,7 +222,7 @@ class Client(BaseClient):
         """
         check_stream_arguments("stream", arguments, "put it into the body")
         arguments["stream"] = True
-        return self._call(endpoints.any_endpoint(path), arguments, body)
+        return self._call(lambda: endpoints.any_endpoint(path), arguments, body)
 
     def _url(self, endpoint: str, body: Any) -> str:
         assert self.base_url is not None

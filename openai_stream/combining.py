@@ -9,24 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias, overload
 
-from .endpoints import (
-    CHAT_COMPLETIONS,
-    COMPLETIONS,
-    RESPONSES,
-    Accumulator,
-    Endpoint,
-    any_endpoint,
-)
+from .endpoints import Accumulator, Endpoint
+from .endpoints.any import any_endpoint
+from .endpoints.chat_completions import CHAT_COMPLETIONS
+from .endpoints.completions import COMPLETIONS
+from .endpoints.responses import RESPONSES
 from .errors import StreamAPIError
 from .event_kinds import is_failed_chunk, is_failed_response, is_keep_alive, is_typed
-from .models import (
-    ChatCompletion,
-    ChatCompletionChunk,
-    Completion,
-    Response,
-    ResponseEvent,
-    ServerEvent,
-)
+from .models.chat import ChatCompletion, ChatCompletionChunk
+from .models.completions import Completion
+from .models.responses import Response, ResponseEvent
+from .models.server_event import ServerEvent
 from .publishing import publish
 from .server_errors import api_error, says_failure
 from .stream.items import DONE, Done, Restarted

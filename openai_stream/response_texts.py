@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .models import Response, ResponseEvent
+from .models.responses import Response, ResponseEvent
 
 __all__ = ["ResponseTexts", "response_text"]
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .accumulate import Asked, is_reason
-from .models import ChatCompletionChunk, ChunkChoice, Delta, Message, as_sent
+from .accumulate import Asked
+from .accumulate.choices import is_reason
+from .models import as_sent
+from .models.chat import ChatCompletionChunk, ChunkChoice, Delta, Message
 
 if TYPE_CHECKING:
-    from .models import Completion, CompletionChoice
+    from .models.completions import Completion, CompletionChoice
 
 __all__ = [
     "ChoiceTexts",

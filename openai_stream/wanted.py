@@ -28,7 +28,7 @@ def take_fallbacks(arguments: dict[str, Any]) -> tuple[Fallback, ...]:
     """
     if "fallbacks" not in arguments:
         return ()
-    with importing:
+    with importing():
         from .fallbacks import check_fallbacks  # noqa: PLC0415 - most calls have none
 
     return check_fallbacks(arguments.pop("fallbacks"))

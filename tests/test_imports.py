@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import openai_stream
 
 _LATER = (
     "difflib",
@@ -162,6 +165,64 @@ def test_a_reader_thread_imports_nothing_of_ours(readers: str) -> None:
     assert found.stdout == "\n"
 
 
+def test_a_first_call_without_a_file_descriptor_is_an_error_of_ours() -> None:
+    code = """
+import os, resource
+from openai_stream import APIConnectionError, Client
+client = Client("k", "http://127.0.0.1:9/v1", max_retries=0)
+resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+taken = []
+try:
+    while True:
+        taken.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+for _ in range(2):
+    try:
+        client.create_chat_completion(model="m", messages=[])
+    except APIConnectionError as error:
+        print("not imported" in str(error))
+    os.close(taken.pop()), os.close(taken.pop()), os.close(taken.pop())
+"""
+    assert _python(code) == "True\nFalse\n"
+
+
+def _late_names() -> dict[str, set[str]]:
+    """Of each package those of its names that come with their first use."""
+    code = f"""
+import importlib
+for package in {_PACKAGES!r}:
+    module = importlib.import_module(package)
+    print(package, *(name for name in module.__all__ if name not in vars(module)))
+"""
+    lines = [line.split() for line in _python(code).splitlines()]
+    return {package: set(names) for package, *names in lines}
+
+
+def test_no_module_asks_for_a_first_use_while_it_is_imported() -> None:
+    """It would wait for who imports, who may wait for it: no order of the two locks holds then."""
+    late = _late_names()
+    assert "AzureClient" in late["openai_stream"]
+    root = Path(openai_stream.__file__).parent
+    programs = {"cli", "web", "otel", "testing", "recordings", "local"}
+    found = []
+    for path in root.rglob("*.py"):
+        parts = path.relative_to(root.parent).with_suffix("").parts
+        # No module of the others imports one of these; the second is for type checkers.
+        if parts[1] in programs or parts[1] == "signatures":
+            continue
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            package = node.module or ""
+            if node.level:
+                above = parts[: len(parts) - node.level]
+                package = ".".join([*above, *filter(None, [node.module])])
+            names = {alias.name for alias in node.names}
+            found += [(path.name, name) for name in names & late.get(package, set())]
+    assert found == []
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_child_that_is_forked_in_the_middle_of_a_first_use() -> None:
     """Python renews no lock of a module: the child would wait for a thread that it has not."""
@@ -190,3 +251,40 @@ else:
     os._exit(openai_stream.AzureClient.__module__ != "openai_stream")
 """
     assert _python(code) == "0\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_and_a_first_use_that_wait_for_each_other_go_on() -> None:
+    """As a handler that ``logging`` makes under its lock, which a fork takes too."""
+    code = """
+import faulthandler, os, threading, warnings
+faulthandler.dump_traceback_later(60, exit=True)
+warnings.simplefilter("ignore", DeprecationWarning)
+others, forking, asked = threading.Lock(), threading.Event(), []
+os.register_at_fork(
+    before=lambda: (forking.set(), others.acquire()),
+    after_in_parent=others.release,
+    after_in_child=others.release,
+)
+import openai_stream
+from openai_stream import first_use
+first_use._PATIENCE = 0.5
+
+def ask():
+    with others:
+        held.set()
+        forking.wait()
+        asked.append(openai_stream.AzureClient)
+
+# The hooks before a fork are called in the opposite order: the one of the library comes first.
+held = threading.Event()
+thread = threading.Thread(target=ask)
+thread.start()
+held.wait()
+if pid := os.fork():
+    thread.join()
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), *asked)
+else:
+    os._exit(0)
+"""
+    assert _python(code) == "0 <class 'openai_stream.AzureClient'>\n"

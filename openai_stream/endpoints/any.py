@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from openai_stream.accumulate import UNKNOWN, Asked
-from openai_stream.models import ServerEvent, copied
+from openai_stream.models import copied
+from openai_stream.models.server_event import ServerEvent
 
 from .endpoint import Endpoint
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from openai_stream.accumulate import Asked, CompletionAccumulator
+from openai_stream.accumulate import Asked
+from openai_stream.accumulate.choices import CompletionAccumulator
 from openai_stream.content import choices_content
 from openai_stream.first_use import importing
-from openai_stream.models import Completion
+from openai_stream.models.completions import Completion
 from openai_stream.texts import ChoiceTexts, completion_text
 
 from .endpoint import Endpoint, has_choices
@@ -20,7 +21,7 @@ __all__ = ["COMPLETIONS"]
 
 
 def _completion_parts(asked: Asked, choice: int) -> PartsReader:
-    with importing:
+    with importing():
         from openai_stream.parts.choices import CompletionParts  # noqa: PLC0415
 
     return CompletionParts(asked, choice)

@@ -7,10 +7,11 @@ from urllib.parse import quote
 
 import attrs
 
-from openai_stream.accumulate import UNKNOWN, Asked, ResponseAccumulator
+from openai_stream.accumulate import UNKNOWN, Asked
+from openai_stream.accumulate.responses import ResponseAccumulator
 from openai_stream.content import response_content
 from openai_stream.first_use import importing
-from openai_stream.models import Response, ResponseEvent
+from openai_stream.models.responses import Response, ResponseEvent
 from openai_stream.response_texts import ResponseTexts, response_text
 
 from .endpoint import Endpoint
@@ -22,7 +23,7 @@ __all__ = ["RESPONSES", "can_be_id", "stored_response"]
 
 
 def _response_parts(asked: Asked, choice: int) -> PartsReader:
-    with importing:
+    with importing():
         from openai_stream.parts.pieces import NoParts  # noqa: PLC0415
         from openai_stream.parts.responses import ResponseParts  # noqa: PLC0415
 

@@ -303,7 +303,7 @@ class Message(Model):
 
         .. versionadded:: 0.1
         """
-        with importing:
+        with importing():
             from .next_turn import assistant_param  # noqa: PLC0415 - many programs ask but once
 
         return assistant_param(self.to_dict())

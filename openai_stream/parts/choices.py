@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from openai_stream.accumulate import Asked, is_reason
+from openai_stream.accumulate import Asked
+from openai_stream.accumulate.choices import is_reason
 from openai_stream.accumulate.pieces import is_void
 from openai_stream.accumulate.tool import Tool
 from openai_stream.accumulate.tool_calls import ToolCalls
-from openai_stream.models import ChatCompletionChunk, ChunkChoice, Completion, unread
+from openai_stream.models import unread
+from openai_stream.models.chat import ChatCompletionChunk, ChunkChoice
+from openai_stream.models.completions import Completion
 from openai_stream.texts import ChoiceTexts, chat_text, completion_text, whole_message
 
 from . import Finish, Part, Reasoning, Refusal, Text

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from openai_stream.accumulate import ResponseAccumulator
 from openai_stream.accumulate.json_object import ObjectScanner
 from openai_stream.accumulate.output_items import Item
 from openai_stream.accumulate.pieces import Text as GrowingText
 from openai_stream.accumulate.pieces import frozen
-from openai_stream.accumulate.responses import Target
-from openai_stream.models import ResponseEvent
+from openai_stream.accumulate.responses import ResponseAccumulator, Target
+from openai_stream.models.responses import ResponseEvent
 from openai_stream.surrogates import joined
 
 from . import Finish, Part, Reasoning, Refusal, Text

@@ -9,6 +9,7 @@ too, since nobody but the user knows.
 
 from __future__ import annotations
 
+import functools
 import re
 
 __all__ = ["SHORT", "hidden_header", "hidden_target", "is_harmless", "is_secret", "shown"]
@@ -43,8 +44,14 @@ _HARMLESS = r"""
 _PARAMETER = r"(?<=[?&])([^=&#\s\"']*)=([^&#\s\"']*)"
 
 
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern, from its first use on: to compile these takes longer than to import a room."""
+    return re.compile(pattern, re.IGNORECASE | re.VERBOSE)
+
+
 def _says(pattern: str, name: str) -> bool:
-    return re.fullmatch(pattern, name.strip(), re.IGNORECASE | re.VERBOSE) is not None
+    return _compiled(pattern).fullmatch(name.strip()) is not None
 
 
 def is_secret(name: str, *, parameter: bool = False, identifying: bool = False) -> bool:

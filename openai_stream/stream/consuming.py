@@ -215,7 +215,7 @@ class _Arguments:
         return self._of(self._reader.feed(event))
 
     def _of(self, parts: list[Part]) -> str:
-        from openai_stream.parts import CallDelta  # noqa: PLC0415 - see endpoints
+        from openai_stream.parts import CallDelta  # noqa: PLC0415 - the reader is of it
 
         piece = "".join(
             part.arguments

@@ -26,7 +26,7 @@ class Crowds:
         """
         if threads is None:
             return None
-        with importing:
+        with importing():
             from .crowd import Crowd  # noqa: PLC0415 - most clients have no readers
 
         process = os.getpid()

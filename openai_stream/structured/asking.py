@@ -32,7 +32,7 @@ def take_class(body: dict[str, Any], argument: str | None) -> type | None:
     value = None if argument is None else body.get(argument)
     if argument is None or value is None or isinstance(value, Mapping):
         return None
-    with importing:
+    with importing():
         from .schema import (  # noqa: PLC0415 - few calls ask for a class
             check_class,
             schema_name,

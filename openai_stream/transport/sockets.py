@@ -48,9 +48,10 @@ def close_half_made(error: BaseException) -> None:
     has yet, and that has taken the descriptor over.
     """
     for frame, _ in walk_tb(error.__traceback__):
-        made = frame.f_locals.get("self")
-        if isinstance(made, ssl.SSLSocket):
-            made.close()
+        if frame.f_globals is vars(ssl):  # to look at the locals of others would keep them alive
+            made = frame.f_locals.get("self")
+            if isinstance(made, ssl.SSLSocket):
+                made.close()
 
 
 def socket_options() -> list[tuple[int, int, int]]:
