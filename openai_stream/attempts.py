@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["Attempts", "TapMaker", "Trace"]
 
 Trace = Callable[[requests.PreparedRequest, requests.Response | None], object]
+
 _log = logging.getLogger("openai_stream")
 
 _LONGEST_RETRY_AFTER = 60.0  # seconds; a server that wants more gets no further attempt

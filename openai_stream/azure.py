@@ -10,13 +10,7 @@ import attrs
 import requests
 
 from .attempts import TapMaker, Trace
-from .base_client import (
-    MOST_EVENT_BYTES,
-    BaseClient,
-    Key,
-    from_environment,
-    keys_kept,
-)
+from .base_client import MOST_EVENT_BYTES, BaseClient, Key, from_environment, keys_kept
 from .errors import ConfigurationError
 from .publishing import publish
 from .redaction import forgets_what_it_is_made_of, shown

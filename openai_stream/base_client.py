@@ -22,12 +22,7 @@ from .arguments import Streaming, signature, typed
 from .attempts import Attempts, TapMaker, Trace
 from .candidates import Candidate, Candidates
 from .endpoints import Endpoint
-from .errors import (
-    APIConnectionError,
-    ConfigurationError,
-    OpenAIStreamError,
-    StreamError,
-)
+from .errors import APIConnectionError, ConfigurationError, OpenAIStreamError, StreamError
 from .redaction import Secrets, forget_locals, forgets, of_proxies, purge, shown
 from .request import (
     Headers,
@@ -206,9 +201,9 @@ class BaseClient:
         stream = arguments.pop("stream", False)
         streaming = Streaming.taken_from(arguments)
         streaming.check(stream)
+        fallbacks = take_fallbacks(arguments)
         try:
             endpoint = find()
-            fallbacks = take_fallbacks(arguments)
         except OSError as error:  # no descriptor is left: there would be no connection either
             raise APIConnectionError(f"what the call needs is not imported: {error}") from error
         wanted = Wanted.taken_from(arguments, endpoint, stream, body)
