@@ -7,6 +7,7 @@ long; of any other module some part, so that what the module makes once is made 
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -57,8 +58,41 @@ def scheduler(config: Any, log: Any) -> Any:
     from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - a test run may be without it
 
     class Groups(LoadScopeScheduling):  # type: ignore[misc]
+        """Gives on what a process had before it that died, as at a test's time limit.
+
+        That of ``pytest-xdist`` 3.8 gives it all out again, with what had been done and with the
+        test that had ended it; and it leaves a process with one test, which waits for a second or
+        for the end: the run never ended (its issues 1323, 1327 and 1378).
+        """
+
         def _split_scope(self, nodeid: str) -> str:
             return group_of(nodeid)
+
+        def remove_node(self, node: Any) -> str | None:
+            """It has ended or died. Returns the test that was running, which is told as failed."""
+            left = [
+                (group, name)
+                for group, tests in self.assigned_work.pop(node).items()
+                for name, done in tests.items()
+                if not done
+            ]
+            if not left:
+                return None
+            (_, died), *left = left
+            for group, name in left:
+                self.workqueue.setdefault(group, {})[name] = False
+            for other in self.nodes:
+                self._reschedule(other)
+            return str(died)
+
+        def _reschedule(self, node: Any) -> None:
+            if node.shutting_down or node not in self.registered_collections:
+                return  # a new one asks when it has collected
+            while self.workqueue and self._pending_of(self.assigned_work[node]) <= 2:
+                with suppress(OSError):  # it has just died: what it is given comes back
+                    self._assign_work_unit(node)
+            if not self.workqueue:
+                node.shutdown()
 
     config.option.loadscopereorder = False  # they are in order
     return Groups(config, log)

@@ -10,7 +10,10 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from machine import HELD_UP
 from sharing import group_of, in_order
+
+pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -73,3 +76,43 @@ def test_processes_get_groups() -> None:
     assert len(processes) > 6
     assert {len(those) for those in processes.values()} == {1}
     assert set.union(*processes.values()) == {"gw0", "gw1"}
+
+
+#: A module, one of whose tests ends the process that it runs in, as a time limit does.
+ENDED = """
+import os
+import pytest
+
+@pytest.mark.parametrize("number", range(20))
+def test_runs(number):
+    pass
+
+@pytest.mark.parametrize("number", range(3))
+def test_ends(number):
+    if number == {ends}:
+        os._exit(1)
+"""
+
+
+@pytest.mark.parametrize("processes", ["1", "4"])
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_process_that_dies_costs_one_test(
+    pytester: pytest.Pytester, number: int, processes: str
+) -> None:
+    """It cost the run and its coverage: the others waited for ever for what had been done."""
+    pytester.makeconftest(
+        f"""
+        import sys
+
+        sys.path.insert(0, {str(ROOT / "tests")!r})
+        import sharing
+
+        def pytest_xdist_make_scheduler(config, log):
+            return sharing.scheduler(config, log)
+        """
+    )
+    ended, whole = ENDED.format(ends=number), ENDED.format(ends=None)
+    pytester.makepyfile(test_a=ended, test_b=ended, test_c=whole)
+    options = ["-n", processes, "--max-worker-restart", "4"]
+    ran = pytester.runpytest_subprocess(*options, timeout=30.0 * HELD_UP)
+    ran.assert_outcomes(passed=2 * 22 + 23, failed=2)
