@@ -162,6 +162,22 @@ def test_requests_cache(server: ScriptedServer) -> None:
     assert len(server.requests) == 3
 
 
+@pytest.mark.parametrize("settings", [{}, {"expire_after": 0}, {"allowable_methods": ["GET"]}])
+def test_requests_cache_that_does_not_keep_the_answer(
+    server: ScriptedServer, settings: dict[str, Any]
+) -> None:
+    """As it is without settings: it keeps no answer to a POST, but gives another class of it."""
+    server.play(json_answer(WHOLE), answer(CHUNKS), error_answer(404, "no"))
+    with (
+        requests_cache.CachedSession(backend="memory", **settings) as session,
+        client_of(server.base_url, session) as client,
+    ):
+        assert ask(client).to_dict() == WHOLE
+        assert streamed(client) == CHUNKS
+        with pytest.raises(NotFoundError):
+            ask(client)
+
+
 # Tokens --------------------------------------------------------------------------------------
 
 

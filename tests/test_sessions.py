@@ -360,6 +360,45 @@ def test_a_hook_may_put_another_response_in_its_place(
         assert server.connections[0].client_closed.wait(SOON)  # nobody else has it
 
 
+class OwnResponse(requests.Response):
+    """Around what ``requests`` has returned: both read from one ``raw``."""
+
+    @classmethod
+    def around(cls, response: requests.Response, **_: Any) -> OwnResponse:
+        made = cls()
+        vars(made).update(vars(response))
+        return made
+
+
+class WrapsInSend(requests.Session):
+    def send(self, *args: Any, **kwargs: Any) -> OwnResponse:
+        return OwnResponse.around(super().send(*args, **kwargs))
+
+
+class WrapsInRequest(requests.Session):
+    def request(self, *args: Any, **kwargs: Any) -> OwnResponse:
+        return OwnResponse.around(super().request(*args, **kwargs))
+
+
+class WrapsInAHook(requests.Session):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hooks["response"] = [OwnResponse.around]
+
+
+@pytest.mark.parametrize("kind", [WrapsInSend, WrapsInRequest, WrapsInAHook])
+def test_a_session_may_have_a_response_class_of_its_own(
+    server: ScriptedServer, kind: type[requests.Session]
+) -> None:
+    server.play(answer(CHUNKS), json_answer(WHOLE), error_answer(400, "no"))
+    with kind() as session, client_of(server, session) as client:
+        assert [event.to_dict() for event in stream(client)] == CHUNKS
+        assert ask(client).to_dict() == WHOLE
+        with pytest.raises(BadRequestError):
+            ask(client)
+    assert len(server.connections) == 1  # each was read to its end
+
+
 @pytest.mark.parametrize(
     "error", [requests.HTTPError("no model in it"), requests.RequestException("no model in it")]
 )

@@ -91,10 +91,8 @@ def _timed(
     except BaseException:
         seen.close()
         raise
-    if response is not seen.response:  # a hook has put another in its place
-        seen.close()
+    seen.leave(response)
     seen.show_target(response)
-    seen.response = None  # its request leads back: nothing is to wait for the garbage collector
     return response
 
 
@@ -164,7 +162,7 @@ class _Seen:
     def _keep(self, response: requests.Response, **_: Any) -> None:
         if self.passed is not None:
             self.passed()
-        self.close()  # a session may ask again with a new token, and forget the first answer
+        self.leave(response)  # a session may ask again with a new token, and forget the first
         self.response = response
 
     def _hide_target(self, response: requests.Response, **_: Any) -> None:
@@ -174,6 +172,15 @@ class _Seen:
     def show_target(self, response: requests.Response) -> None:
         if self._target is not None:
             response.headers["location"] = self._target
+
+    def leave(self, response: requests.Response) -> None:
+        """Somebody has this one. What was seen is closed if it was another: a hook may have put it
+        in its place. A session may have put its own class around what was seen, too
+        (``requests_cache`` does); both read from one ``raw``.
+        """
+        seen, self.response = self.response, None  # its request leads back: no circle is left
+        if seen is not None and response.raw is not seen.raw:
+            seen.close()
 
     def close(self) -> None:
         if self.response is not None:
