@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import pickle
 import subprocess
 import sys
+import traceback
 from typing import Any
 
 import pytest
@@ -151,6 +153,68 @@ def test_a_proxy_without_a_host_is_named_without_its_password(
     ):
         ask(client)
     assert "hunter22" not in str(caught.value)
+
+
+UNQUOTED = [
+    "http://user:hunter22Secret#x@localhost:9",
+    "http://user:hunter22Secret/x@localhost:9",
+    "http://user:hunter22Secret?x@localhost:9",
+    "http://user:hunter22Secret\\x@localhost:9",
+    "http://user:[hunter22Secret@localhost:9",
+    "socks5://user:hunter22Secret#x@localhost:9",
+    "http://hunter22Secret#x@localhost:9",
+    "http://hunter22Secret/x@localhost:9",
+    "http://user:hunter22Secret://x@localhost:9",
+    "http://user:hunter22Secret@localhost:port",
+]
+
+
+@pytest.mark.parametrize("url", UNQUOTED)
+@pytest.mark.parametrize("given", [True, False])
+def test_a_proxys_password_that_is_not_quoted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, url: str, given: bool
+) -> None:
+    """The parser's own words quote it as a host; where they do not, it would be looked up."""
+    caplog.set_level("DEBUG")
+    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, url)
+    with (
+        requests.Session() as session,
+        Client(KEY, "http://example.invalid/v1", session=session if given else None) as client,
+        pytest.raises(ConfigurationError, match=r"the proxy's URL .* is to be quoted") as caught,
+    ):
+        ask(client)
+    told = "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert "hunter22" not in told
+    assert "hunter22" not in repr(pickle.dumps(caught.value))
+
+
+def test_too_many_open_files() -> None:
+    script = """
+import os, resource
+from openai_stream import APIConnectionError, Client
+client = Client("key", "http://127.0.0.1:9/v1", max_retries=0)
+for spare in (3, 0):  # the first has imported what it needs
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    taken = []
+    try:
+        while True:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        pass
+    for number in taken[:spare]:
+        os.close(number)
+    try:
+        client.create_chat_completion(model="m", messages=[])
+    except APIConnectionError as error:
+        print(error)
+    for number in taken[spare:]:
+        os.close(number)
+"""
+    run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    last = run.stdout.splitlines()[-1]
+    assert "ulimit -n" in last, run
+    assert "Is the server running" not in last
 
 
 def test_socks_without_its_package() -> None:

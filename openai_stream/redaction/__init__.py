@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .failures import forget_locals, forgets, forgets_what_it_is_made_of, purge
 from .logs import hiding_in_logs, without_secrets
-from .names import hidden_header, hidden_target, is_harmless, is_secret, shown
+from .names import hidden_header, hidden_target, is_harmless, is_secret, shown, shown_proxy
 from .secrets import HIDDEN, Mask, Secrets, cleaned, cleaned_headers, of_headers, of_proxies, of_url
 
 if TYPE_CHECKING:
@@ -45,5 +45,6 @@ __all__ = [
     "of_url",
     "purge",
     "shown",
+    "shown_proxy",
     "without_secrets",
 ]

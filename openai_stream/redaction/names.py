@@ -12,7 +12,15 @@ from __future__ import annotations
 import functools
 import re
 
-__all__ = ["SHORT", "hidden_header", "hidden_target", "is_harmless", "is_secret", "shown"]
+__all__ = [
+    "SHORT",
+    "hidden_header",
+    "hidden_target",
+    "is_harmless",
+    "is_secret",
+    "shown",
+    "shown_proxy",
+]
 
 #: Shorter texts, as local servers are given for keys ("x", "none"), are a part of many words.
 SHORT = 8
@@ -109,3 +117,9 @@ def shown(url: str | None) -> str:
     else:
         rest = authority.rpartition("@")[2] + rest[len(authority) :]
     return scheme + separator + re.split(r"[?#]", rest)[0]
+
+
+def shown_proxy(url: str) -> str:
+    """The same of a proxy, whose URL has no path: all before an at sign is who uses it."""
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    return scheme + separator + re.split(r"[/?#\\]", rest.rpartition("@")[2])[0]

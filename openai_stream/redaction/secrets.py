@@ -359,7 +359,8 @@ def of_proxies(urls: Iterable[str | None]) -> Iterator[str]:
         before = (url or "").rpartition("@")[0]
         user, _, password = before.split("://", 1)[-1].partition(":")
         secret = password or user
-        yield from (secret, unquote(secret))
+        # Where what is special in it is not quoted, a parser quotes what comes before that.
+        yield from (secret, unquote(secret), re.split(r"[/?#\\]", secret)[0])
 
 
 def cleaned(value: Any, clean: Callable[[str], str]) -> Any:

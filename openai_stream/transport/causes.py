@@ -17,7 +17,7 @@ import requests
 import urllib3.exceptions
 
 from openai_stream.errors import APIConnectionError, APITimeoutError, ConfigurationError
-from openai_stream.redaction import shown
+from openai_stream.redaction import shown_proxy
 
 from .deadlines import NO_TLS
 
@@ -92,7 +92,7 @@ def cause_of(error: Exception, proxy: str | None = None) -> Cause:
     if proxy and (isinstance(error, requests.exceptions.ProxyError) or _is_socks(inner)):
         return Cause(
             APIConnectionError,
-            f"the proxy {shown(proxy)} gives no connection: {why}",
+            f"the proxy {shown_proxy(proxy)} gives no connection: {why}",
             retry=not (_is_refused(inner) or _refuses(why)),
         )
     if any(type(one) in _UNREADABLE for one in inner):
@@ -101,8 +101,8 @@ def cause_of(error: Exception, proxy: str | None = None) -> Cause:
     if proxy:  # which of the two it was nothing tells
         return Cause(
             APIConnectionError,
-            f"no response through the proxy {shown(proxy)}: {why}. Are the proxy and the server "
-            "running, and is the base URL right?",
+            f"no response through the proxy {shown_proxy(proxy)}: {why}. Are the proxy and the "
+            "server running, and is the base URL right?",
         )
     return Cause(
         APIConnectionError,

@@ -8,11 +8,13 @@ import re
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from urllib3.util import parse_url
 
-from openai_stream.redaction import shown
+from openai_stream.errors import ConfigurationError
+from openai_stream.redaction import shown_proxy
 
 from .body import settle
 from .call import NetworkCall
@@ -42,15 +44,35 @@ def send(
     settings: Any = session.merge_environment_settings(made.url, {}, True, None, None)
     proxies = settings["proxies"]
     proxy = requests.utils.select_proxy(made.url, proxies) if proxies else None
-    if proxy and not parse_url(proxy).host:  # requests would trip over it with a TypeError
-        if "://" in proxy:
-            why = f"the proxy's URL {shown(proxy)!r} has no host"
-        else:
-            why = f"the proxy's URL has no scheme: write {shown(f'http://{proxy}')}"
+    if proxy and (why := _unusable(proxy)):
         raise requests.exceptions.InvalidProxyURL(why)
     is_ours = isinstance(session, Session) and not (proxy or "").startswith("socks")
     with sending(call):
         return _timed(session, made, prepared, call, settings, is_ours)
+
+
+def _unusable(proxy: str) -> str | None:
+    """Why this cannot be a proxy's URL: ``requests`` would trip over it with a ``TypeError``, quote
+    a part of the password, or look for a host that is the user's name.
+    """
+    try:
+        host = parse_url(proxy).host
+        rest = urlsplit(proxy)
+        is_read = "@" not in rest.path + rest.query + rest.fragment
+    except ValueError:
+        host, is_read = None, False
+    has_scheme = "://" in proxy
+    if has_scheme and not is_read:
+        return (
+            f"the proxy's URL {shown_proxy(proxy)!r} cannot be read: its port is a number, and "
+            "what is special in its user name and password is to be quoted, as "
+            "urllib.parse.quote(password, safe='') does"
+        )
+    if host:  # requests puts a scheme before it, if there is none
+        return None
+    if has_scheme:
+        return f"the proxy's URL {shown_proxy(proxy)!r} has no host"
+    return f"the proxy's URL has no scheme: write {shown_proxy(f'http://{proxy}')}"
 
 
 def _timed(

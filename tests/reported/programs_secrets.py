@@ -108,4 +108,12 @@ ROWS: tuple[Situation, ...] = (
         before="in the status of the span",
         test=f"{_GIVEN}[the auth of the session-message]",
     ),
+    Situation(
+        name="A proxy's password that is not quoted",
+        source="psf/requests#2703",
+        situation="It has a #, a slash or a bracket in it; urllib3 quotes a part as the host.",
+        right="ConfigurationError without a part of it, which says what to quote.",
+        before="the password in the message",
+        test="tests/test_wrong_use.py::test_a_proxys_password_that_is_not_quoted",
+    ),
 )
