@@ -32,6 +32,8 @@ from openai_stream.testing import (
     answer,
     chat_chunks,
     chunk,
+    cut,
+    error_answer,
     frame,
 )
 
@@ -123,6 +125,23 @@ def test_a_wall_clock_that_jumps(
     go.set()
     assert "".join(events.text()) == "one two three"
     assert 0 <= events.stream.stats.seconds < SOON
+
+
+def test_a_test_that_has_stopped_the_clock(server: ScriptedServer, tmp_path: Path) -> None:
+    """``freezegun`` stops ``time.monotonic`` too: a pause between attempts never ended."""
+    pytest.importorskip("freezegun")
+    server.play(error_answer(500, "no"), answer(WHOLE, fault=cut(after=1)), answer(WHOLE))
+    with script(
+        server,
+        tmp_path,
+        "from freezegun import freeze_time\n"
+        "patient = Client(api_key='test', base_url=sys.argv[1], max_retries=1)\n"
+        "with freeze_time('2024-01-01'):\n"
+        "    events = patient.create_chat_completion(\n"
+        "        model='any', messages=[], stream=True, restarts=1)\n"
+        "    say(text(events.stream.result()))\n",
+    ) as it:
+        assert it.communicate(timeout=SOON)[0] == "one two three\n"
 
 
 # Stops and exits ------------------------------------------------------------------------------

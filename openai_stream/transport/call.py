@@ -136,8 +136,8 @@ class NetworkCall(Deadlines):
         """
         until = monotonic() + min(seconds, self.seconds_of_total())
         with self.lock:
-            while not self.aborted and (left := until - monotonic()) > 0:
-                self._wake.wait(left)
+            if not self.aborted:  # once: a program that is tested may have stopped the clock
+                self._wake.wait(min(seconds, self.seconds_of_total()))
         self.check()
 
     def end_tap(self, how: End | None = None) -> None:
