@@ -9,7 +9,11 @@ import contextlib
 import datetime
 import io
 import json
+import os
 import socket
+import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,11 +27,20 @@ import requests_cache
 import requests_mock
 import requests_oauthlib
 import responses
+import trustme
 import urllib3
 import vcr
+from machine import HELD_UP
 
 from openai_stream import APIConnectionError, Client, NotFoundError, StreamInterruptedError
-from openai_stream.testing import ScriptedServer, answer, chat_chunks, error_answer, json_answer
+from openai_stream.testing import (
+    Hang,
+    ScriptedServer,
+    answer,
+    chat_chunks,
+    error_answer,
+    json_answer,
+)
 
 CHUNKS = chat_chunks("Hello big world")
 WHOLE = {"object": "chat.completion", "choices": []}
@@ -310,3 +323,56 @@ def pump(here: socket.socket, there: socket.socket) -> None:
         there.shutdown(socket.SHUT_WR)
     except OSError:
         pass
+
+
+# TLS of others -------------------------------------------------------------------------------
+
+PYOPENSSL = """\
+import sys, warnings
+warnings.simplefilter("ignore")
+import urllib3.contrib.pyopenssl
+urllib3.contrib.pyopenssl.inject_into_urllib3()
+import requests
+from openai_stream import Client, Timeout
+for session in (None, requests.Session()):
+    with Client("key", sys.argv[1], max_retries=0, session=session) as client:
+        def ask(**arguments):
+            return client.create_chat_completion(model="m", messages=[], **arguments)
+
+        long = [{"role": "user", "content": "x" * 300_000}]
+        events = client.create_chat_completion(model="m", messages=long, stream=True)
+        print("".join(events.text()))
+        print(ask().to_dict())
+        waiting = ask(stream=True)
+        waiting.get(timeout=30)
+        waiting.close()
+        try:
+            ask(stream=True, timeout=Timeout(idle=0.2)).stream.result(30)
+        except Exception as error:
+            print(type(error).__name__)
+"""
+
+
+def test_pyopenssl_in_urllib3(tmp_path: Path) -> None:
+    """Other libraries put it there for the whole process; its sockets lack some methods."""
+    pytest.importorskip("urllib3.contrib.pyopenssl")
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    said = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in CHUNKS)
+    stalled = answer([CHUNKS[0], Hang()])
+    with ScriptedServer(ssl_context=context) as server:
+        server.play(*[answer(CHUNKS), json_answer(WHOLE), stalled, stalled] * 2)
+        run = subprocess.run(
+            [sys.executable, "-c", PYOPENSSL, server.base_url],
+            env={**os.environ, "REQUESTS_CA_BUNDLE": str(tmp_path / "ca.pem")},
+            capture_output=True,
+            text=True,
+            timeout=60.0 * HELD_UP,
+            check=False,
+        )
+        assert len(server.requests[0].body) > 300_000
+        for connection in server.connections:
+            assert connection.client_closed.wait(30)
+    assert run.stdout == f"{said}\n{WHOLE}\nStreamTimeoutError\n" * 2, run.stderr

@@ -245,6 +245,8 @@ class NetworkCall(Deadlines):
         :raises Aborted: it was aborted.
         :raises Expired: a deadline has passed.
         """
+        # pyOpenSSL's in urllib3 can do nothing but send all.
+        send = getattr(sock, "send", None) or partial(_send_all, sock)
         view = memoryview(data)
         while view:
             self.arm(sock, sending=True)
@@ -255,4 +257,9 @@ class NetworkCall(Deadlines):
                 self.failed(error, start)
             if self.streaming:  # without events ``gap`` is for the wait for the headers alone
                 self.waited += monotonic() - start
+
+
+def _send_all(sock: Any, view: memoryview) -> int:
+    sock.sendall(view)
+    return len(view)
             view = view[sent:]
