@@ -9,6 +9,7 @@ from typing import Any
 import requests
 import requests.adapters
 import requests.cookies
+from urllib3.exceptions import ClosedPoolError
 
 from .connection import POOLS
 from .sockets import socket_options
@@ -39,6 +40,16 @@ class _Adapter(requests.adapters.HTTPAdapter):
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
         # It would look for the one that is for this URL.
         return super().request_url(request, proxies) if proxies else request.path_url
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
+        while True:
+            try:
+                return super().send(request, *args, **kwargs)
+            except requests.ConnectionError as error:
+                # Another thread has closed the pool after this one had looked it up, and before it
+                # took a connection: nothing was sent, and the next look finds a new one.
+                if not (error.args and isinstance(error.args[0], ClosedPoolError)):
+                    raise
 
     def close(self) -> None:
         # ``clear`` leaves connections open for as long as a response holds on to their pool.

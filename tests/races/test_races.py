@@ -10,6 +10,7 @@ import gc
 import queue
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -553,6 +554,31 @@ def test_streams_end_while_others_begin(track: Track, pool: ThreadPoolExecutor) 
             moments.note("another stream was whole")
             assert whole.choices[0].message.content == TEXT
         stopped.result(SOON)
+
+    track.run(one_round)
+    wait_for_no_readers()
+
+
+def test_the_client_is_closed_while_calls_begin(track: Track, pool: ThreadPoolExecutor) -> None:
+    """It ends no stream, and fails no call: one that has just looked up a pool takes a new one."""
+    track.server.always(answer(WHOLE, events_per_chunk=5))
+
+    def one_round(chance: random.Random, moments: Moments) -> None:
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(1e-5)  # or threads hardly meet there
+        try:
+            call_and_close(chance, moments)
+        finally:
+            sys.setswitchinterval(usual)
+
+    def call_and_close(chance: random.Random, moments: Moments) -> None:
+        calls = [pool.submit(lambda: chat(track).stream.result(SOON)) for _ in range(4)]
+        a_moment(chance, 0.005)
+        moments.begin()
+        track.client.close()
+        for call in calls:
+            assert call.result(SOON).choices[0].message.content == TEXT
+        moments.note("all calls were whole")
 
     track.run(one_round)
     wait_for_no_readers()
