@@ -6,9 +6,10 @@ happens; what one raises is logged, and the call goes on. What it is told comes 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from openai_stream.logged import log_raised
 
 if TYPE_CHECKING:
     from .calls import Attempt, Call, Outcome, Sent
@@ -20,8 +21,6 @@ else:
     )
 
 __all__ = ["Attempt", "Call", "Ended", "Observer", "Outcome", "Sent", "begin"]
-
-_log = logging.getLogger("openai_stream")
 
 #: Called with the outcome, once, on the thread where the call ends, before anybody else knows.
 Ended = Callable[["Outcome"], object]
@@ -42,15 +41,15 @@ def begin(call: Call) -> Ended | None:
         return None
     try:
         ended = [told(call)]
-    except Exception:
-        _log.exception("an observer of calls raised")
+    except Exception as error:
+        log_raised("an observer of calls raised", error)
         return None
 
     def tell(outcome: Outcome) -> None:
         if ended:
             try:
                 ended.pop()(outcome)
-            except Exception:
-                _log.exception("an observer of calls raised")
+            except Exception as error:
+                log_raised("an observer of calls raised", error)
 
     return tell

@@ -6,7 +6,6 @@ functions.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ import attrs
 
 from openai_stream import observers
 from openai_stream.errors import OpenAIStreamError, StreamError
+from openai_stream.logged import log_raised
 from openai_stream.redaction import Secrets, purge, shown
 from openai_stream.transport import drop_tracebacks
 
@@ -22,8 +22,6 @@ from .sinks import Sink, SinkFailed
 from .state import Core
 
 __all__ = ["Callbacks", "Ending"]
-
-_log = logging.getLogger("openai_stream")
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -130,8 +128,8 @@ class Ending:
         if self._callbacks.on_error is not None:
             try:
                 call(self._callbacks.on_error, error)
-            except BaseException:
-                _log.exception("on_error raised")
+            except BaseException as raised_too:
+                log_raised("on_error raised", raised_too)
         elif raised or not self._sink.tells_errors or not isinstance(error, OpenAIStreamError):
             # Nobody would ever know.
-            _log.error("a stream that has no on_error failed", exc_info=error)
+            log_raised("a stream that has no on_error failed", error)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import os
 import selectors
 import socket
@@ -27,6 +26,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
+from openai_stream.logged import log_raised
 from openai_stream.transport import Turns
 
 from .alarms import Alarm, Alarms
@@ -35,7 +35,6 @@ from .reading import Wait
 
 __all__ = ["Loop", "Member", "Seat"]
 
-_log = logging.getLogger("openai_stream")
 
 _numbers = itertools.count(1)
 
@@ -354,14 +353,14 @@ class Loop:
     def _try(step: Callable[[], object]) -> None:
         try:
             step()
-        except BaseException:
-            _log.exception("a thread that reads streams has a bug")
+        except BaseException as error:
+            log_raised("a thread that reads streams has a bug", error)
 
     def _recover(self, error: BaseException) -> None:
         """The selector has failed: all streams are watched by another one. If those fail too, each
         is given a thread of its own.
         """
-        _log.error("a thread that reads streams needs another selector", exc_info=error)
+        log_raised("a thread that reads streams needs another selector", error)
         self._failures += 1
         self._is_awake = True
         self._try(self._selector.close)

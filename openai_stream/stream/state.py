@@ -26,7 +26,6 @@ holder (see ``locks``).
 from __future__ import annotations
 
 import enum
-import logging
 import os
 import threading
 import time
@@ -37,6 +36,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from openai_stream.accumulate import Asked
 from openai_stream.endpoints import Accumulator, Endpoint
 from openai_stream.locks import HandoverLock
+from openai_stream.logged import log_raised
 from openai_stream.models import brought_by
 from openai_stream.transport import NetworkCall
 
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Core", "State"]
 
-_log = logging.getLogger("openai_stream")
 
 E = TypeVar("E")
 W = TypeVar("W")
@@ -371,8 +370,8 @@ class Core(Generic[E, W]):
                 return
         try:
             call()
-        except BaseException:
-            _log.exception("a done callback raised")
+        except BaseException as error:
+            log_raised("a done callback raised", error)
 
     def snapshot(self) -> W:
         """The answer as far as it has come."""
