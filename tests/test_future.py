@@ -6,7 +6,10 @@ import asyncio
 import concurrent.futures
 import gc
 import logging
+import os
+import signal
 import threading
+import warnings
 import weakref
 from concurrent.futures import CancelledError
 from typing import Any
@@ -208,6 +211,90 @@ def test_it_holds_the_stream_and_the_stream_does_not_hold_it(
     gc.collect()
     assert ref() is None
     assert server.wait_for_connections(1)[-1].client_closed.wait(SOON)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_in_a_forked_child_it_does_not_wait_for_ever(
+    server: ScriptedServer, client: Client
+) -> None:
+    """Nor does the stream's own ``result()``."""
+    server.play(answer([*CHUNKS[:2], Hang()]))
+    future = start(client).future()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads
+        child = os.fork()
+    if child == 0:
+        signal.alarm(int(SOON))
+        try:
+            future.result()
+        except RuntimeError:
+            os._exit(7)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert future.cancel()
+
+
+@pytest.mark.own_thread("it has callbacks, and so a thread of its own")
+def test_in_a_callback_it_does_not_wait_for_ever(server: ScriptedServer, client: Client) -> None:
+    go = threading.Event()
+    futures: list[concurrent.futures.Future[Any]] = []
+    refused: list[BaseException] = []
+
+    def on_next(event: object) -> None:
+        try:
+            futures[0].result()
+        except RuntimeError as error:
+            refused.append(error)
+
+    server.play([Wait(go), *answer(CHUNKS)])
+    stream = start(client, on_next=on_next, nowait=True)
+    ended: list[str] = []
+    # Before the future is made: it is settled behind this.
+    stream.add_done_callback(lambda _: ended.append(futures[0].result().choices[0].finish_reason))
+    futures.append(stream.future())
+    go.set()
+    assert futures[0].result(SOON)
+    stream.result(SOON)
+    assert len(refused) == len(CHUNKS)
+    assert ended == ["stop"]
+
+
+class Raising(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        raise ZeroDivisionError("a handler of the user's")
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_a_logging_handler_that_raises_keeps_nobody_waiting(
+    server: ScriptedServer, client: Client, monkeypatch: pytest.MonkeyPatch, over: bool
+) -> None:
+    """What it raises is told as what ends a thread is."""
+    told: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_type))
+    rest = threading.Event()
+    server.play(answer([*CHUNKS[:2], Wait(rest), *CHUNKS[2:]]))
+    stream = start(client)
+    logger, handler = logging.getLogger("openai_stream"), Raising()
+    logger.addHandler(handler)
+    try:
+        if over:
+            rest.set()
+            stream.result(SOON)
+
+        def fail(stream: object) -> None:
+            raise KeyError("a done callback's")
+
+        stream.add_done_callback(fail)
+        called = Called()
+        stream.add_done_callback(called)
+        future = stream.future()
+        rest.set()
+        assert future.result(SOON).choices[0].finish_reason == "stop"
+        assert called.event.wait(SOON)
+    finally:
+        logger.removeHandler(handler)
+    assert told == [ZeroDivisionError]
 
 
 @pytest.mark.limit(120)

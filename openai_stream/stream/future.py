@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 __all__ = ["ResultFuture"]
@@ -23,7 +24,7 @@ class _Stream(Protocol[W_co]):
     def close(self) -> None: ...
     def cancelled(self) -> bool: ...
     def done(self) -> bool: ...
-    def exception(self) -> BaseException | None: ...
+    def exception(self, timeout: float | None = None) -> BaseException | None: ...
     def result(self) -> W_co: ...
     def running(self) -> bool: ...
 
@@ -56,6 +57,28 @@ class ResultFuture(concurrent.futures.Future[W]):
     def running(self) -> bool:
         """The stream has not ended yet."""
         return not self.done() and self._stream.running()
+
+    def result(self, timeout: float | None = None) -> W:
+        """As that of any future.
+
+        :raises RuntimeError: it would wait for ever: see :meth:`Stream.result`.
+        """
+        self._look()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """As that of any future; see :meth:`result`."""
+        self._look()
+        return super().exception(timeout)
+
+    def _look(self) -> None:
+        """Before a wait: the stream says whether that can end, and may be over already."""
+        if self.done():
+            return
+        with suppress(TimeoutError, concurrent.futures.CancelledError):
+            self._stream.exception(0)
+        if self._stream.done():
+            self.settle()
 
     def settle(self) -> None:
         """The stream is over: be so too. The first time counts; from any thread."""
