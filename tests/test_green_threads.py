@@ -346,6 +346,43 @@ def test_in_gunicorn_with_preload(server: ScriptedServer, tmp_path: Path) -> Non
     assert master.returncode == 0, said
 
 
+HALF = """\
+import sys, warnings
+warnings.simplefilter("ignore")
+from gevent import monkey; {0}
+from openai_stream import Client, OpenAIStreamError
+client = Client(api_key="test", base_url=sys.argv[1], max_retries=0)
+for more in ({{}}, {{"nowait": True}}):
+    try:
+        client.create_chat_completion(model="any", messages=[], stream=True, **more)
+    except OpenAIStreamError as error:
+        assert "gevent has patched sockets" in str(error), error
+    else:
+        raise AssertionError("a stream")
+whole = client.create_chat_completion(model="any", messages=[])
+print(whole.choices[0].message.content)
+"""
+
+
+@pytest.mark.parametrize("patch", ["monkey.patch_all(thread=False)", "monkey.patch_socket()"])
+def test_sockets_without_threads_are_refused(server: ScriptedServer, patch: str) -> None:
+    """A socket of gevent's is of the thread that connected it: ``greenlet.error`` in the reader."""
+    _need("gevent")
+    message = {"role": "assistant", "content": "well"}
+    whole = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    server.play(json_answer({"object": "chat.completion", **whole}))
+    run = subprocess.run(
+        [sys.executable, "-c", HALF.format(patch), server.base_url],
+        capture_output=True,
+        text=True,
+        timeout=SOON,
+        env=ENVIRONMENT,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (0, "well\n"), run.stderr
+    assert len(server.requests) == 1
+
+
 SERVING = """\
 import sys, time, warnings
 warnings.simplefilter("ignore")

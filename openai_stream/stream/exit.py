@@ -75,6 +75,8 @@ class Exit:
                 "cannot start a reader thread: the interpreter is shutting down. With stream=False "
                 "no thread is needed"
             )
+        if (green := sys.modules.get("gevent.monkey")) is not None:
+            cls._check_patched(green)
         if cls._prepared_in == os.getpid():
             return
         cls._try_a_thread()
@@ -95,6 +97,18 @@ class Exit:
         process, util = map(sys.modules.get, ("multiprocessing.process", "multiprocessing.util"))
         if process is not None and util is not None and process.parent_process() is not None:
             util.Finalize(None, cls._leave_child, exitpriority=100)
+
+    @staticmethod
+    def _check_patched(monkey: ModuleType) -> None:
+        """gevent's sockets belong to one thread: what waits for headers and what reads are two, if
+        its threads are the system's.
+        """
+        if monkey.is_module_patched("socket") and not monkey.is_module_patched("threading"):
+            raise OpenAIStreamError(
+                "cannot start a reader thread: gevent has patched sockets, and threads not. "
+                "monkey.patch_all() without thread=False patches both; with stream=False no thread "
+                "is needed"
+            )
 
     @classmethod
     def _try_a_thread(cls) -> None:

@@ -68,6 +68,7 @@ _NOT_ITS_DOING = {
     ),
     "it always streams": ("call with stream=True",),
     "it has no subscribers and reads each queue once": ("with replay=True",),
+    "it patches nothing": ("gevent has patched",),
     "it asks for no classes": ("text_format and the format", "response_format", "text_format"),
     "it starts a local server with numbers of its own": ("must be a {kind}",),
 }
