@@ -5,10 +5,12 @@ from __future__ import annotations
 import enum
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
+from click.exceptions import Exit
 
 from openai_stream import ConfigurationError, OpenAIStreamError, StreamError
 
@@ -75,22 +77,33 @@ class Program(click.Group):
         )
         self.params.append(_version())
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _ended():  # --help and --version of the program itself are shown here
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _ended():
             return super().invoke(ctx)
-        except OpenAIStreamError as error:
-            raise Failure.of(error) from error
-        except KeyboardInterrupt:
-            ctx.exit(Status.INTERRUPTED)
-        except BrokenPipeError:
-            # The interpreter's last flush would complain.
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(Status.CLOSED_PIPE)
-        except OSError as error:  # a full disk, a file that may not be read
-            why = error.strerror or told(error)
-            name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-            raise Failure(harmless(f"{name}{why}")) from error
+
+
+@contextmanager
+def _ended() -> Iterator[None]:
+    """The ways in which a command ends otherwise than well."""
+    try:
+        yield
+    except OpenAIStreamError as error:
+        raise Failure.of(error) from error
+    except KeyboardInterrupt:
+        raise Exit(Status.INTERRUPTED) from None
+    except BrokenPipeError:
+        # The interpreter's last flush would complain.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Exit(Status.CLOSED_PIPE) from None
+    except OSError as error:  # a full disk, a file that may not be read
+        why = error.strerror or told(error)
+        name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        raise Failure(harmless(f"{name}{why}")) from error
 
 
 _HELP = """

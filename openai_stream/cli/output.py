@@ -6,9 +6,11 @@ On a terminal no character of an answer is obeyed; a pipe or a file gets the tex
 
 from __future__ import annotations
 
+import codecs
+import functools
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from rich.text import Text
@@ -36,6 +38,12 @@ def standard_output() -> TextIO:
     if sys.stdout is None:
         raise Failure("standard output is closed")
     return sys.stdout
+
+
+@functools.cache
+def _encoder(encoding: str) -> Callable[[str], bytes]:
+    """One for all that is written: some encodings begin with a mark, which is to come once."""
+    return codecs.getincrementalencoder(encoding)("replace").encode
 
 
 class Output(ABC):
@@ -98,7 +106,7 @@ class Prose(Output):
         out = standard_output()
         self._terminal = out.isatty()
         self._out = out.buffer
-        self._encoding = out.encoding
+        self._encode = _encoder(out.encoding)
         self._notes = console()
         self._held: list[str] | None = [] if held and not self._terminal else None
         # Whether the last line of each is still open.
@@ -121,7 +129,7 @@ class Prose(Output):
         self._text_open = not text.endswith("\n")
         text = harmless(text) if self._terminal else text
         # Half a character, which a server may send, or one that the terminal does not have.
-        self._out.write(text.encode(self._encoding, "replace"))
+        self._out.write(self._encode(text))
         self._out.flush()
 
     def _reason(self, reasoning: str) -> None:

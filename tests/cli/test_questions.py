@@ -300,6 +300,22 @@ def test_half_a_character(server: ScriptedServer, run: RUN) -> None:
     assert (result.returncode, result.stdout) == (0, "a?b\n")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_an_encoding_with_a_mark_has_it_once(
+    server: ScriptedServer, environment: dict[str, str], encoding: str
+) -> None:
+    server.play(answer(chat_chunks(["one", " two", " three"])))
+    result = subprocess.run(
+        [*COMMAND, "chat", "Why?"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env={**environment, "PYTHONIOENCODING": encoding},
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert result.stdout == "one two three\n".encode(encoding)
+
+
 def test_an_encoding_without_the_character(server: ScriptedServer, run: RUN) -> None:
     server.play(answer(chat_chunks("naïve → yes")))
     result = run("chat", "Why?", PYTHONIOENCODING="ascii")
@@ -620,3 +636,35 @@ def test_version(invoke: INVOKE) -> None:
     result = invoke("--version")
     assert result.exit_code == 0
     assert re.fullmatch(r"openai-stream \d+\.\d+.*\n", result.stdout)
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_what_it_says_of_itself_into_a_full_disk(environment: dict[str, str], option: str) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    result = subprocess.run(
+        ["bash", "-c", '"$@" >/dev/full', "bash", *COMMAND, option],
+        capture_output=True,
+        env=environment,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (1, b"Error: No space left on device\n")
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_what_it_says_of_itself_into_a_closed_pipe(
+    environment: dict[str, str], option: str
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as closed:
+        result = subprocess.run(
+            [*COMMAND, option],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            env=environment,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert (result.returncode, result.stderr) == (141, b"")
