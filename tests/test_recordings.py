@@ -823,6 +823,17 @@ def test_adds_to_a_recording_that_is_there(path: Path) -> None:
     assert read_recording(path) == [second]
 
 
+def test_adds_to_a_recording_whose_last_line_has_no_end(path: Path) -> None:
+    """An editor, or a copy, may have left it out: the line is whole."""
+    with Recorder(path) as recorder:
+        recorder.add(exchange := said("one"))
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    assert read_recording(path) == [exchange]
+    with Recorder(path, append=True) as recorder:
+        recorder.add(exchange)
+    assert read_recording(path) == [exchange, exchange]
+
+
 def test_adds_to_what_is_not_there_yet(path: Path) -> None:
     for _ in range(2):
         with Recorder(path, append=True):

@@ -205,14 +205,26 @@ def _opened(path: str | os.PathLike[str] | int) -> io.FileIO:
 
 def _end_of_lines(file: io.FileIO) -> int:
     """Go to the end of the last whole line; half a line, of a program that was killed, is cut off.
+    One that lacks nothing but its end, as an editor may leave it, is given that.
 
     :returns: how many lines there are.
     """
     content = file.readall()
     end = content.rfind(b"\n") + 1
+    if _is_json(content[end:]):
+        file.write(b"\n")
+        return content.count(b"\n") + 1
     file.truncate(end)
     file.seek(end)
     return content.count(b"\n")
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _lock(file: io.FileIO, path: str | os.PathLike[str]) -> None:
