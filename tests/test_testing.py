@@ -1024,6 +1024,26 @@ def test_hanging():
 """
 
 
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_who_asks_whether_to_go_on_is_told_so(server: ScriptedServer, framing: str) -> None:
+    """As curl does before a long body; it waits for that with the body, or a second."""
+    body = b'{"stream": true}'
+    length = f"Content-Length: {len(body)}" if framing == "length" else "Transfer-Encoding: chunked"
+    server.play(b"HTTP/1.1 204 No Content\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", server.port), SOON) as sock:
+        head = f"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n{length}\r\n\r\n"
+        sock.sendall(head.encode())
+        with sock.makefile("rb") as answers:
+            assert answers.readline() == b"HTTP/1.1 100 Continue\r\n"
+            assert answers.readline() == b"\r\n"
+            chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+            sock.sendall(body if framing == "length" else chunked)
+            assert answers.readline() == b"HTTP/1.1 204 No Content\r\n"
+    [request] = server.wait_for_requests(1)
+    assert request.body == body
+    assert request.sent.status == 204
+
+
 def test_a_test_that_hangs_ends_the_run_and_is_named(tmp_path: Path) -> None:
     said = run_pytest(tmp_path, HANGING)
     assert "Timeout (0:00:00.2" in said

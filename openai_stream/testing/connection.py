@@ -352,6 +352,9 @@ class Connection:
             name, _, value = line.partition(":")
             name, value = name.lower(), value.strip()
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        if "100-continue" in headers.get("expect", "").lower() and not self._buffer:
+            # Who asks waits with the body, curl for a second. It is no part of an answer.
+            self._attempt(select.POLLOUT, self._socket.send, b"HTTP/1.1 100 Continue\r\n\r\n")
         if headers.get("transfer-encoding", "").lower() == "chunked":
             body = b"".join(iter(self._take_chunk, b""))
         else:
