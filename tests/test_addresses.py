@@ -118,6 +118,22 @@ def test_connects_though_an_address_does_not_answer(
     assert len(server.connections) == 1
 
 
+def test_one_family_may_be_forced(monkeypatch: pytest.MonkeyPatch, server: ScriptedServer) -> None:
+    """As programs do where IPv6 is broken: they replace a function of urllib3's."""
+    asked: list[int] = []
+    look_up = socket.getaddrinfo
+
+    def found(host: Any, port: Any, family: int = 0, *rest: Any, **more: Any) -> Any:
+        asked.append(family)
+        return look_up("127.0.0.1", port, family, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    monkeypatch.setattr("urllib3.util.connection.allowed_gai_family", lambda: socket.AF_INET)
+    with client_of(server.port) as client:
+        seconds_of(client)
+    assert asked == [socket.AF_INET]
+
+
 def test_shares_a_short_time_among_all_addresses(
     monkeypatch: pytest.MonkeyPatch,
     server: ScriptedServer,

@@ -10,7 +10,7 @@ import socket
 from functools import partial
 from typing import Any
 
-from urllib3.util.connection import allowed_gai_family
+from urllib3.util import connection as families
 
 from .call import NetworkCall
 from .origin import Interrupted, by_handler
@@ -38,7 +38,10 @@ def connect(
     """
     try:
         waiting = _by_turns(
-            socket.getaddrinfo(host.strip("[]"), port, allowed_gai_family(), socket.SOCK_STREAM)
+            # Looked up here too: programs that want IPv4 alone put theirs in the place of it.
+            socket.getaddrinfo(
+                host.strip("[]"), port, families.allowed_gai_family(), socket.SOCK_STREAM
+            )
         )
     except TimeoutError as error:  # a resolver has errors of its own
         raise Interrupted(error) from None
