@@ -6,6 +6,7 @@ What the rest of the suite checks with the library's own session, ``conftest`` r
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import socket
 import ssl
@@ -384,6 +385,24 @@ class WrapsInAHook(requests.Session):
     def __init__(self) -> None:
         super().__init__()
         self.hooks["response"] = [OwnResponse.around]
+
+
+class Promising(requests.Session):
+    """As ``FuturesSession`` of ``requests-futures``: what it gives is no response yet."""
+
+    def request(self, *args: Any, **kwargs: Any) -> Any:
+        return concurrent.futures.Future()
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_a_session_that_gives_no_response(server: ScriptedServer, streams: bool) -> None:
+    said = "the session gives a Future and no response: it needs to be one that blocks"
+    with (
+        Promising() as session,
+        client_of(server, session) as client,
+        pytest.raises(ConfigurationError, match=said),
+    ):
+        ask(client, stream=streams)
 
 
 @pytest.mark.parametrize("kind", [WrapsInSend, WrapsInRequest, WrapsInAHook])

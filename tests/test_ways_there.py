@@ -237,7 +237,7 @@ def test_large_requests_over_tls(secure: ScriptedServer) -> None:
     assert len(secure.requests[0].body) > 3_000_000
 
 
-def assert_refused(secure: ScriptedServer) -> None:
+def assert_refused(secure: ScriptedServer) -> str:
     attempts: list[Any] = []
     start = time.monotonic()
     with (
@@ -251,16 +251,17 @@ def assert_refused(secure: ScriptedServer) -> None:
     assert time.monotonic() - start < 1 + HELD_UP
     assert isinstance(caught.value.__cause__, requests.exceptions.SSLError)
     assert secure.requests == []
+    return str(caught.value)
 
 
 def test_an_untrusted_certificate_is_not_retried(secure: ScriptedServer) -> None:
-    assert_refused(secure)
+    assert "REQUESTS_CA_BUNDLE" in assert_refused(secure)
 
 
 @pytest.mark.usefixtures("trusted")
 def test_a_certificate_of_another_host(authority: trustme.CA) -> None:
     with ScriptedServer(ssl_context=context_for(authority, "example.org")) as secure:
-        assert_refused(secure)
+        assert "REQUESTS_CA_BUNDLE" not in assert_refused(secure)
 
 
 @pytest.mark.usefixtures("trusted")

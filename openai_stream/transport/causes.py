@@ -6,6 +6,7 @@ each other, nest in four different ways, and say the same of a server and of a p
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import re
@@ -68,6 +69,8 @@ def cause_of(error: Exception, proxy: str | None = None) -> Cause:
     """
     why = reason(error)
     inner = list(_links(error))
+    if isinstance(error, ConfigurationError):  # said where it was seen
+        return Cause(ConfigurationError, why, retry=False)
     if isinstance(error, requests.exceptions.InvalidSchema) and "SOCKS" in why:
         return Cause(
             ConfigurationError, "a SOCKS proxy needs PySocks: pip install PySocks", retry=False
@@ -83,12 +86,14 @@ def cause_of(error: Exception, proxy: str | None = None) -> Cause:
     if isinstance(error, (requests.Timeout, TimeoutError)):
         return Cause(APITimeoutError, why)
     if isinstance(error, requests.exceptions.SSLError):
-        lasting = any(isinstance(one, ssl.SSLCertVerificationError) for one in inner)
+        refused = [one for one in inner if isinstance(one, ssl.SSLCertVerificationError)]
         plain = any(
             isinstance(one, ssl.SSLError) and one.reason in _NO_TLS_REASONS for one in inner
         )
         hint = f": {NO_TLS}" if plain else ""
-        return Cause(APIConnectionError, f"TLS failed: {why}{hint}", retry=not lasting)
+        if any(one.verify_code in _UNKNOWN_AUTHORITY for one in refused):
+            hint = ". REQUESTS_CA_BUNDLE can name a file with the authorities to trust"
+        return Cause(APIConnectionError, f"TLS failed: {why}{hint}", retry=not refused)
     if proxy and (isinstance(error, requests.exceptions.ProxyError) or _is_socks(inner)):
         return Cause(
             APIConnectionError,
@@ -98,6 +103,11 @@ def cause_of(error: Exception, proxy: str | None = None) -> Cause:
     if any(type(one) in _UNREADABLE for one in inner):
         # The server has answered, and to ask again would be paid for again.
         return Cause(APIConnectionError, f"no response that can be read: {why}", retry=False)
+    if any(isinstance(one, OSError) and one.errno in _NO_MORE_FILES for one in inner):
+        return Cause(
+            APIConnectionError,
+            f"no response: {why}: this program has as many open as it may (ulimit -n)",
+        )
     if proxy:  # which of the two it was nothing tells
         return Cause(
             APIConnectionError,
@@ -110,6 +120,9 @@ def cause_of(error: Exception, proxy: str | None = None) -> Cause:
     )
 
 
+#: OpenSSL's numbers: signed by itself, by one that is not trusted, or nobody knows by whom.
+_UNKNOWN_AUTHORITY = (18, 19, 20, 21)
+_NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
 _UNREADABLE = (http.client.HTTPException, http.client.LineTooLong, http.client.UnknownProtocol)
 
 

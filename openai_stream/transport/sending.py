@@ -113,6 +113,12 @@ def _timed(
     except BaseException:
         seen.close()
         raise
+    if not hasattr(response, "raw"):  # a session that does not block gives a Future
+        seen.close()
+        raise ConfigurationError(
+            f"the session gives a {type(response).__name__} and no response: it needs to be one "
+            "that blocks"
+        )
     seen.leave(response)
     seen.show_target(response)
     return response
