@@ -89,4 +89,12 @@ ROWS: tuple[Situation, ...] = (
         _NOTHING,
         f"{_UI}::test_closes_each_block_before_the_next",
     ),
+    Situation(
+        name="A visitor leaves a page of Starlette's",
+        source="NVIDIA/OSMO#1317",
+        situation="Starlette forgets the iterator of a plain def view, in a circle, unclosed.",
+        right="A response of ten lines closes it, as the page on asyncio shows.",
+        before="the page said that the generator ends",
+        test="tests/test_docs.py::test_the_blocks_of",
+    ),
 )
