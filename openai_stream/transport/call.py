@@ -134,7 +134,6 @@ class NetworkCall(Deadlines):
         :raises Aborted: it was aborted.
         :raises Expired: ``total`` had passed, or passes before the time has.
         """
-        until = monotonic() + min(seconds, self.seconds_of_total())
         with self.lock:
             if not self.aborted:  # once: a program that is tested may have stopped the clock
                 self._wake.wait(min(seconds, self.seconds_of_total()))
@@ -245,21 +244,21 @@ class NetworkCall(Deadlines):
         :raises Aborted: it was aborted.
         :raises Expired: a deadline has passed.
         """
+        view = memoryview(data)
         # pyOpenSSL's in urllib3 can do nothing but send all.
         send = getattr(sock, "send", None) or partial(_send_all, sock)
-        view = memoryview(data)
         while view:
             self.arm(sock, sending=True)
             start = monotonic()
             try:
-                sent = sock.send(view[:BLOCK])
+                sent = send(view[:BLOCK])
             except Exception as error:
                 self.failed(error, start)
             if self.streaming:  # without events ``gap`` is for the wait for the headers alone
                 self.waited += monotonic() - start
+            view = view[sent:]
 
 
 def _send_all(sock: Any, view: memoryview) -> int:
     sock.sendall(view)
     return len(view)
-            view = view[sent:]
