@@ -78,8 +78,12 @@ def script(server: ScriptedServer, folder: Path, text: str) -> Iterator[subproce
 
 
 def line(process: subprocess.Popen[str]) -> str:
+    """The next line, and not a byte more: ``communicate()`` would not find what came behind it."""
     assert process.stdout is not None
-    return process.stdout.readline().rstrip("\n")
+    read = b""
+    while not read.endswith(b"\n") and (byte := os.read(process.stdout.fileno(), 1)):
+        read += byte
+    return read.decode().rstrip("\n")
 
 
 # Frozen machines ------------------------------------------------------------------------------

@@ -385,7 +385,8 @@ def test_finds_in_addresses_what_is_secret() -> None:
     assert list(of_url("http://h/v1?code=c&api-key=a=b")) == ["c", "c", "a=b", "a=b"]
     assert list(of_url(None)) == []
     assert list(of_proxies(["http://me:p@a://s:s@h", "me:pass@h", "http://@h"])) == [
-        "p@a://s:s", "p@a://s:s", "pass", "pass", "", "",
+        *("p@a://s:s", "p@a://s:s", "p@a:"),  # the last is what a parser quotes of it
+        *("pass", "pass", "pass"), *("", "", ""),
     ]  # fmt: skip
     assert set(of_proxies(["http://me:a%2Fb@h:1", "http://only@h", "http://h:1", None])) >= {
         "a/b", "a%2Fb", "only",
