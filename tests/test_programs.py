@@ -27,6 +27,7 @@ from openai_stream import DONE, Client, StreamDecodeError, StreamTimeoutError, T
 from openai_stream.testing import (
     Fin,
     Hang,
+    Pause,
     ScriptedServer,
     Wait,
     answer,
@@ -289,6 +290,63 @@ def test_a_consumer_that_a_debugger_holds(server: ScriptedServer, client: Client
     assert "".join(events.text()) == "one two three"
     assert stream.result(SOON).choices[0].message.content == "one two three"
     assert len(calls) == len(WHOLE)
+
+
+FORKS = """\
+import signal
+slow = Client(api_key="test", base_url=sys.argv[1], max_retries=0, {readers})
+others, forked = [], threading.Event()
+
+def fork(*arguments):
+    if others:
+        return
+    child = os.fork()
+    others.append(child)
+    if child == 0:
+        signal.alarm(60)
+        {child}
+    forked.set()
+
+class Queue:
+    put = fork
+
+def ask(**arguments):
+    return slow.create_chat_completion(model="any", messages=[], stream=True, **arguments)
+
+beside = ask()
+{asks}
+whole = beside.stream.result(60)
+forked.wait(60)
+_, status = os.waitpid(others[0], 0)
+say(whole.choices[0].message.content, os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("child", ["return", "sys.exit(0)", "1 / 0"])
+@pytest.mark.parametrize(
+    "asks",
+    [
+        "ended = ask(); ended.stream.add_done_callback(fork); ended.close()",
+        "ended = ask(queue=Queue())",
+        "beside = ask(on_next=fork, on_error=print)",
+        "beside.stream.add_done_callback(fork)",
+    ],
+    ids=["done callback", "put", "on_next", "its own done callback"],
+)
+@pytest.mark.parametrize("readers", ["", "readers=1"])
+def test_a_callback_that_forks(
+    server: ScriptedServer, tmp_path: Path, readers: str, asks: str, child: str
+) -> None:
+    """In the child the copy of the reader ends: it read on, from the parent's sockets."""
+    words = chat_chunks("word " * 20)
+    server.always(answer([part for one in words for part in (one, Pause(0.02))]))
+    if "beside =" in asks:
+        asks += "; beside = type('Events', (), {'stream': beside})"
+    text = FORKS.format(readers=readers, asks=asks, child=child)
+    with script(server, tmp_path, text) as it:
+        said, complaints = it.communicate(timeout=SOON)
+    assert said == "word " * 20 + " 0\n", complaints
 
 
 def test_a_low_recursion_limit(server: ScriptedServer, client: Client) -> None:

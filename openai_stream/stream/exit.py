@@ -49,6 +49,9 @@ class LiveReader(Protocol):
     def join(self, seconds: float) -> None:
         """Wait for its thread, so long at most."""
 
+    def end_copy(self) -> None:
+        """In a child that was just forked, perhaps by its own thread."""
+
 
 #: Those of this process, and of the one that it was forked from.
 live: set[LiveReader] = set()
@@ -61,6 +64,7 @@ class Exit:
     daemon = True
 
     _prepared_in: int | None = None  # a process
+    _sees_forks = False
     _interrupted = False  # while it waited
     _left = False  # ``atexit`` had its turn
 
@@ -81,6 +85,9 @@ class Exit:
             return
         cls._try_a_thread()
         cls._prepared_in = os.getpid()
+        if not cls._sees_forks and hasattr(os, "register_at_fork"):
+            cls._sees_forks = True
+            os.register_at_fork(after_in_child=cls._end_copies)
         atexit.unregister(cls._leave)  # inherited from a parent
         # Handlers run last in, first out: this one has that of ``weakref``, which closes the
         # connections that urllib3 keeps, run after ours, when they have come back.
@@ -97,6 +104,12 @@ class Exit:
         process, util = map(sys.modules.get, ("multiprocessing.process", "multiprocessing.util"))
         if process is not None and util is not None and process.parent_process() is not None:
             util.Finalize(None, cls._leave_child, exitpriority=100)
+
+    @staticmethod
+    def _end_copies() -> None:
+        """A child whose parent's callback has forked has a copy of the thread that called it."""
+        for reader in list(live):
+            reader.end_copy()
 
     @staticmethod
     def _check_patched(monkey: ModuleType) -> None:

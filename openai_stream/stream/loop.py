@@ -72,6 +72,12 @@ class Member(Protocol):
         """Go on without a crowd."""
 
 
+class _ForkedError(BaseException):
+    """What a member called has forked, and come back in the child: what is watched is the parent's,
+    and the copy of this thread ends without touching it.
+    """
+
+
 class Seat:
     """The place of a member in a crowd."""
 
@@ -203,6 +209,8 @@ class Loop:
                 while self._goes_on():
                     self._round()
                 return
+            except _ForkedError:
+                return
             except BaseException as error:
                 self._recover(error)
 
@@ -275,6 +283,8 @@ class Loop:
         try:
             wait = seat.member.turn()
             if wait is None:
+                if self._pid != os.getpid():
+                    raise _ForkedError
                 seat.leave()
             elif wait is _BYTES:
                 turns = seat.turns
@@ -293,6 +303,8 @@ class Loop:
             elif not seat.queued:
                 seat.queued = True
                 self._again.append(seat)
+        except _ForkedError:
+            raise
         except BaseException as bug:
             self._fail(seat, bug)
 

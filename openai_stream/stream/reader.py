@@ -165,6 +165,8 @@ class Reader:
             self._end(None if isinstance(raised, Aborted) else raised, False)
 
     def _end(self, error: BaseException | None, raised: bool) -> None:
+        if self._core.inherited:  # a callback has forked, and come back in the child
+            return
         try:
             self._ending.settle(error, raised)
         except BaseException as bug:
@@ -350,6 +352,11 @@ class Reader:
     def inherited(self) -> bool:
         """This is a forked child, which has no such thread."""
         return self._core.inherited
+
+    def end_copy(self) -> None:
+        """What this thread would read is the parent's, and so is whom it would call."""
+        if self._core.on_reader:
+            self._core.end_copy()
 
     def cancel_soon(self) -> None:
         """Close it without ever waiting: a Ctrl-C may have come just when the lock was taken."""

@@ -193,6 +193,8 @@ class Core(Generic[E, W]):
             calls, self._when_over = self._when_over or [], None
         for call in calls:
             self.call_when_over(call)
+            if self.inherited:  # it has forked: the others are the parent's to call
+                return
 
     # -- with the lock held -------------------------------------------------------------------
 
@@ -228,6 +230,13 @@ class Core(Generic[E, W]):
             self._end(State.CANCELLED)
             self.call.abort()
             self.room.notify_all()
+
+    def end_copy(self) -> None:
+        """In a forked child, on the thread that read it: nothing more is read, nobody called."""
+        # Without the lock, which a thread may hold that this process does not have.
+        self.muted = True
+        self.state = State.CANCELLED
+        self.call.aborted = True
 
     def _stop(self) -> None:
         """The same, and have the server stop."""
@@ -371,7 +380,8 @@ class Core(Generic[E, W]):
         try:
             call()
         except BaseException as error:
-            log_raised("a done callback raised", error)
+            if not (isinstance(error, SystemExit) and self.inherited):
+                log_raised("a done callback raised", error)
 
     def snapshot(self) -> W:
         """The answer as far as it has come."""
