@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from contextlib import suppress
 
 __all__ = ["log_raised"]
 
@@ -20,7 +21,8 @@ def log_raised(what: str, error: BaseException) -> None:
     """Log it, with its traceback. From any thread; a handler's exception goes no further."""
     try:
         _log.error(what, exc_info=error)
-    except Exception:
-        threading.excepthook(
-            threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
-        )
+    except BaseException:
+        with suppress(BaseException):  # that hook may be the user's as well
+            threading.excepthook(
+                threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
+            )

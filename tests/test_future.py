@@ -261,21 +261,35 @@ def test_in_a_callback_it_does_not_wait_for_ever(server: ScriptedServer, client:
 
 
 class Raising(logging.Handler):
+    def __init__(self, error: type[BaseException]) -> None:
+        super().__init__()
+        self._error = error
+
     def emit(self, record: logging.LogRecord) -> None:
-        raise ZeroDivisionError("a handler of the user's")
+        raise self._error
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
 @pytest.mark.parametrize("over", [True, False])
 def test_a_logging_handler_that_raises_keeps_nobody_waiting(
-    server: ScriptedServer, client: Client, monkeypatch: pytest.MonkeyPatch, over: bool
+    server: ScriptedServer,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    over: bool,
+    error: type[BaseException],
 ) -> None:
-    """What it raises is told as what ends a thread is."""
+    """What it raises is told as what ends a thread is; and if that raises too, nothing is."""
     told: list[Any] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_type))
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        told.append(args.exc_type)
+        raise ValueError("the hook's own")
+
+    monkeypatch.setattr(threading, "excepthook", hook)
     rest = threading.Event()
     server.play(answer([*CHUNKS[:2], Wait(rest), *CHUNKS[2:]]))
     stream = start(client)
-    logger, handler = logging.getLogger("openai_stream"), Raising()
+    logger, handler = logging.getLogger("openai_stream"), Raising(error)
     logger.addHandler(handler)
     try:
         if over:
@@ -294,7 +308,7 @@ def test_a_logging_handler_that_raises_keeps_nobody_waiting(
         assert called.event.wait(SOON)
     finally:
         logger.removeHandler(handler)
-    assert told == [ZeroDivisionError]
+    assert told == [error]
 
 
 @pytest.mark.limit(120)
