@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import logging
 import sys
 import traceback
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 import requests
@@ -168,6 +169,26 @@ FORMS = {
     "Basic, once more": base64.b64encode(f"abc:{KEY}".encode()).decode(),
     "a piece": KEY[3:20],
 }
+
+
+ODD = 'p&ss<w0rd> of "me" \\ here € 99'
+ODD_FORMS = {
+    "itself": ODD,
+    "HTML": html.escape(ODD),
+    "HTML in HTML": html.escape(html.escape(ODD)),
+    "HTML in ASCII": html.escape(ODD).encode("ascii", "xmlcharrefreplace").decode(),
+    "HTML in ASCII, in hexadecimal": html.escape(ODD).replace("€", "&#x20AC;"),
+    "a form": quote_plus(ODD),
+    "a form with little quoted": ODD.replace(" ", "+"),
+    "JSON": json.dumps(ODD),
+    "JSON in JSON": json.dumps(json.dumps(ODD)),
+}
+
+
+@pytest.mark.parametrize("form", ODD_FORMS)
+def test_finds_what_has_signs_in_it_that_are_escaped(form: str) -> None:
+    hidden = Mask([ODD]).hide(f"not {ODD_FORMS[form]}, no")
+    assert hidden.strip('"') in ("not ***, no", 'not "***", no', r'not "\"***\"", no')
 
 
 @pytest.mark.parametrize("form", FORMS)

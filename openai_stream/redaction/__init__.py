@@ -1,7 +1,8 @@
 """What must show nowhere, and where it is taken out: one rule for everything that leaves.
 
 ``names`` says what a secret is by the name that it has, in headers and in queries alike;
-``secrets`` finds the texts again, in the forms that servers and libraries quote them in;
+``secrets`` finds the texts again, in the forms that servers and libraries quote them in
+(``escapes``);
 ``answers`` does the same for bytes that come in pieces; ``failures`` takes them out of errors, of
 their causes and of the frames that they came through; ``logs`` out of what others log for us.
 

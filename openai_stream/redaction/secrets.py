@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from .escapes import HALF_ESCAPED, encoded, forms, is_escaped, unescaped
 from .names import SHORT, is_harmless, is_secret
 
 __all__ = [
@@ -35,22 +36,9 @@ _PIECE = 16  # characters; shorter pieces of a secret are not looked for
 _WINDOW = _PIECE // 2  # each piece has one of these in it that begins at a multiple of its length
 _REQUESTS = 8  # whose headers are remembered: those of the newest attempts
 
-_ESCAPED = rb"""(?ix)
-    \\+ (?: u00 ([0-9a-f]{2}) | x ([0-9a-f]{2}) | (["'/]) )
-    | % (?:25)* ([0-9a-f]{2})
-    | & (?:amp;)* \# (?: x 0* ([0-9a-f]{2}) | 0* (\d{2,3}) ) ;
-"""
-#: What may become one, at the end of what has come so far.
-_HALF_ESCAPED = rb"""(?ix)
-    (?: \\+ (?: u0{0,2} [0-9a-f]? | x [0-9a-f]? )?
-      | % (?:25)* [0-9a-f]?
-      | & [\#;a-z0-9]{0,24}
-    ) \Z
-"""
 #: Such "keys" hide nothing, and stars in their place would break numbers, literals and the sizes of
 #: chunks.
 _PLACEHOLDER = r"(?i)[0-9a-f]{1,4}|null|true|false"
-_NOT_ASCII = r"[^\x00-\x7f]"
 
 
 class Secrets:
@@ -132,11 +120,11 @@ class Mask:
     def __init__(self, texts: Iterable[str]) -> None:
         kept = {text for text in texts if text}
         short = (text for text in kept if len(text) < SHORT)
-        words = [_encoded(text) for text in short if not re.fullmatch(_PLACEHOLDER, text)]
+        words = [encoded(text) for text in short if not re.fullmatch(_PLACEHOLDER, text)]
         self._words = sorted(words, reverse=True)  # before those that they begin with
         self._word = re.compile(rb"(?<!\w)(?:%b)(?!\w)" % b"|".join(map(re.escape, self._words)))
-        self._forms = {form for text in kept if len(text) >= SHORT for form in _forms(text)}
-        self._long = [_encoded(text).lower() for text in kept if len(text) > _PIECE]
+        self._forms = {form for text in kept if len(text) >= SHORT for form in forms(text)}
+        self._long = [encoded(text).lower() for text in kept if len(text) > _PIECE]
 
     def hide(self, text: str, *, words: bool = True) -> str:
         """The text with ``***`` in the place of each secret.
@@ -145,7 +133,7 @@ class Mask:
         """
         if len(text) < SHORT and not (words and self._words):
             return text
-        data = _encoded(text)
+        data = encoded(text)
         spans = self._spans(data, words, pieces=True)
         if not spans:
             return text
@@ -172,7 +160,7 @@ class Mask:
     def finds(self, data: str | bytes) -> bool:
         """Whether a secret is in there, short ones apart."""
         if isinstance(data, str):
-            data = _encoded(data)
+            data = encoded(data)
         return bool(self._spans(data, words=False, pieces=True))
 
     def begun(self, data: bytes) -> int:
@@ -191,9 +179,9 @@ class Mask:
             )
         )
         if self._forms:
-            half = re.search(_HALF_ESCAPED, data)
+            half = re.search(HALF_ESCAPED, data)
             end = half.start() if half else size
-            plain, starts = _unescaped(data[:end])
+            plain, starts = unescaped(data[:end])
             plain = plain.lower()
             for form in self._forms:
                 at = _beginning(plain, form)
@@ -207,8 +195,8 @@ class Mask:
     ) -> list[tuple[int, int]]:
         """Where secrets are, in order, without overlaps."""
         found = list(self._found(data.lower(), pieces))
-        if self._forms and re.search(_ESCAPED, data):
-            plain, starts = _unescaped(data)
+        if self._forms and is_escaped(data):
+            plain, starts = unescaped(data)
             found += [
                 (starts[begin], starts[end]) for begin, end in self._found(plain.lower(), pieces)
             ]
@@ -228,50 +216,6 @@ class Mask:
                 yield begin, begin + len(form)
         for secret in self._long if pieces else ():
             yield from _pieces(lowered, secret)
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _forms(text: str) -> Iterator[bytes]:
-    """The forms of a secret that no unescaping leads back to, in lower case."""
-    data = _encoded(text)
-    yield data.lower()
-    if "\\" in text:
-        yield data.replace(b"\\", b"\\\\").lower()
-    if not text.isascii():
-        yield text.encode("latin-1", "replace").lower()
-        yield re.sub(_NOT_ASCII, "\ufffd", text).encode().lower()
-    # In base64 three bytes are four letters, wherever it begins: the first that is all its own.
-    for offset, first in ((0, 0), (1, 2), (2, 3)):
-        letters = base64.b64encode(bytes(offset) + data)
-        own = letters[first : (offset + len(data)) * 8 // 6]
-        yield own.lower()
-        yield own.replace(b"+", b"-").replace(b"/", b"_").lower()
-
-
-def _unescaped(data: bytes) -> tuple[bytes, list[int] | range]:
-    """The data without escapes, and where each byte of it, and its end, is in the data."""
-    parts: list[bytes] = []
-    starts: list[int] = []
-    position = 0
-    for found in re.finditer(_ESCAPED, data):
-        u, x, itself, percent, hexadecimal, decimal = found.groups()
-        if decimal and int(decimal) > 255:
-            continue
-        code = int(decimal) if decimal else int(u or x or percent or hexadecimal or b"0", 16)
-        begin, end = found.span()
-        parts += [
-            data[position:begin],
-            itself or bytes([code]),
-        ]
-        starts.extend(range(position, begin + 1))
-        position = end
-    if not parts:
-        return data, range(len(data) + 1)
-    starts.extend(range(position, len(data) + 1))
-    return b"".join([*parts, data[position:]]), starts
 
 
 def _occurrences(data: bytes, part: bytes) -> Iterator[int]:
