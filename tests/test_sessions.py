@@ -405,7 +405,30 @@ def test_a_session_that_gives_no_response(server: ScriptedServer, streams: bool)
         ask(client, stream=streams)
 
 
-@pytest.mark.parametrize("kind", [WrapsInSend, WrapsInRequest, WrapsInAHook])
+class Counting:
+    """A file around another, which counts what is read: with a name for each thing but ``read``."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self.count = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+    def read(self, *args: Any, **kwargs: Any) -> bytes:
+        data: bytes = self._raw.read(*args, **kwargs)
+        self.count += len(data)
+        return data
+
+
+class Counts(requests.Session):
+    def send(self, *args: Any, **kwargs: Any) -> OwnResponse:
+        made = OwnResponse.around(super().send(*args, **kwargs))
+        made.raw = Counting(made.raw)
+        return made
+
+
+@pytest.mark.parametrize("kind", [WrapsInSend, WrapsInRequest, WrapsInAHook, Counts])
 def test_a_session_may_have_a_response_class_of_its_own(
     server: ScriptedServer, kind: type[requests.Session]
 ) -> None:

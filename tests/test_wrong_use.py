@@ -164,6 +164,8 @@ UNQUOTED = [
     "socks5://user:hunter22Secret#x@localhost:9",
     "http://hunter22Secret#x@localhost:9",
     "http://hunter22Secret/x@localhost:9",
+    "http://DOMAIN\\me:hunter22Secret@localhost:9",
+    "http://me:12#hunter22Secret@localhost:9",
     "http://user:hunter22Secret://x@localhost:9",
     "http://user:hunter22Secret@localhost:port",
 ]
@@ -187,6 +189,18 @@ def test_a_proxys_password_that_is_not_quoted(
     told = "".join(traceback.format_exception(caught.value)) + caplog.text
     assert "hunter22" not in told
     assert "hunter22" not in repr(pickle.dumps(caught.value))
+
+
+@pytest.mark.parametrize("tail", ["/", "/pac/me@corp.example", "/?me@corp.example", "#me@corp"])
+def test_a_proxys_url_may_have_more_than_a_host(
+    monkeypatch: pytest.MonkeyPatch, server: ScriptedServer, tail: str
+) -> None:
+    """It means nothing, and does no harm."""
+    server.play(json_answer({"object": "chat.completion", "choices": []}))
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.port}{tail}")
+    with Client(KEY, "http://example.invalid/v1") as client:
+        ask(client)
+    assert server.requests[0].target.startswith("http://example.invalid/")
 
 
 def test_too_many_open_files() -> None:

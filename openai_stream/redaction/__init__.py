@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 
 from .failures import forget_locals, forgets, forgets_what_it_is_made_of, purge
 from .logs import hiding_in_logs, without_secrets
-from .names import hidden_header, hidden_target, is_harmless, is_secret, shown, shown_proxy
+from .names import (
+    has_unquoted_user,
+    hidden_header,
+    hidden_target,
+    is_harmless,
+    is_secret,
+    shown,
+    shown_proxy,
+)
 from .secrets import HIDDEN, Mask, Secrets, cleaned, cleaned_headers, of_headers, of_proxies, of_url
 
 if TYPE_CHECKING:
@@ -36,6 +44,7 @@ __all__ = [
     "forget_locals",
     "forgets",
     "forgets_what_it_is_made_of",
+    "has_unquoted_user",
     "hidden_header",
     "hidden_target",
     "hiding_in_logs",

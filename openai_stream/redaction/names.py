@@ -14,6 +14,7 @@ import re
 
 __all__ = [
     "SHORT",
+    "has_unquoted_user",
     "hidden_header",
     "hidden_target",
     "is_harmless",
@@ -119,7 +120,20 @@ def shown(url: str | None) -> str:
     return scheme + separator + re.split(r"[?#]", rest)[0]
 
 
+def has_unquoted_user(url: str) -> bool:
+    """Whether a proxy's URL has a user name or password with a sign in it that ends the host: what
+    looks like the host is the user's, then, and the host is behind an at sign.
+    """
+    rest = url.partition("://")[2] or url
+    tail = rest[len(re.split(r"[/?#]", rest)[0]) :]
+    return "\\" in rest.rpartition("@")[0] or re.search(r"@[^@/?#]+:\d+/?\Z", tail) is not None
+
+
 def shown_proxy(url: str) -> str:
-    """The same of a proxy, whose URL has no path: all before an at sign is who uses it."""
+    """The same of a proxy; also if the user's name and password are not quoted as they must be."""
     scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
-    return scheme + separator + re.split(r"[/?#\\]", rest.rpartition("@")[2])[0]
+    host = re.split(r"[/?#]", rest)[0]
+    is_clear = re.search(r":\d+\Z", host) is not None and not has_unquoted_user(url)
+    if "@" in host or not is_clear:
+        host = re.split(r"[/?#]", rest.rpartition("@")[2])[0]
+    return scheme + separator + host

@@ -14,7 +14,7 @@ import requests
 from urllib3.util import parse_url
 
 from openai_stream.errors import ConfigurationError
-from openai_stream.redaction import shown_proxy
+from openai_stream.redaction import has_unquoted_user, shown_proxy
 
 from .body import settle
 from .call import NetworkCall
@@ -46,7 +46,7 @@ def send(
     proxy = requests.utils.select_proxy(made.url, proxies) if proxies else None
     if proxy and (why := _unusable(proxy)):
         raise requests.exceptions.InvalidProxyURL(why)
-    is_ours = isinstance(session, Session) and not (proxy or "").startswith("socks")
+    is_ours = isinstance(session, Session) and not (proxy or "").lower().startswith("socks")
     with sending(call):
         return _timed(session, made, prepared, call, settings, is_ours)
 
@@ -56,9 +56,8 @@ def _unusable(proxy: str) -> str | None:
     a part of the password, or look for a host that is the user's name.
     """
     try:
-        host = parse_url(proxy).host
-        rest = urlsplit(proxy)
-        is_read = "@" not in rest.path + rest.query + rest.fragment
+        urlsplit(proxy)  # refuses what parse_url takes, a bracket
+        host, is_read = parse_url(proxy).host, not has_unquoted_user(proxy)
     except ValueError:
         host, is_read = None, False
     has_scheme = "://" in proxy
@@ -171,6 +170,18 @@ def _send(
     )
 
 
+def _reads(raw: Any, other: Any) -> bool:
+    """Whether one is the other, or has it in it; a counter of bytes, say."""
+    for _ in range(5):
+        if raw is other:
+            return True
+        inside = list(getattr(raw, "__dict__", {}).values())
+        if any(one is other for one in inside):
+            return True
+        raw = next((one for one in inside if hasattr(one, "read")), None)
+    return False
+
+
 class _Seen:
     """What the hooks around those of a session's user see: a response before them and behind them.
 
@@ -203,11 +214,11 @@ class _Seen:
 
     def leave(self, response: requests.Response) -> None:
         """Somebody has this one. What was seen is closed if it was another: a hook may have put it
-        in its place. A session may have put its own class around what was seen, too
-        (``requests_cache`` does); both read from one ``raw``.
+        in its place. Who puts something of his own around what was seen, as ``requests_cache``
+        does, reads from the same ``raw``, or from something around that.
         """
         seen, self.response = self.response, None  # its request leads back: no circle is left
-        if seen is not None and response.raw is not seen.raw:
+        if seen is not None and not _reads(response.raw, seen.raw):
             seen.close()
 
     def close(self) -> None:
