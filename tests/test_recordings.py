@@ -834,6 +834,13 @@ def test_adds_to_a_recording_whose_last_line_has_no_end(path: Path) -> None:
     assert read_recording(path) == [exchange, exchange]
 
 
+def test_passes_over_empty_lines(path: Path) -> None:
+    with Recorder(path) as recorder:
+        recorder.add(exchange := said("one"))
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\n\n") + b"\n \r\n")
+    assert read_recording(path) == [exchange]
+
+
 def test_adds_to_what_is_not_there_yet(path: Path) -> None:
     for _ in range(2):
         with Recorder(path, append=True):

@@ -1044,6 +1044,25 @@ def test_who_asks_whether_to_go_on_is_told_so(server: ScriptedServer, framing: s
     assert request.sent.status == 204
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+        b"POST / HTTP/1.1\r\nExpect: not-100-continue\r\nContent-Length: 2\r\n\r\n",
+        b"GET / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n",
+    ],
+    ids=["HTTP/1.0", "another word", "no body"],
+)
+def test_who_does_not_ask_whether_to_go_on_gets_the_answer_alone(
+    server: ScriptedServer, head: bytes
+) -> None:
+    server.play(b"HTTP/1.1 204 No Content\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", server.port), SOON) as sock:
+        sock.sendall(head)
+        sock.sendall(b"{}")
+        assert sock.recv(100).startswith(b"HTTP/1.1 204")
+
+
 def test_a_test_that_hangs_ends_the_run_and_is_named(tmp_path: Path) -> None:
     said = run_pytest(tmp_path, HANGING)
     assert "Timeout (0:00:00.2" in said

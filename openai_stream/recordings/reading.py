@@ -170,6 +170,8 @@ def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, Mapping[str, Any
     number = 0
     with open(path, "rb") as file:
         for number, text in enumerate(file, 1):
+            if number > 1 and not text.strip():
+                continue
             try:
                 line = json.loads(text)
             except (ValueError, RecursionError) as error:

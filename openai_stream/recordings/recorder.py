@@ -222,7 +222,7 @@ def _end_of_lines(file: io.FileIO) -> int:
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 

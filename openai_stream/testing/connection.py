@@ -346,13 +346,15 @@ class Connection:
     def _read_request(self) -> Request:
         head = self._take_until(b"\r\n\r\n")
         request_line, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
-        method, target, _version = request_line.split(" ")
+        method, target, version = request_line.split(" ")
         headers: dict[str, str] = {}
         for line in lines:
             name, _, value = line.partition(":")
             name, value = name.lower(), value.strip()
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        if "100-continue" in headers.get("expect", "").lower() and not self._buffer:
+        has_body = headers.keys() & {"transfer-encoding", "content-length"} and not self._buffer
+        asks = headers.get("expect", "").lower() == "100-continue" and version != "HTTP/1.0"
+        if asks and has_body:
             # Who asks waits with the body, curl for a second. It is no part of an answer.
             self._attempt(select.POLLOUT, self._socket.send, b"HTTP/1.1 100 Continue\r\n\r\n")
         if headers.get("transfer-encoding", "").lower() == "chunked":
