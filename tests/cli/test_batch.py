@@ -251,6 +251,32 @@ def test_a_file_of_something_else_is_left_alone(invoke: INVOKE, tmp_path: Path, 
     assert (tmp_path / "answers.jsonl").read_text() == text
 
 
+@pytest.mark.parametrize("end", ["\n", "\n\r\n \n", "\0" * 600])
+def test_lines_with_nothing_in_them_are_dropped(
+    server: ScriptedServer, invoke: INVOKE, tmp_path: Path, end: str
+) -> None:
+    """Files that were joined have them, and one that was written when the power went."""
+    server.always(echo)
+    write(tmp_path / "prompts.jsonl", ["a", "b"])
+    assert invoke(*BATCH).exit_code == 0
+    answers = tmp_path / "answers.jsonl"
+    before = answers.read_text()
+    answers.write_text(before + end)
+    asked = len(server.requests)
+    assert invoke(*BATCH).exit_code == 0
+    assert len(server.requests) == asked
+    assert answers.read_text() == before
+
+
+def test_a_circle_of_links_is_no_file(invoke: INVOKE, tmp_path: Path) -> None:
+    write(tmp_path / "prompts.jsonl", ["a"])
+    (tmp_path / "circle.jsonl").symlink_to("circle.jsonl")
+    result = invoke("batch", "prompts.jsonl", "-o", "circle.jsonl")
+    assert result.exit_code == 1
+    assert "Too many levels of symbolic links" in result.stderr
+    assert (tmp_path / "circle.jsonl").is_symlink()
+
+
 def test_answers_and_prompts_are_two_files(invoke: INVOKE, tmp_path: Path) -> None:
     write(tmp_path / "prompts.jsonl", ["a"])
     (tmp_path / "same.jsonl").symlink_to("prompts.jsonl")

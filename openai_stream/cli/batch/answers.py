@@ -112,6 +112,8 @@ def read_answers(
             text.startswith(beginning[: len(text)]) for beginning in _BEGINNINGS
         ):
             yield Line(text)
+        elif number > 1 and not text.strip(b"\0\r\n\t "):  # as files that were joined have, and
+            yield Line(text)  # one that was written when the power went
         else:
             raise Failure(
                 f"{name}: line {number} is not a line of answers, so the file is left alone",
@@ -133,7 +135,7 @@ class Answers:
     """
 
     def __init__(self, file: File, reject: frozenset[str] = frozenset()) -> None:
-        self._path = Path(file.path or "").resolve()
+        self._path = Path(os.path.realpath(file.path or ""))  # which opens no circle of links
         self._reject = reject
         # By the keys of the prompts that have an answer: what was asked, and of which model.
         self._done: dict[str, tuple[str | None, str | None]] = {}
@@ -201,9 +203,12 @@ class Answers:
             os.fsync(file)
             self._lock(file)
             draft.replace(self._path)
-        except BaseException:
+        except BaseException as error:
             os.close(file)
             draft.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.filename is None:
+                why = f"cannot be put in order, and is as it was: {error.strerror}"
+                raise Failure(f"{self._path}: {why}") from error
             raise
         os.close(self._file)
         self._file = file
