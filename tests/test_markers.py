@@ -56,6 +56,28 @@ def test_a_script_that_is_left_fails_a_test_that_wants_all_played(
     result.stdout.fnmatch_lines(["*AssertionError: 1 scripts were not played; 0 requests came"])
 
 
+def test_a_script_that_is_left_says_nothing_of_a_test_that_has_not_passed(
+    pytester: pytest.Pytester,
+) -> None:
+    result = run(
+        pytester,
+        """
+        import pytest
+
+        @pytest.mark.stream_played
+        def test_skipped(stream_server):
+            stream_server.play(b"")
+            pytest.skip("not here")
+
+        @pytest.mark.stream_played
+        def test_failed(stream_server):
+            stream_server.play(b"")
+            assert False
+        """,
+    )
+    result.assert_outcomes(skipped=1, failed=1)
+
+
 def test_a_recording_beside_the_test_is_played(
     pytester: pytest.Pytester, stream_server: ScriptedServer
 ) -> None:
