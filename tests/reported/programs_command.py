@@ -277,4 +277,21 @@ ROWS: tuple[Situation, ...] = (
         before="nothing could be added",
         test="tests/test_recordings.py::test_adds_to_a_recording_whose_last_line_has_no_end",
     ),
+    Situation(
+        name="Empty lines, and lines of NULs, in a file of answers",
+        source="",
+        situation="Files of the API's were joined; the power went while one was written.",
+        right="They are dropped.",
+        before="the file was refused",
+        test="tests/cli/test_batch.py::test_lines_with_nothing_in_them_are_dropped",
+    ),
+    Situation(
+        name="A skipped test with a script that is left",
+        source="",
+        situation="A test with the marker stream_played calls pytest.skip(), or fails.",
+        right="It is skipped, or has failed, and no error besides.",
+        before="there was no marker",
+        test="tests/test_markers.py::"
+        "test_a_script_that_is_left_says_nothing_of_a_test_that_has_not_passed",
+    ),
 )

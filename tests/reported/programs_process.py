@@ -240,4 +240,12 @@ ROWS: tuple[Situation, ...] = (
         before="greenlet.error: Cannot switch to a different thread",
         test="tests/test_green_threads.py::test_sockets_without_threads_are_refused",
     ),
+    Situation(
+        name="A callback that forks",
+        source="",
+        situation="A done callback, on_next or a put of a queue forks, and returns in the child.",
+        right="The copy of the reader ends there; the parent has its answers whole.",
+        before="both read from one socket: short answers that looked whole",
+        test=f"{_PROGRAMS}::test_a_callback_that_forks",
+    ),
 )

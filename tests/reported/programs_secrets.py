@@ -116,4 +116,12 @@ ROWS: tuple[Situation, ...] = (
         before="the password in the message",
         test="tests/test_wrong_use.py::test_a_proxys_password_that_is_not_quoted",
     ),
+    Situation(
+        name="A key with signs that HTML and forms escape",
+        source="",
+        situation="A gateway's page of an error has it with &amp; and &#8364;, or + for a blank.",
+        right="It is hidden in these forms too.",
+        before="in the message and in the body",
+        test="tests/test_redaction.py::test_finds_what_has_signs_in_it_that_are_escaped",
+    ),
 )
