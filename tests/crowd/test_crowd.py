@@ -345,7 +345,7 @@ def test_an_error_waits_for_room_behind_what_came(server: ScriptedServer, chat: 
 
 
 def test_total_ends_what_waits_for_room(server: ScriptedServer, chat: Chat) -> None:
-    server.play(answer([*WHOLE, Hang()]))
+    server.play(answer([*WHOLE, Hang()], events_per_chunk=len(WHOLE)))  # one read has them all
     limit = 0.3 + HELD_UP / 4  # for all to come, however busy the machine is
     events = chat(maxsize=1, timeout=Timeout(total=limit))
     assert isinstance(events.stream.exception(SOON), StreamTimeoutError)
