@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import TAKE_ALL
 
 import openai_stream
 
@@ -166,17 +167,10 @@ def test_a_reader_thread_imports_nothing_of_ours(readers: str) -> None:
 
 
 def test_a_first_call_without_a_file_descriptor_is_an_error_of_ours() -> None:
-    code = """
-import os, resource
+    code = f"""{TAKE_ALL}
 from openai_stream import APIConnectionError, Client
 client = Client("k", "http://127.0.0.1:9/v1", max_retries=0)
-resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
-taken = []
-try:
-    while True:
-        taken.append(os.open(os.devnull, os.O_RDONLY))
-except OSError:
-    pass
+taken = take_all(16)
 for _ in range(2):
     try:
         client.create_chat_completion(model="m", messages=[])

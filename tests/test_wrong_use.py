@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 import requests.adapters
+from helpers import TAKE_ALL
 
 from openai_stream import (
     APIConnectionError,
@@ -204,18 +205,11 @@ def test_a_proxys_url_may_have_more_than_a_host(
 
 
 def test_too_many_open_files() -> None:
-    script = """
-import os, resource
+    script = f"""{TAKE_ALL}
 from openai_stream import APIConnectionError, Client
 client = Client("key", "http://127.0.0.1:9/v1", max_retries=0)
 for spare in (3, 0):  # the first has imported what it needs
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-    taken = []
-    try:
-        while True:
-            taken.append(os.open(os.devnull, os.O_RDONLY))
-    except OSError:
-        pass
+    taken = take_all(64)
     for number in taken[:spare]:
         os.close(number)
     try:
