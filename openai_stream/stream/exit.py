@@ -64,7 +64,6 @@ class Exit:
     daemon = True
 
     _prepared_in: int | None = None  # a process
-    _sees_forks = False
     _interrupted = False  # while it waited
     _left = False  # ``atexit`` had its turn
 
@@ -84,10 +83,9 @@ class Exit:
         if cls._prepared_in == os.getpid():
             return
         cls._try_a_thread()
-        cls._prepared_in = os.getpid()
-        if not cls._sees_forks and hasattr(os, "register_at_fork"):
-            cls._sees_forks = True
+        if cls._prepared_in is None and hasattr(os, "register_at_fork"):  # children inherit it
             os.register_at_fork(after_in_child=cls._end_copies)
+        cls._prepared_in = os.getpid()
         atexit.unregister(cls._leave)  # inherited from a parent
         # Handlers run last in, first out: this one has that of ``weakref``, which closes the
         # connections that urllib3 keeps, run after ours, when they have come back.

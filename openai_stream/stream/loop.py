@@ -35,7 +35,6 @@ from .reading import Wait
 
 __all__ = ["Loop", "Member", "Seat"]
 
-
 _numbers = itertools.count(1)
 
 _TOGETHER = 64  # sockets that are read before the first of them has its turn

@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Core", "State"]
 
-
 E = TypeVar("E")
 W = TypeVar("W")
 
