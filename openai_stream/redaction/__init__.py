@@ -1,8 +1,7 @@
 """What must show nowhere, and where it is taken out: one rule for everything that leaves.
 
 ``names`` says what a secret is by the name that it has, in headers and in queries alike;
-``secrets`` finds the texts again, in the forms that servers and libraries quote them in
-(``escapes``);
+``secrets`` finds the texts again, ``escapes`` says in which forms servers and libraries quote them;
 ``answers`` does the same for bytes that come in pieces; ``failures`` takes them out of errors, of
 their causes and of the frames that they came through; ``logs`` out of what others log for us.
 

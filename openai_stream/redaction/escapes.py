@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 
-__all__ = ["HALF_ESCAPED", "encoded", "forms", "is_escaped", "unescaped"]
+__all__ = ["HALF_ESCAPED", "encoded", "forms", "unescaped"]
 
 _ESCAPED = rb"""(?ix)
     \\+ (?: u ([0-9a-f]{4}) | x ([0-9a-f]{2}) | (["'/]) )
@@ -59,13 +59,11 @@ def _bytes_of(code: int) -> bytes:
     return bytes([code]) if code < 256 else chr(code).encode("utf-8", "surrogatepass")
 
 
-def is_escaped(data: bytes) -> bool:
-    """Whether anything in it is."""
-    return re.search(_ESCAPED, data) is not None
-
-
 def unescaped(data: bytes) -> tuple[bytes, list[int] | range]:
-    """The data without escapes, and where each byte of it, and its end, is in the data."""
+    """The data without escapes, and where each byte of it, and its end, is in the data.
+
+    If there are none it is the same object.
+    """
     parts: list[bytes] = []
     starts: list[int] = []
     position = 0

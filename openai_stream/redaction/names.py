@@ -107,33 +107,37 @@ def shown(url: str | None) -> str:
     """A URL for people: without user name, password and query, where secrets may be."""
     if not url:
         return ""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        scheme, rest = "", url
-    authority = re.split(r"[/?#]", rest)[0]
+    scheme, authority, tail = _parts(url)
     port = authority.rpartition("]")[2].partition(":")[2]
-    if "@" not in authority and "@" in rest and not port.isdecimal() and ":" in authority:
+    if "@" not in authority and "@" in tail and not port.isdecimal() and ":" in authority:
         # A password with a slash or a question mark in it, which should have been quoted.
-        rest = rest.rpartition("@")[2]
+        rest = tail.rpartition("@")[2]
     else:
-        rest = authority.rpartition("@")[2] + rest[len(authority) :]
-    return scheme + separator + re.split(r"[?#]", rest)[0]
+        rest = authority.rpartition("@")[2] + tail
+    return scheme + re.split(r"[?#]", rest)[0]
 
 
 def has_unquoted_user(url: str) -> bool:
     """Whether a proxy's URL has a user name or password with a sign in it that ends the host: what
     looks like the host is the user's, then, and the host is behind an at sign.
     """
-    rest = url.partition("://")[2] or url
-    tail = rest[len(re.split(r"[/?#]", rest)[0]) :]
-    return "\\" in rest.rpartition("@")[0] or re.search(r"@[^@/?#]+:\d+/?\Z", tail) is not None
+    _, authority, tail = _parts(url)
+    if "\\" in (authority + tail).rpartition("@")[0]:
+        return True
+    return re.search(r"@[^@/?#]+:\d+/?\Z", tail) is not None
 
 
 def shown_proxy(url: str) -> str:
     """The same of a proxy; also if the user's name and password are not quoted as they must be."""
-    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
-    host = re.split(r"[/?#]", rest)[0]
+    scheme, host, tail = _parts(url)
     is_clear = re.search(r":\d+\Z", host) is not None and not has_unquoted_user(url)
     if "@" in host or not is_clear:
-        host = re.split(r"[/?#]", rest.rpartition("@")[2])[0]
-    return scheme + separator + host
+        host = re.split(r"[/?#]", (host + tail).rpartition("@")[2])[0]
+    return scheme + host
+
+
+def _parts(url: str) -> tuple[str, str, str]:
+    """The scheme with what separates it; what comes before a sign that ends it; the rest."""
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    authority = re.split(r"[/?#]", rest)[0]
+    return scheme + separator, authority, rest[len(authority) :]

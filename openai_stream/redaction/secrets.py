@@ -1,10 +1,11 @@
 """The texts that are secret, found again in every form that they are quoted in.
 
-Covered are, in upper and in lower case: the text itself; percent-encoded, as in URLs; escaped as
-JSON, Python and HTML do (``\\u002d``, ``\\x2d``, ``&#45;``), once or several times; in base64, also
-as a part of something longer (``user:key``); and with characters in it that were not UTF-8. Not
-covered is a text that was taken apart: broken by white space, encrypted or hashed. Of one that was
-cut, pieces of at least 16 characters are found in messages, in causes and in what is logged.
+Covered are, in upper and in lower case: the text itself; percent-encoded, as in URLs and in forms;
+escaped as JSON, Python and HTML do (``\\u002d``, ``\\x2d``, ``&#45;``, ``&amp;``), once or several
+times; in base64, also as a part of something longer (``user:key``); and with characters in it that
+were not UTF-8. Not covered is a text that was taken apart: broken by white space, encrypted or
+hashed. Of one that was cut, pieces of at least 16 characters are found in messages, in causes and
+in what is logged.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from .escapes import HALF_ESCAPED, encoded, forms, is_escaped, unescaped
+from .escapes import HALF_ESCAPED, encoded, forms, unescaped
 from .names import SHORT, is_harmless, is_secret
 
 __all__ = [
@@ -195,11 +196,13 @@ class Mask:
     ) -> list[tuple[int, int]]:
         """Where secrets are, in order, without overlaps."""
         found = list(self._found(data.lower(), pieces))
-        if self._forms and is_escaped(data):
+        if self._forms:
             plain, starts = unescaped(data)
-            found += [
-                (starts[begin], starts[end]) for begin, end in self._found(plain.lower(), pieces)
-            ]
+            if plain is not data:
+                found += [
+                    (starts[begin], starts[end])
+                    for begin, end in self._found(plain.lower(), pieces)
+                ]
         if words and self._words:
             size = len(data) - 1 if more else len(data)
             found += [one.span() for one in self._word.finditer(data) if one.end() <= size]
